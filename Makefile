@@ -1,0 +1,34 @@
+# make demo   a call through a borrowed relay, with real NATs, on this machine
+# make test   every test; installs what it needs first
+# make lint   ruff and mypy --strict
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint venv system clean
+
+demo: venv system
+	$(BIN)/jingle-nodes demo
+
+test: venv system
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml simulations/lab/setup.sh
+	sh simulations/lab/setup.sh venv "$(PYTHON)" $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[demo]' --group dev
+	touch $@
+
+system:
+	sh simulations/lab/setup.sh system
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
