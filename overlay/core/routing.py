@@ -1,0 +1,194 @@
+"""The routing table: k-buckets by common-prefix length (Kademlia section 2.4).
+
+`kademlia.routing.KBucket` stores the contacts of a bucket and its replacement cache; which
+bucket, who may enter, who leaves and who is closest is decided here.
+"""
+
+import heapq
+from collections import Counter
+from typing import Final
+
+from kademlia.routing import KBucket
+
+from overlay.core.addresses import network_of
+from overlay.core.contact import Contact, K
+from overlay.core.ids import ID_BITS, common_prefix_length
+
+# Diversity: how much of a table one network (IPv4 /24, IPv6 /48) may fill.
+MAX_PER_BUCKET: Final = 2
+MAX_PER_TABLE: Final = 10
+
+MAX_FAILURES: Final = 2  # in a row; one lost packet never evicts
+
+
+class RoutingTable:
+    """Contacts by their distance to `own`.
+
+    A bucket's first contact is the one seen least recently. Its `last_updated`, which the
+    package reads from a clock of its own, is set from `now` by whoever looks something up.
+    """
+
+    __slots__ = ("_failures", "_networks", "buckets", "own")
+
+    def __init__(self, own: bytes) -> None:
+        self.own = int.from_bytes(own, "big")
+        self.buckets: dict[int, KBucket] = {}
+        self._networks: Counter[bytes] = Counter()
+        self._failures: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return sum(len(bucket) for bucket in self.buckets.values())
+
+    def __contains__(self, contact: Contact) -> bool:
+        return self.get(contact.id) == contact
+
+    def get(self, peer_id: bytes) -> Contact | None:
+        """Return the contact with an id, if it is in a bucket."""
+        bucket = self.buckets.get(self._index(int.from_bytes(peer_id, "big")))
+        if bucket is None:
+            return None
+        found: Contact | None = bucket[peer_id]
+        return found
+
+    def contacts(self) -> list[Contact]:
+        """Return all contacts, deepest bucket first."""
+        return [
+            contact
+            for index in sorted(self.buckets, reverse=True)
+            for contact in self.buckets[index].get_nodes()
+        ]
+
+    def wants(self, contact: Contact) -> bool:
+        """Whether a contact that proves itself would get a place in its bucket."""
+        index = self._index(contact.long_id)
+        if index == ID_BITS:
+            return False
+        bucket = self.buckets.get(index)
+        if bucket is not None and (contact.id in bucket.nodes or len(bucket) >= K):
+            return False
+        return self._is_diverse(contact, bucket)
+
+    def add(self, contact: Contact, now: float) -> Contact | None:
+        """Take in a contact that has just proved itself, or note that it was seen.
+
+        Returns:
+            If its bucket is full: the contact seen least recently, which gives up its place
+            if it does not answer a ping. The new one waits among the replacements.
+        """
+        index = self._index(contact.long_id)
+        if index == ID_BITS:
+            return None
+        bucket = self.buckets.get(index)
+        known = None if bucket is None else bucket[contact.id]
+        if known is not None:
+            if known == contact:
+                self._failures.pop(contact.id, None)
+                bucket.add_node(contact)  # moves it to the end: seen most recently
+            return None
+        if bucket is not None and contact.id in bucket.replacement_nodes:
+            return self._head(bucket)
+        if not self._is_diverse(contact, bucket):
+            return None
+        if bucket is None:
+            bucket = self.buckets[index] = KBucket(0, 0, K, replacementNodeFactor=1)
+            bucket.last_updated = now
+        return self._insert(bucket, contact)
+
+    def fail(self, contact: Contact) -> bool:
+        """Count a request that a contact did not answer.
+
+        Returns:
+            Whether the contact has now been evicted.
+        """
+        if contact not in self:
+            return False
+        failures = self._failures.get(contact.id, 0) + 1
+        if failures < MAX_FAILURES:
+            self._failures[contact.id] = failures
+            return False
+        self.remove(contact)
+        return True
+
+    def remove(self, contact: Contact) -> None:
+        """Evict a contact; the latest replacement takes its place."""
+        bucket = self.buckets.get(self._index(contact.long_id))
+        if bucket is None or bucket[contact.id] != contact:
+            return
+        bucket.remove_node(contact)
+        self._failures.pop(contact.id, None)
+        self._forget(contact)
+        if not bucket.nodes:
+            del self.buckets[self._index(contact.long_id)]
+
+    def closest(self, target: int, count: int = K) -> list[Contact]:
+        """Return the contacts closest to an id, closest first.
+
+        All contacts of the target's own bucket are closer to it than those of deeper buckets,
+        which all share the same prefix with it, and those are closer than any shallower bucket.
+        """
+        index = self._index(target)
+        deeper = [
+            contact
+            for depth, bucket in self.buckets.items()
+            if depth > index
+            for contact in bucket.nodes.values()
+        ]
+        groups = [self._nodes(index), deeper]
+        shallower = (depth for depth in range(index - 1, -1, -1) if depth in self.buckets)
+        found: list[Contact] = []
+        while len(found) < count:
+            if groups:
+                group = groups.pop(0)
+            elif (depth := next(shallower, None)) is not None:
+                group = self._nodes(depth)
+            else:
+                break
+            found += heapq.nsmallest(
+                count - len(found), group, key=lambda contact: contact.long_id ^ target
+            )
+        return found
+
+    def estimated_size(self) -> float:
+        """Estimate how many peers the network has, from the density of ids near our own."""
+        near = self.closest(self.own)
+        if len(near) < K:
+            return len(near) + 1.0
+        return K * 2.0**ID_BITS / (near[-1].long_id ^ self.own)
+
+    def _index(self, long_id: int) -> int:
+        return common_prefix_length(self.own, long_id)
+
+    def _nodes(self, index: int) -> list[Contact]:
+        bucket = self.buckets.get(index)
+        return [] if bucket is None else bucket.get_nodes()
+
+    def _head(self, bucket: KBucket) -> Contact:
+        head: Contact = bucket.head()
+        return head
+
+    def _insert(self, bucket: KBucket, contact: Contact) -> Contact | None:
+        oldest_replacement = next(iter(bucket.replacement_nodes.values()), None)
+        added = bucket.add_node(contact)
+        self._networks[network_of(contact.address)] += 1
+        if added:
+            return None
+        if oldest_replacement is not None and oldest_replacement.id not in bucket.replacement_nodes:
+            self._forget(oldest_replacement)
+        return self._head(bucket)
+
+    def _is_diverse(self, contact: Contact, bucket: KBucket | None) -> bool:
+        """Whether the caps leave room; replacements count, since they will be promoted."""
+        network = network_of(contact.address)
+        if self._networks[network] >= MAX_PER_TABLE:
+            return False
+        if bucket is None:
+            return True
+        neighbours = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
+        same = sum(network_of(other.address) == network for other in neighbours)
+        return same < MAX_PER_BUCKET
+
+    def _forget(self, contact: Contact) -> None:
+        network = network_of(contact.address)
+        self._networks[network] -= 1
+        if self._networks[network] <= 0:
+            del self._networks[network]

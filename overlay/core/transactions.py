@@ -1,0 +1,160 @@
+"""Requests that wait for their reply: matching, timeouts and retransmission.
+
+A reply counts only if its transaction id **and** its source match. The retransmission timeout
+follows RFC 6298, per peer, from round trips that were not retransmitted (Karn's algorithm).
+"""
+
+import heapq
+from collections import OrderedDict
+from typing import Final, Protocol
+
+from overlay.core.addresses import Address
+from overlay.core.contact import Contact
+from overlay.core.messages import Reply
+
+ATTEMPTS: Final = 2  # one retransmission before a peer counts as failed
+MAX_PENDING: Final = 1024
+_MAX_MEASURED: Final = 512
+
+# RFC 6298 asks for 1 s at least; that protects a congested path from a bulk transfer. Here a
+# timeout costs one small datagram, and waiting costs a person.
+INITIAL_RTO: Final = 0.5
+MIN_RTO: Final = 0.1
+MAX_RTO: Final = 3.0
+
+
+class Sink(Protocol):
+    """Whoever asked, and is told what came of it."""
+
+    def answered(self, contact: Contact, reply: Reply, now: float) -> None:
+        """The peer replied."""
+
+    def delayed(self, contact: Contact, now: float) -> None:
+        """The first RTO has passed; the request was sent again."""
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """The peer did not reply, or refused, or is not who it was said to be."""
+
+
+class Pending:
+    """A request under way."""
+
+    __slots__ = ("attempts_left", "contact", "data", "deadline", "rto", "sent_at", "sink", "tid")
+
+    def __init__(
+        self, tid: bytes, contact: Contact, data: bytes, sink: Sink, attempts: int
+    ) -> None:
+        self.tid = tid
+        self.contact = contact
+        self.data = data
+        self.sink = sink
+        self.attempts_left = attempts
+        self.sent_at: float | None = None  # None once a reply could be to either attempt
+        self.rto = INITIAL_RTO
+        self.deadline = 0.0
+
+
+class RttEstimator:
+    """Smoothed round-trip time and its variation (RFC 6298 section 2), in seconds."""
+
+    __slots__ = ("srtt", "variation")
+
+    def __init__(self, rtt: float) -> None:
+        self.srtt = rtt
+        self.variation = rtt / 2
+
+    def measure(self, rtt: float) -> None:
+        """Take in one round trip (alpha = 1/8, beta = 1/4)."""
+        self.variation += (abs(self.srtt - rtt) - self.variation) / 4
+        self.srtt += (rtt - self.srtt) / 8
+
+    @property
+    def rto(self) -> float:
+        """Seconds to wait for a reply."""
+        return min(MAX_RTO, max(MIN_RTO, self.srtt + 4 * self.variation))
+
+
+class Transactions:
+    """The requests of one peer that are under way, at most `MAX_PENDING`."""
+
+    __slots__ = ("_heap", "_pending", "_rtts", "_serial")
+
+    def __init__(self) -> None:
+        self._pending: dict[bytes, Pending] = {}
+        self._heap: list[tuple[float, int, Pending]] = []
+        self._serial = 0
+        self._rtts: OrderedDict[Address, RttEstimator] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def full(self) -> bool:
+        """Whether no further request may be opened."""
+        return len(self._pending) >= MAX_PENDING
+
+    def rtt(self, address: Address) -> float | None:
+        """Return the smoothed round-trip time to a peer in seconds, if it was measured."""
+        estimator = self._rtts.get(address)
+        return None if estimator is None else estimator.srtt
+
+    def open(self, pending: Pending, now: float) -> None:
+        """Count a request as sent now."""
+        estimator = self._rtts.get(pending.contact.address)
+        if estimator is not None:
+            pending.rto = estimator.rto
+        pending.sent_at = now
+        self._pending[pending.tid] = pending
+        self._schedule(pending, now)
+
+    def match(self, tid: bytes, source: Address, now: float) -> Pending | None:
+        """Close and return the request that a datagram from `source` answers."""
+        pending = self._pending.get(tid)
+        if pending is None or pending.contact.address != source:
+            return None
+        del self._pending[tid]
+        if pending.sent_at is not None:
+            self._measure(source, now - pending.sent_at)
+        return pending
+
+    def next_deadline(self) -> float | None:
+        """Return when `expire` has something to do."""
+        while self._heap:
+            deadline, _, pending = self._heap[0]
+            if pending.tid in self._pending and pending.deadline == deadline:
+                return deadline
+            heapq.heappop(self._heap)
+        return None
+
+    def expire(self, now: float) -> Pending | None:
+        """Take one request whose time is up.
+
+        If its `attempts_left` is above zero it is still open and is to be sent again.
+        """
+        deadline = self.next_deadline()
+        if deadline is None or deadline > now:
+            return None
+        pending = heapq.heappop(self._heap)[2]
+        pending.attempts_left -= 1
+        pending.sent_at = None
+        if pending.attempts_left > 0:
+            pending.rto = min(MAX_RTO, 2 * pending.rto)  # RFC 6298 section 5.5
+            self._schedule(pending, now)
+        else:
+            del self._pending[pending.tid]
+        return pending
+
+    def _schedule(self, pending: Pending, now: float) -> None:
+        pending.deadline = now + pending.rto
+        self._serial += 1
+        heapq.heappush(self._heap, (pending.deadline, self._serial, pending))
+
+    def _measure(self, address: Address, rtt: float) -> None:
+        estimator = self._rtts.get(address)
+        if estimator is None:
+            self._rtts[address] = RttEstimator(rtt)
+            if len(self._rtts) > _MAX_MEASURED:
+                self._rtts.popitem(last=False)
+        else:
+            estimator.measure(rtt)
+            self._rtts.move_to_end(address)
