@@ -1,0 +1,147 @@
+"""Who may have a channel: the limits that XEP-0278 section 7 asks for, counted per bare JID.
+
+No I/O and no clock: the time in seconds comes in. A refusal carries the stanza error that answers
+the request (RFC 6120 section 8.3.3).
+"""
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, fields
+
+from node.relay.channel import ChannelRules
+
+MINUTE = 60.0
+
+MAX_REQUESTERS = 4096
+"""Bare JIDs whose requests are counted; a flood of new ones pushes the longest unseen out."""
+
+
+class Refused(Exception):  # noqa: N818
+    """A channel was refused.
+
+    Args:
+        condition: the stanza error's condition, such as `resource-constraint`.
+        kind: its type: `wait`, `auth`, `modify` or `cancel`.
+        text: one line for people: which limit.
+    """
+
+    def __init__(self, condition: str, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.condition = condition
+        self.kind = kind
+        self.text = text
+
+
+def resource_constraint(text: str) -> Refused:
+    """The refusal for every limit that may have room again later (RFC 6120 section 8.3.3.18)."""
+    return Refused("resource-constraint", "wait", text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayLimits(ChannelRules):
+    """How much of a relay others may use."""
+
+    channels: int = 100
+    """Channels open at once, of everybody together."""
+
+    channels_per_jid: int = 8
+    """Channels open at once per bare JID (XEP-0278 section 7)."""
+
+    channels_per_domain: int = 50
+    """Channels open at once per domain: one server's users may take half of the relay."""
+
+    requests_per_minute: int = 60
+    """Requests in any 60 seconds per bare JID, refused ones too, but not those above this limit."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("channels", "channels_per_jid", "channels_per_domain", "requests_per_minute"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a number from 1 up")
+
+    @property
+    def channel_rules(self) -> ChannelRules:
+        """The limits of each channel by itself."""
+        return ChannelRules(
+            **{field.name: getattr(self, field.name) for field in fields(ChannelRules)}
+        )
+
+
+def bare_jid(jid: str) -> str:
+    """The JID without its resource, in the form in which JIDs are compared."""
+    return jid.partition("/")[0].casefold()
+
+
+def full_jid(jid: str) -> str:
+    """The JID in the form in which JIDs are compared; a resource's case matters (RFC 7622)."""
+    bare, slash, resource = jid.partition("/")
+    return bare.casefold() + slash + resource
+
+
+def _domain(bare: str) -> str:
+    return bare.rpartition("@")[2]
+
+
+class Admission:
+    """Counts channels and requests, and refuses what goes over the limits.
+
+    Args:
+        limits: how much others may use.
+    """
+
+    def __init__(self, limits: RelayLimits) -> None:
+        self._limits = limits
+        self._channels_of_jid: Counter[str] = Counter()
+        self._channels_of_domain: Counter[str] = Counter()
+        self._requests: OrderedDict[str, deque[float]] = OrderedDict()
+        self.channels = 0
+        """Channels open now."""
+
+    def admit(self, requester: str, now: float) -> None:
+        """Take a place for a channel; `leave` gives it back.
+
+        Args:
+            requester: its JID; the resource does not matter.
+            now: seconds.
+
+        Raises:
+            Refused: a limit is reached.
+        """
+        bare = bare_jid(requester)
+        domain = _domain(bare)
+        limits = self._limits
+        self._count_request(bare, now)
+        if self._channels_of_jid[bare] >= limits.channels_per_jid:
+            raise resource_constraint(f"you have {limits.channels_per_jid} channels, the maximum")
+        if self._channels_of_domain[domain] >= limits.channels_per_domain:
+            raise resource_constraint(
+                f"{domain} has {limits.channels_per_domain} channels, the maximum of a domain"
+            )
+        if self.channels >= limits.channels:
+            raise resource_constraint(f"all {limits.channels} channels of this relay are in use")
+        self._channels_of_jid[bare] += 1
+        self._channels_of_domain[domain] += 1
+        self.channels += 1
+
+    def leave(self, requester: str) -> None:
+        """Give back a place that `admit` took for the same JID."""
+        bare = bare_jid(requester)
+        self.channels -= 1
+        for counts, key in (
+            (self._channels_of_jid, bare),
+            (self._channels_of_domain, _domain(bare)),
+        ):
+            counts[key] -= 1
+            if not counts[key]:
+                del counts[key]
+
+    def _count_request(self, bare: str, now: float) -> None:
+        limit = self._limits.requests_per_minute
+        times = self._requests.get(bare)
+        if times is None:
+            times = self._requests[bare] = deque(maxlen=limit)
+            if len(self._requests) > MAX_REQUESTERS:
+                self._requests.popitem(last=False)
+        self._requests.move_to_end(bare)
+        if len(times) == limit and now - times[0] < MINUTE:
+            raise resource_constraint(f"more than {limit} requests in a minute")
+        times.append(now)

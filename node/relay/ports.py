@@ -1,0 +1,152 @@
+"""The UDP ports of channels: four in a row, P even, as all XEP-0278 relays have them.
+
+Ports are drawn at random, so that nobody can tell which will be used next, and one that was just
+freed comes last: its former peers may still be sending.
+"""
+
+import errno
+import random
+import socket
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from node.relay.admission import Refused, resource_constraint
+from node.relay.channel import PORTS
+
+DEFAULT_RANGE = (49152, 65535)
+"""First and last port, inclusive: what TURN relays use (RFC 8656 section 7.2)."""
+
+MAX_PORT = 65535
+
+RECEIVE_BUFFER = 512 * 1024
+"""Bytes that may wait at a port: 0.1 s of 40 Mbit/s video. The system may allow less."""
+
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+class PortRangeError(ValueError):
+    """A range of ports cannot be used; one line says why and what to do."""
+
+
+@dataclass(frozen=True)
+class PortBlock:
+    """The open ports of a channel."""
+
+    first: int
+    """P, even."""
+    sockets: tuple[socket.socket, ...]
+    """Bound to P, P+1, P+2, P+3; non-blocking."""
+
+
+class PortAllocator:
+    """Opens the ports of channels within a range.
+
+    Args:
+        first: lowest port that may be used.
+        last: highest port that may be used.
+        rng: where the order comes from.
+    """
+
+    def __init__(self, first: int, last: int, *, rng: random.Random | None = None) -> None:
+        self._rng = rng or random.SystemRandom()
+        self._ready = list(range(first + first % 2, last - PORTS + 2, PORTS))
+        self._freed: deque[int] = deque()
+        self._family = _widest_family()
+        self.capacity = len(self._ready)
+        """Channels that the range has ports for."""
+
+    def open(self) -> PortBlock:
+        """Open four ports.
+
+        Raises:
+            Refused: no four ports in a row are left, or no sockets are.
+        """
+        taken = []
+        try:
+            for _ in range(len(self._ready) + len(self._freed)):
+                first = self._draw()
+                try:
+                    return PortBlock(first, self._bind_all(first))
+                except OSError as error:
+                    taken.append(first)
+                    if error.errno in _NO_DESCRIPTORS:
+                        raise resource_constraint("this relay has no sockets left") from error
+        finally:
+            self._freed.extend(taken)
+        raise resource_constraint("no ports left")
+
+    def free(self, block: PortBlock) -> None:
+        """Give back ports whose sockets are closed."""
+        self._freed.append(block.first)
+
+    def _draw(self) -> int:
+        if not self._ready:  # the half that has been free the longest
+            self._ready = [self._freed.popleft() for _ in range((len(self._freed) + 1) // 2)]
+        ready = self._ready
+        index = self._rng.randrange(len(ready))
+        ready[index], ready[-1] = ready[-1], ready[index]
+        return ready.pop()
+
+    def _bind_all(self, first: int) -> tuple[socket.socket, ...]:
+        with ExitStack() as stack:
+            sockets = tuple(
+                stack.enter_context(_bind(self._family, first + offset)) for offset in range(PORTS)
+            )
+            stack.pop_all()
+            return sockets
+
+
+def check_port_range(first: int, last: int) -> None:
+    """Check at start that a range can be used, by opening ports in it.
+
+    Raises:
+        PortRangeError: it holds no channel, needs privilege, or every port is in use.
+    """
+    name = f"relay ports {first}-{last}"
+    if not 1 <= first <= last <= MAX_PORT:
+        raise PortRangeError(f"{name}: give FIRST-LAST with 1 <= FIRST <= LAST <= {MAX_PORT}")
+    allocator = PortAllocator(first, last)
+    if not allocator.capacity:
+        raise PortRangeError(
+            f"{name}: a channel takes four ports in a row, the first of them even; "
+            "give at least five ports"
+        )
+    try:
+        with _bind(_widest_family(), first + first % 2):
+            pass
+    except PermissionError:
+        raise PortRangeError(
+            f"{name}: the system reserves low ports; use ports from 1024 up"
+        ) from None
+    except OSError:
+        pass  # another program has this one
+    try:
+        block = allocator.open()
+    except Refused as refused:
+        raise PortRangeError(f"{name}: {refused.text}; use a range that is free") from None
+    for sock in block.sockets:
+        sock.close()
+
+
+def _widest_family() -> socket.AddressFamily:
+    """IPv6 where the system has it, which then carries IPv4 too, else IPv4."""
+    try:
+        with _bind(socket.AF_INET6, 0):
+            return socket.AF_INET6
+    except OSError:
+        return socket.AF_INET
+
+
+def _bind(family: socket.AddressFamily, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.bind(("", port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
