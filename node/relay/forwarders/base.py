@@ -1,0 +1,71 @@
+"""The interface of forwarders: what carries the packets of open channels.
+
+A forwarder gets the four open sockets of a channel and its rules. It then latches, forwards and
+expires as `node.relay.channel` says, and reports each channel exactly once when it has closed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import trio
+
+from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.ports import PortBlock
+
+
+class Reason(StrEnum):
+    """Why a channel closed."""
+
+    EXPIRED = "expired"
+    """No packet came from either side for `expire` seconds."""
+    RELEASED = "released"
+    """Its requester gave it back."""
+    SHUTDOWN = "shutdown"
+    """The relay closes."""
+    CRASHED = "crashed"
+    """The forwarder that carried it failed."""
+
+
+@dataclass(frozen=True)
+class ForwardingEnded:
+    """A channel has closed, and its sockets are closed too."""
+
+    channel_id: str
+    reason: Reason
+    stats: ChannelStats | None
+    """What it carried; None if that was lost in a crash."""
+
+
+class ForwarderUnavailable(Exception):  # noqa: N818
+    """A channel could not be handed over just now; one line says why."""
+
+
+class Forwarder(Protocol):
+    """Carries the packets of channels."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until cancelled; the channels that are open then close unreported."""
+
+    async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
+        """Start to forward.
+
+        Args:
+            channel_id: names the channel from here on.
+            block: its sockets, which belong to the forwarder from here on, also if this fails.
+            rules: what the channel may do.
+
+        Raises:
+            ForwarderUnavailable: it cannot take a channel now.
+        """
+
+    async def close(self, channel_id: str, reason: Reason) -> None:
+        """Stop forwarding; the end is reported with this reason unless it has come already."""
+
+    async def stats(self) -> Mapping[str, ChannelStats]:
+        """What each open channel has carried, by its id."""
+
+
+MakeForwarder = Callable[[trio.MemorySendChannel[ForwardingEnded]], Forwarder]
+"""Makes a forwarder that reports the ends of channels there; they must be read while it runs."""

@@ -1,0 +1,101 @@
+"""What a relay and its forwarder's process tell each other.
+
+One message is one record of a `SOCK_SEQPACKET` socket pair, so the system keeps their bounds: the
+name of a dataclass below and its fields, in msgpack. The sockets of a channel travel with `Open`.
+Both ends run the same code of the same machine; a message that does not fit is a defect.
+"""
+
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgpack
+
+from node.relay.channel import ChannelRules, ChannelStats
+
+MAX_MESSAGE = 65536
+"""Bytes of one message. `StatsReport` is the longest: at most 350 bytes for each channel in it."""
+
+STATS_PER_REPORT = 128
+"""Channels in one `StatsReport`."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """Relay to forwarder: carry a channel. Its four sockets come with this."""
+
+    channel_id: str
+    rules: ChannelRules
+
+
+@dataclass(frozen=True)
+class Close:
+    """Relay to forwarder: stop carrying a channel, for this reason."""
+
+    channel_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AskStats:
+    """Relay to forwarder: report what every channel has carried."""
+
+    serial: int
+
+
+@dataclass(frozen=True)
+class Closed:
+    """Forwarder to relay: a channel and its sockets are closed."""
+
+    channel_id: str
+    reason: str
+    stats: ChannelStats | None
+
+
+@dataclass(frozen=True)
+class StatsReport:
+    """Forwarder to relay: what some channels have carried; the answer ends with the last one."""
+
+    serial: int
+    channels: dict[str, ChannelStats]
+    last: bool
+
+
+Message = Open | Close | AskStats | Closed | StatsReport
+
+_TYPES: dict[str, type[Message]] = {
+    message.__name__: message for message in (Open, Close, AskStats, Closed, StatsReport)
+}
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that carry messages."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def encode(message: Message) -> bytes:
+    """A message as one record."""
+    packed: bytes = msgpack.packb([type(message).__name__, asdict(message)])
+    return packed
+
+
+def decode(record: bytes) -> Message:
+    """The message in a record.
+
+    Raises:
+        ValueError, KeyError, TypeError: this is no message of ours.
+    """
+    name, fields = msgpack.unpackb(record)
+    return _TYPES[name](**{key: _revive(key, value) for key, value in fields.items()})
+
+
+def _revive(key: str, value: Any) -> Any:
+    match key:
+        case "rules":
+            return ChannelRules(**value)
+        case "stats" if value is not None:
+            return ChannelStats(**value)
+        case "channels":
+            return {channel_id: ChannelStats(**stats) for channel_id, stats in value.items()}
+        case _:
+            return value

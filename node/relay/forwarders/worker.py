@@ -1,0 +1,132 @@
+"""The process that carries the media: `python -m node.relay.forwarders.worker FD`.
+
+A process of its own keeps packets from waiting for the interpreter while the relay computes. It
+imports little, so that a crashed one is replaced in no time; it ends when the relay does, which it
+learns from the control socket FD; and it writes nothing anywhere but its messages.
+"""
+
+import gc
+import resource
+import signal
+import socket
+import sys
+from collections import deque
+
+from node.relay.channel import PORTS
+from node.relay.forwarders.control import (
+    MAX_MESSAGE,
+    STATS_PER_REPORT,
+    AskStats,
+    Close,
+    Closed,
+    Message,
+    Open,
+    StatsReport,
+    decode,
+    encode,
+)
+from node.relay.forwarders.loop import Loop
+from node.relay.forwarders.media import MediaChannel
+
+
+class Worker:
+    """Channels, and the conversation with the relay about them.
+
+    Args:
+        control: non-blocking socket to the relay.
+    """
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._loop = Loop()
+        self._channels: dict[str, MediaChannel] = {}
+        # Bounded by the channels: each closes once, and the relay asks for statistics only again
+        # when it has them.
+        self._outbox: deque[bytes] = deque()
+        self._loop.add(control.fileno(), self._control_ready)
+
+    def run(self) -> None:
+        """Carry media until the relay is gone."""
+        self._loop.run()
+
+    def _control_ready(self) -> None:
+        self._loop.call_at(self._loop.now, self._converse)  # this may close ports that are ready
+
+    def _converse(self) -> None:
+        self._flush()
+        try:
+            record, fds, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, PORTS)
+        except BlockingIOError:
+            return
+        except OSError:
+            record = b""
+        if not record:
+            self._loop.stop()
+            return
+        match decode(record):
+            case Open() as message:
+                self._open(message, [socket.socket(fileno=fd) for fd in fds])
+            case Close(channel_id, reason):
+                self._close(channel_id, reason)
+            case AskStats(serial):
+                self._report_stats(serial)
+
+    def _open(self, message: Open, sockets: list[socket.socket]) -> None:
+        channel_id = message.channel_id
+        if len(sockets) != PORTS:  # this process has no descriptors left, so some were not taken
+            for sock in sockets:
+                sock.close()
+            self._send(Closed(channel_id, "crashed", None))
+            return
+        media = MediaChannel(
+            self._loop, sockets, message.rules, lambda: self._close(channel_id, "expired")
+        )
+        self._channels[channel_id] = media
+
+    def _close(self, channel_id: str, reason: str) -> None:
+        media = self._channels.pop(channel_id, None)
+        if media is not None:  # else it has expired just before
+            media.close()
+            self._send(Closed(channel_id, reason, media.stats()))
+
+    def _report_stats(self, serial: int) -> None:
+        waiting = list(self._channels.items())
+        while True:
+            batch, waiting = waiting[:STATS_PER_REPORT], waiting[STATS_PER_REPORT:]
+            stats = {channel_id: media.stats() for channel_id, media in batch}
+            self._send(StatsReport(serial, stats, last=not waiting))
+            if not waiting:
+                return
+
+    def _send(self, message: Message) -> None:
+        self._outbox.append(encode(message))
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._outbox:
+            try:
+                self._control.send(self._outbox[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                self._loop.stop()
+                return
+            self._outbox.popleft()
+        self._loop.watch_writable(self._control.fileno(), writable=bool(self._outbox))
+
+
+def main() -> None:
+    """Run the process."""
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.SIG_IGN)  # sent to the whole group; the relay decides
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # four sockets a channel
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.setblocking(False)
+    worker = Worker(control)
+    gc.freeze()
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()

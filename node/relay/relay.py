@@ -1,0 +1,255 @@
+"""The relay service: grants channels, and says when they have ended.
+
+This is the Trio shell that ties admission, ports and a forwarder together; XMPP is not known here.
+"""
+
+import math
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from node.relay.admission import Admission, Refused, RelayLimits, full_jid, resource_constraint
+from node.relay.channel import ChannelStats
+from node.relay.forwarders.base import (
+    Forwarder,
+    ForwarderUnavailable,
+    ForwardingEnded,
+    MakeForwarder,
+    Reason,
+)
+from node.relay.forwarders.userspace import UserspaceForwarder
+from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, check_port_range
+
+CLOSE_TIME = 2.0
+"""Seconds to wait for the forwarder to say that a channel has closed."""
+
+
+@dataclass(frozen=True)
+class ChannelGrant:
+    """A channel for its requester, as XEP-0278 section 3 describes it."""
+
+    id: str
+    """An unguessable Nmtoken."""
+    host: str
+    """The relay's public address."""
+    localport: int
+    """Where the requester sends RTP; RTCP goes to the next one."""
+    remoteport: int
+    """Where the requester's peer sends RTP; RTCP goes to the next one."""
+    maxkbps: int | None
+    """Kilobits a second in each direction; None: not limited."""
+    expire: int
+    """Seconds without a packet after which the channel closes."""
+
+
+@dataclass(frozen=True)
+class ChannelClosed:
+    """A channel has ended, and its ports are closed."""
+
+    id: str
+    requester: str
+    """The full JID that asked for the channel, as it was written."""
+    reason: Reason
+    seconds: int
+    """How long the channel lived."""
+    stats: ChannelStats | None
+    """What it carried; None if that was lost in a crash."""
+
+
+@dataclass(frozen=True)
+class ChannelStatus:
+    """An open channel."""
+
+    id: str
+    requester: str
+    localport: int
+    seconds: float
+    """Since it opened."""
+    stats: ChannelStats | None
+    """What it has carried; None if the forwarder did not say in time."""
+
+
+@dataclass
+class _OpenChannel:
+    requester: str
+    block: PortBlock
+    opened_at: float
+    closed: trio.Event = field(default_factory=trio.Event)
+
+
+@asynccontextmanager
+async def open_relay(
+    limits: RelayLimits,
+    host: Callable[[], str],
+    *,
+    ports: tuple[int, int] = DEFAULT_RANGE,
+    make_forwarder: MakeForwarder = UserspaceForwarder,
+) -> AsyncIterator["RelayService"]:
+    """Open a relay; its channels close with it, and are reported as `shutdown`.
+
+    Args:
+        limits: how much others may use.
+        host: gives the public address to write into grants; it may change.
+        ports: first and last UDP port of channels.
+        make_forwarder: what carries the packets.
+
+    Yields:
+        The relay.
+
+    Raises:
+        PortRangeError: the ports cannot be used.
+    """
+    check_port_range(*ports)
+    ended_sender, ended = trio.open_memory_channel[ForwardingEnded](0)
+    forwarder = make_forwarder(ended_sender)
+    relay = RelayService(limits, host, PortAllocator(*ports), forwarder)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(forwarder.run)
+        nursery.start_soon(relay.run, ended)
+        try:
+            yield relay
+        finally:
+            relay.drain()
+            with trio.move_on_after(CLOSE_TIME, shield=True):
+                await relay.close_all()
+            nursery.cancel_scope.cancel()
+
+
+class RelayService:
+    """Grants channels; see `open_relay`."""
+
+    def __init__(
+        self,
+        limits: RelayLimits,
+        host: Callable[[], str],
+        ports: PortAllocator,
+        forwarder: Forwarder,
+    ) -> None:
+        self._limits = limits
+        self._host = host
+        self._ports = ports
+        self._forwarder = forwarder
+        self._admission = Admission(limits)
+        self._capacity = min(limits.channels, ports.capacity)
+        self._channels: dict[str, _OpenChannel] = {}
+        self._draining = False
+        self._closed_sender, self.closed = trio.open_memory_channel[ChannelClosed](limits.channels)
+        """Each channel that has ended. Ends that nobody reads in time are counted and dropped."""
+        self.unread_ends = 0
+        """Ends dropped from `closed`."""
+
+    async def run(self, ended: trio.MemoryReceiveChannel[ForwardingEnded]) -> None:
+        """Take note of the channels that the forwarder has ended, until cancelled."""
+        with self._closed_sender:
+            async for end in ended:
+                channel = self._channels.get(end.channel_id)
+                if channel is not None:  # else it was given up while it opened
+                    self._forget(end.channel_id)
+                    self._report(end, channel)
+
+    async def request_channel(self, requester: str) -> ChannelGrant:
+        """Open a channel.
+
+        Args:
+            requester: the full JID that asks.
+
+        Raises:
+            Refused: the relay is draining, a limit is reached, or there are no ports.
+        """
+        if self._draining:
+            raise Refused("service-unavailable", "cancel", "this relay is shutting down")
+        self._admission.admit(requester, trio.current_time())
+        try:
+            block = self._ports.open()
+        except Refused:
+            self._admission.leave(requester)
+            raise
+        channel_id = secrets.token_hex(16)  # 128 bits; RFC 4086
+        self._channels[channel_id] = _OpenChannel(requester, block, trio.current_time())
+        try:
+            await self._forwarder.open(channel_id, block, self._limits.channel_rules)
+        except ForwarderUnavailable as error:
+            self._forget(channel_id)
+            raise resource_constraint(f"{error}; ask again in a second") from error
+        except BaseException:
+            self._forget(channel_id)
+            raise
+        return ChannelGrant(
+            id=channel_id,
+            host=self._host(),
+            localport=block.first,
+            remoteport=block.first + 2,
+            maxkbps=self._limits.maxkbps,
+            expire=math.ceil(self._limits.expire),
+        )
+
+    async def release(self, channel_id: str, requester: str) -> bool:
+        """Close a channel because its requester gives it back.
+
+        Args:
+            channel_id: of the grant.
+            requester: the full JID that asks.
+
+        Returns:
+            Whether it had such a channel, which is closed now.
+        """
+        channel = self._channels.get(channel_id)
+        if channel is None or full_jid(channel.requester) != full_jid(requester):
+            return False
+        await self._close(channel_id, channel, Reason.RELEASED)
+        return True
+
+    def drain(self) -> None:
+        """Refuse new channels from now on; those that are open live on."""
+        self._draining = True
+
+    async def close_all(self) -> None:
+        """Close every channel, reported as `shutdown`."""
+        async with trio.open_nursery() as nursery:
+            for channel_id, channel in self._channels.items():
+                nursery.start_soon(self._close, channel_id, channel, Reason.SHUTDOWN)
+
+    @property
+    def free(self) -> float:
+        """Share of the channels that can still be had: 0 to 1."""
+        if self._draining:
+            return 0.0
+        return 1 - len(self._channels) / self._capacity
+
+    async def status(self) -> list[ChannelStatus]:
+        """The open channels, oldest first."""
+        stats = await self._forwarder.stats()
+        now = trio.current_time()
+        return [
+            ChannelStatus(
+                channel_id,
+                channel.requester,
+                channel.block.first,
+                now - channel.opened_at,
+                stats.get(channel_id),
+            )
+            for channel_id, channel in self._channels.items()
+        ]
+
+    async def _close(self, channel_id: str, channel: _OpenChannel, reason: Reason) -> None:
+        await self._forwarder.close(channel_id, reason)
+        with trio.move_on_after(CLOSE_TIME):
+            await channel.closed.wait()
+
+    def _forget(self, channel_id: str) -> None:
+        channel = self._channels.pop(channel_id, None)
+        if channel is not None:
+            self._ports.free(channel.block)
+            self._admission.leave(channel.requester)
+            channel.closed.set()
+
+    def _report(self, end: ForwardingEnded, channel: _OpenChannel) -> None:
+        seconds = int(trio.current_time() - channel.opened_at)
+        closed = ChannelClosed(end.channel_id, channel.requester, end.reason, seconds, end.stats)
+        try:
+            self._closed_sender.send_nowait(closed)
+        except trio.WouldBlock:
+            self.unread_ends += 1
