@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -119,7 +118,8 @@ class Lab:
         self.directory = directory
         self.anchor = anchor
         self._enter = list(enter)
-        self._env = _environment()
+        # Whatever a program leaves in its temporary directory goes with the lab.
+        self._env = {**_environment(), "TMPDIR": str(directory)}
         self._count = 0
         self._started = 0
         self._programs: list[Program] = []
@@ -265,9 +265,10 @@ async def open_lab() -> AsyncIterator[Lab]:
             raise LabUnavailableError(f"{program} is missing: install {package}")
     directory = _make_directory()
     own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    own = ["--mount", "--net", "--pid", "--mount-proc"]
+    unshare = ["unshare", *own_user, *own, "--fork", "--kill-child"]
     anchor = await start_program(
-        ["unshare", *own_user, "--mount", "--net", "--pid", "--fork", "--kill-child"]
-        + ["--mount-proc", "sh", "-c", _ANCHOR, "anchor", str(directory), DNS_ADDRESS],
+        [*unshare, "sh", "-c", _ANCHOR, "anchor", str(directory), DNS_ADDRESS],
         name="anchor",
         log=directory / "anchor.log",
         env=env,

@@ -83,19 +83,23 @@ class Program:
         Raises:
             ProgramError: it ended, was silent too long, or wrote an absurd line.
         """
-        with trio.move_on_after(timeout):
-            while b"\n" not in self._unread:
-                data = await self._stdout.receive_some()
-                if not data:
-                    await self.wait()
-                    raise ProgramError(self._epitaph())
-                self._unread += data
-                if len(self._unread) > LINE_LIMIT:
-                    raise ProgramError(f"{self.name} wrote a line of more than {LINE_LIMIT} bytes")
-            line, _, rest = self._unread.partition(b"\n")
-            self._unread = rest
-            return line.decode(errors="replace")
-        raise ProgramError(f"{self.name} said nothing for {timeout:g} s (log: {self.log})")
+        try:
+            with trio.fail_after(timeout):
+                while b"\n" not in self._unread:
+                    await self._receive()
+        except trio.TooSlowError:
+            raise ProgramError(f"{self.name} said nothing for {timeout:g} s") from None
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode(errors="replace")
+
+    async def _receive(self) -> None:
+        data = await self._stdout.receive_some()
+        if not data:
+            await self.wait()
+            raise ProgramError(self._epitaph())
+        self._unread += data
+        if len(self._unread) > LINE_LIMIT:
+            raise ProgramError(f"{self.name} wrote a line of more than {LINE_LIMIT} bytes")
 
     async def json(self, timeout: float = 30.0) -> Any:
         """Return the next line of its standard output, which is a JSON document."""
