@@ -45,7 +45,16 @@ class Lookup:
         budget: Requests in all.
     """
 
-    __slots__ = ("_alpha", "_budget", "_candidates", "_in_flight", "_k", "_states", "ending", "target")
+    __slots__ = (
+        "_alpha",
+        "_budget",
+        "_candidates",
+        "_in_flight",
+        "_k",
+        "_states",
+        "ending",
+        "target",
+    )
 
     def __init__(
         self, target: bytes, *, k: int = K, alpha: int = ALPHA, budget: int = BUDGET
@@ -58,6 +67,11 @@ class Lookup:
         self._in_flight = 0
         self._candidates: list[tuple[int, bytes, Contact]] = []
         self._states: dict[bytes, State] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is waited for but those that were set aside."""
+        return self._in_flight == 0
 
     def hear(self, contacts: Iterable[Contact]) -> None:
         """Take in contacts that a peer, or the routing table, named."""

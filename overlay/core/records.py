@@ -38,6 +38,7 @@ MAX_SERVICES: Final = 8
 _MAX_SERVICE: Final = 16
 _MAX_KBPS: Final = 10_000_000
 _MAX_CAPACITY: Final = 1_000_000
+_MAX_SEQ: Final = (1 << 63) - 1
 _MAX_TIME: Final = 1 << 40  # seconds
 _FREE_STEPS: Final = 15  # a coarse share: an exact one would change with every call
 
@@ -162,7 +163,7 @@ def parse_advert_untrusted(data: bytes) -> Advert:
     )
     return Advert(
         public_key=need_bytes(fields[1], PUBLIC_KEY_LENGTH),
-        seq=need_int(fields[2], 0, _MAX_TIME),
+        seq=need_int(fields[2], 0, _MAX_SEQ),
         expires=need_int(fields[3], 0, _MAX_TIME),
         endpoints=endpoints,
         offer=offer,

@@ -5,7 +5,9 @@ bucket, who may enter, who leaves and who is closest is decided here.
 """
 
 import heapq
+import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from kademlia.routing import KBucket
@@ -21,16 +23,29 @@ MAX_PER_TABLE: Final = 10
 MAX_FAILURES: Final = 2  # in a row; one lost packet never evicts
 
 
+def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
+    """Estimate how many peers a network has, from the density of ids near one of them.
+
+    Args:
+        own_id: The one id.
+        nearest: Its k nearest neighbours, nearest first; fewer if there are no more.
+    """
+    if len(nearest) < K:
+        return len(nearest) + 1.0
+    return K * 2.0**ID_BITS / (nearest[-1].long_id ^ int.from_bytes(own_id, "big"))
+
+
 class RoutingTable:
     """Contacts by their distance to `own`.
 
     A bucket's first contact is the one seen least recently. Its `last_updated`, which the
-    package reads from a clock of its own, is set from `now` by whoever looks something up.
+    package reads from a clock of its own, is set by whoever refreshes it.
     """
 
-    __slots__ = ("_failures", "_networks", "buckets", "own")
+    __slots__ = ("_failures", "_networks", "_own_id", "buckets", "own")
 
     def __init__(self, own: bytes) -> None:
+        self._own_id = own
         self.own = int.from_bytes(own, "big")
         self.buckets: dict[int, KBucket] = {}
         self._networks: Counter[bytes] = Counter()
@@ -59,16 +74,19 @@ class RoutingTable:
         ]
 
     def wants(self, contact: Contact) -> bool:
-        """Whether a contact that proves itself would get a place in its bucket."""
+        """Whether a contact that proves itself would get a place, or one among replacements."""
         index = self._index(contact.long_id)
         if index == ID_BITS:
             return False
         bucket = self.buckets.get(index)
-        if bucket is not None and (contact.id in bucket.nodes or len(bucket) >= K):
-            return False
+        if bucket is not None:
+            if contact.id in bucket.nodes or contact.id in bucket.replacement_nodes:
+                return False
+            if len(bucket) >= K and len(bucket.replacement_nodes) >= bucket.max_replacement_nodes:
+                return False
         return self._is_diverse(contact, bucket)
 
-    def add(self, contact: Contact, now: float) -> Contact | None:
+    def add(self, contact: Contact) -> Contact | None:
         """Take in a contact that has just proved itself, or note that it was seen.
 
         Returns:
@@ -79,9 +97,8 @@ class RoutingTable:
         if index == ID_BITS:
             return None
         bucket = self.buckets.get(index)
-        known = None if bucket is None else bucket[contact.id]
-        if known is not None:
-            if known == contact:
+        if bucket is not None and contact.id in bucket.nodes:
+            if bucket[contact.id] == contact:
                 self._failures.pop(contact.id, None)
                 bucket.add_node(contact)  # moves it to the end: seen most recently
             return None
@@ -91,7 +108,7 @@ class RoutingTable:
             return None
         if bucket is None:
             bucket = self.buckets[index] = KBucket(0, 0, K, replacementNodeFactor=1)
-            bucket.last_updated = now
+            bucket.last_updated = -math.inf  # nothing was looked up in it yet
         return self._insert(bucket, contact)
 
     def fail(self, contact: Contact) -> bool:
@@ -150,10 +167,7 @@ class RoutingTable:
 
     def estimated_size(self) -> float:
         """Estimate how many peers the network has, from the density of ids near our own."""
-        near = self.closest(self.own)
-        if len(near) < K:
-            return len(near) + 1.0
-        return K * 2.0**ID_BITS / (near[-1].long_id ^ self.own)
+        return estimate_size(self._own_id, self.closest(self.own))
 
     def _index(self, long_id: int) -> int:
         return common_prefix_length(self.own, long_id)

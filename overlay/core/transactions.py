@@ -39,12 +39,23 @@ class Sink(Protocol):
 class Pending:
     """A request under way."""
 
-    __slots__ = ("attempts_left", "contact", "data", "deadline", "rto", "sent_at", "sink", "tid")
+    __slots__ = (
+        "asker",
+        "attempts_left",
+        "contact",
+        "data",
+        "deadline",
+        "rto",
+        "sent_at",
+        "sink",
+        "tid",
+    )
 
     def __init__(
-        self, tid: bytes, contact: Contact, data: bytes, sink: Sink, attempts: int
+        self, tid: bytes, asker: bytes, contact: Contact, data: bytes, sink: Sink, attempts: int
     ) -> None:
         self.tid = tid
+        self.asker = asker  # our id at the time; a proof is made out to it
         self.contact = contact
         self.data = data
         self.sink = sink

@@ -1,0 +1,108 @@
+"""What a peer tells its shell."""
+
+from dataclasses import dataclass
+
+from overlay.core.addresses import Address
+from overlay.core.contact import Contact
+from overlay.core.lookup import Ending
+from overlay.core.records import Advert
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A first peer has answered: there is somebody to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The peer knows its neighbourhood: it may serve and advertise."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapFailed:
+    """No bootstrap address answered. The peer tries again by itself.
+
+    Attributes:
+        retry_in: Seconds until then.
+    """
+
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointsLearnt:
+    """Others agree on other endpoints of ours than before.
+
+    Attributes:
+        endpoints: Those they see, at most one of each address family.
+    """
+
+    endpoints: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyEndpoint:
+    """Send a Binding request from a fresh socket, then call `Peer.endpoint_verified`.
+
+    Attributes:
+        endpoint: Where to.
+    """
+
+    endpoint: Address
+
+
+@dataclass(frozen=True, slots=True)
+class LookupEnded:
+    """A look-up asked for with `Peer.find_node` is over.
+
+    Attributes:
+        handle: The number that `find_node` returned.
+        ending: Why it is over.
+        contacts: The closest peers that answered, closest first.
+    """
+
+    handle: int
+    ending: Ending
+    contacts: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RelaysFound:
+    """A search asked for with `Peer.find_relays` is over.
+
+    Attributes:
+        handle: The number that `find_relays` returned.
+        asked: Peers that answered; zero means that there is no network to ask.
+        adverts: What was found: signed, not expired, one for each key.
+    """
+
+    handle: int
+    asked: int
+    adverts: tuple[Advert, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """A registration asked for with `Peer.advertise` is over.
+
+    Attributes:
+        handle: The number that `advertise` returned.
+        stored: Storing peers that took the advert at the deepest level, us included.
+        levels: Levels of the directory that took it.
+    """
+
+    handle: int
+    stored: int
+    levels: int
+
+
+Event = (
+    Connected
+    | Joined
+    | BootstrapFailed
+    | EndpointsLearnt
+    | VerifyEndpoint
+    | LookupEnded
+    | RelaysFound
+    | Advertised
+)

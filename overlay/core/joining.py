@@ -1,0 +1,154 @@
+"""Joining a network and staying in it: bootstrap, the look-up of oneself, refresh of buckets."""
+
+import random
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from overlay.core.addresses import Address
+from overlay.core.contact import Contact
+from overlay.core.events import BootstrapFailed, Connected, Event, Joined
+from overlay.core.ids import ID_BITS, ID_LENGTH
+from overlay.core.messages import FindNode, Nodes, Reply
+from overlay.core.routing import estimate_size
+from overlay.core.rpc import UNKNOWN_ID, Rpc
+from overlay.core.search import Search
+
+# Kademlia section 2.3: a bucket in which nothing was looked up for an hour is refreshed. Our own
+# neighbourhood is what our answers and our place in the directory rest on, so more often.
+BUCKET_REFRESH: Final = 3600.0
+SELF_REFRESH: Final = 900.0
+_CHECK_INTERVAL: Final = 60.0
+_FIRST_RETRY: Final = 1.0
+_LAST_RETRY: Final = 60.0
+
+
+class Joining:
+    """Keeps a peer connected.
+
+    Args:
+        rpc: Asks the peers.
+        rng: Chooses ids to look up, and spreads refreshes in time.
+        events: Where `Connected`, `Joined` and `BootstrapFailed` go.
+    """
+
+    __slots__ = (
+        "_addresses",
+        "_events",
+        "_outstanding",
+        "_retry",
+        "_rng",
+        "_rpc",
+        "_search",
+        "_self_due",
+        "due",
+        "joined",
+    )
+
+    def __init__(self, rpc: Rpc, rng: random.Random, events: deque[Event]) -> None:
+        self._rpc = rpc
+        self._rng = rng
+        self._events = events
+        self._addresses: tuple[Address, ...] = ()
+        self._outstanding = 0
+        self._retry = _FIRST_RETRY
+        self._search: Search | None = None
+        self._self_due = 0.0
+        self.due: float | None = None
+        self.joined = False
+
+    def start(self, addresses: Iterable[Address], now: float) -> None:
+        """Ask bootstrap addresses for our neighbourhood."""
+        self._addresses = tuple(addresses)
+        self._self_due = now + SELF_REFRESH
+        if self._addresses:
+            self._ask_bootstrap(now)
+        else:
+            self._look_for_self(now)
+
+    def restart(self, now: float) -> None:
+        """Look for the neighbourhood of a new id."""
+        if len(self._rpc.table):
+            self._look_for_self(now)
+        elif self._addresses and not self._outstanding:
+            self._ask_bootstrap(now)
+
+    def handle_timer(self, now: float) -> None:
+        """Retry the bootstrap, or refresh what is stale, one look-up at a time."""
+        if self.due is None or now < self.due:
+            return
+        self.due = now + _CHECK_INTERVAL * self._rng.uniform(0.75, 1.25)
+        if not len(self._rpc.table):
+            if self._addresses and not self._outstanding:
+                self._ask_bootstrap(now)
+        elif self._search is None:
+            self._refresh(now)
+
+    def answered(self, contact: Contact, reply: Reply, now: float) -> None:
+        """A bootstrap address replied: go on from there."""
+        self._outstanding -= 1
+        self._retry = _FIRST_RETRY
+        if self._search is not None or self.joined or not isinstance(reply.body, Nodes):
+            return
+        heard = self._rpc.reachable(reply.body.contacts)
+        self._rpc.size_hint = estimate_size(self._rpc.own_id, heard)
+        self._events.append(Connected())
+        self._look_for(self._rpc.own_id, now, (contact, *heard))
+
+    def delayed(self, contact: Contact, now: float) -> None:
+        """Wait on."""
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """A bootstrap address is dead: with the last of them, try later."""
+        self._outstanding -= 1
+        if self._outstanding == 0 and not len(self._rpc.table):
+            self._events.append(BootstrapFailed(self._retry))
+            self.due = now + self._retry
+            self._retry = min(_LAST_RETRY, 2 * self._retry)
+
+    def _ask_bootstrap(self, now: float) -> None:
+        for address in self._addresses:
+            contact = Contact(UNKNOWN_ID, address)
+            self._outstanding += self._rpc.ask(contact, FindNode(self._rpc.own_id), self, now)
+
+    def _look_for_self(self, now: float) -> None:
+        # One that is let go of must not be taken for the one that follows it.
+        before, self._search = self._search, None
+        if before is not None:
+            before.cancel(now)
+        self._self_due = now + SELF_REFRESH * self._rng.uniform(0.75, 1.25)
+        self._look_for(self._rpc.own_id, now)
+
+    def _look_for(self, target: bytes, now: float, heard: Iterable[Contact] = ()) -> None:
+        self._search = Search(self._rpc, target, self._search_ended)
+        self._search.start(now, heard)
+
+    def _search_ended(self, now: float) -> None:
+        if self._search is None:
+            return
+        self._search = None
+        self._rpc.size_hint = 0.0
+        if not self.joined:
+            self.joined = True
+            self._events.append(Joined())
+        if self.due is None:
+            self.due = now
+        self.due = min(self.due, now + self._rng.uniform(0.0, 1.0))
+
+    def _refresh(self, now: float) -> None:
+        """Look up ourselves or something in a stale bucket, whichever is due."""
+        if now >= self._self_due:
+            self._look_for_self(now)
+            return
+        for index, bucket in self._rpc.table.buckets.items():
+            if now - bucket.last_updated >= BUCKET_REFRESH:
+                bucket.last_updated = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
+                self._look_for(self._id_in_bucket(index), now)
+                return
+
+    def _id_in_bucket(self, index: int) -> bytes:
+        """Choose an id that shares exactly `index` leading bits with ours."""
+        own = int.from_bytes(self._rpc.own_id, "big")
+        low_bits = ID_BITS - index - 1
+        chosen = (own >> low_bits ^ 1) << low_bits | self._rng.getrandbits(low_bits)
+        return chosen.to_bytes(ID_LENGTH, "big")

@@ -1,0 +1,34 @@
+"""How much one source may ask: a token bucket per host, in a table of bounded size."""
+
+from collections import OrderedDict
+from typing import Final
+
+from overlay.core.addresses import Address, source_of
+
+# A peer that joins sends some dozens of requests to one neighbour; a client's look-up a few.
+RATE: Final = 50.0  # requests a second, sustained
+BURST: Final = 200.0
+_MAX_SOURCES: Final = 4096
+
+
+class RateLimiter:
+    """Token buckets by source. The source seen least recently is forgotten first."""
+
+    __slots__ = ("_buckets", "_burst", "_rate")
+
+    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+
+    def admit(self, source: Address, now: float) -> bool:
+        """Whether `source` may ask once more now; if so, count it."""
+        key = source_of(source)
+        tokens, since = self._buckets.get(key, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - since) * self._rate)
+        admitted = tokens >= 1.0
+        self._buckets[key] = (tokens - 1.0 if admitted else tokens, now)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > _MAX_SOURCES:
+            self._buckets.popitem(last=False)
+        return admitted

@@ -1,0 +1,349 @@
+"""A peer: everything in this package together, still without a socket or a clock.
+
+The shell calls `receive` for each datagram and `handle_timer` when `get_timer` says so; after
+each call it sends `datagrams_to_send` and reads `next_event` until there is none. Times are
+seconds on any clock that does not run backwards.
+"""
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from overlay.core import stun
+from overlay.core.addresses import Address, is_ipv6, is_private
+from overlay.core.contact import Contact
+from overlay.core.errors import RemoteProtocolError
+from overlay.core.events import (
+    Advertised,
+    EndpointsLearnt,
+    Event,
+    LookupEnded,
+    RelaysFound,
+    VerifyEndpoint,
+)
+from overlay.core.identity import Identity
+from overlay.core.ids import id_fits_host
+from overlay.core.joining import Joining
+from overlay.core.limits import RateLimiter
+from overlay.core.messages import Request
+from overlay.core.records import MAX_LIFETIME, Advert, Offer, remaining_lifetime, sign_advert
+from overlay.core.registration import Registration, RelayHunt
+from overlay.core.responder import Responder
+from overlay.core.rpc import Rpc
+from overlay.core.search import Search
+from overlay.core.store import AdvertStore, Entry, StaleAdvertError
+from overlay.core.wire import CHECK_LENGTH, parse_message_untrusted
+
+_EXPIRY_INTERVAL: Final = 30.0  # seconds between two looks for expired adverts
+# A plain STUN request is answered with a reply up to 2.2 times its size, so strangers get few.
+_STUN_RATE: Final = 10.0
+_STUN_BURST: Final = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """How a peer takes part.
+
+    Attributes:
+        client: It asks but does not answer, and enters no routing table: for peers that
+            strangers cannot reach, and for short visits.
+        host: Its public IP address; None to learn it from others.
+        use_ipv6: Its socket reaches IPv6 endpoints.
+        clock_offset: Unix time minus `now`, seconds.
+    """
+
+    client: bool = False
+    host: str | None = None
+    use_ipv6: bool = True
+    clock_offset: float = 0.0
+
+
+class Peer:
+    """One peer of the overlay.
+
+    Args:
+        identity: Its key.
+        config: How it takes part.
+        rng: Source of ids, tokens and prefixes; cryptographic where it matters.
+    """
+
+    __slots__ = (
+        "_config",
+        "_events",
+        "_expiry_due",
+        "_handles",
+        "_joining",
+        "_limiter",
+        "_responder",
+        "_rng",
+        "_rpc",
+        "_stun_limiter",
+        "clock_offset",
+        "counters",
+        "store",
+    )
+
+    def __init__(self, identity: Identity, config: PeerConfig, rng: random.Random) -> None:
+        self._config = config
+        self._rng = rng
+        self.clock_offset = config.clock_offset
+        self.counters: Counter[str] = Counter()
+        self._rpc = Rpc(
+            identity,
+            config.host,
+            client=config.client,
+            use_ipv6=config.use_ipv6,
+            rng=rng,
+            counters=self.counters,
+        )
+        self.store = AdvertStore()
+        self._responder = Responder(self._rpc, self.store, rng, self.counters)
+        self._events: deque[Event] = deque()
+        self._joining = Joining(self._rpc, rng, self._events)
+        self._limiter = RateLimiter()
+        self._stun_limiter = RateLimiter(_STUN_RATE, _STUN_BURST)
+        self._expiry_due: float | None = None
+        self._handles = 0
+
+    @property
+    def peer_id(self) -> bytes:
+        """Our id; it changes when we learn our public address."""
+        return self._rpc.own_id
+
+    @property
+    def public_key(self) -> bytes:
+        """Our public key."""
+        return self._rpc.identity.public_key
+
+    @property
+    def endpoints(self) -> tuple[Address, ...]:
+        """Our endpoints as most others see them, at most one of each address family."""
+        return tuple(self._rpc.witnesses.endpoints.values())
+
+    @property
+    def joined(self) -> bool:
+        """Whether the first look-up of our own neighbourhood is over."""
+        return self._joining.joined
+
+    @property
+    def network_size(self) -> float:
+        """Estimated number of peers in the network."""
+        return self._rpc.network_size()
+
+    def contacts(self) -> list[Contact]:
+        """Return the contacts of the routing table, closest first."""
+        return self._rpc.table.contacts()
+
+    def rtt(self, address: Address) -> float | None:
+        """Return the smoothed round-trip time to a peer in seconds, if it was measured."""
+        return self._rpc.transactions.rtt(address)
+
+    # What comes in.
+
+    def receive(self, data: bytes, source: Address, now: float) -> None:
+        """Take in a datagram."""
+        self.counters["received"] += 1
+        if stun.is_stun(data):
+            self._stun_received(data, source, now)
+            return
+        try:
+            message = parse_message_untrusted(data)
+        except RemoteProtocolError:
+            self.counters["malformed"] += 1
+            return
+        if isinstance(message, Request):
+            self._request_received(message, len(data), source, now)
+        elif self._rpc.reply_received(message, source, now):
+            self._endpoint_changed(now)
+
+    def get_timer(self) -> float | None:
+        """Return when `handle_timer` is to be called."""
+        times = (self._rpc.transactions.next_deadline(), self._joining.due, self._expiry_due)
+        return min((time for time in times if time is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        self._rpc.handle_timer(now)
+        self._joining.handle_timer(now)
+        if self._expiry_due is not None and now >= self._expiry_due:
+            self.counters["advert_expired"] += self.store.expire(now)
+            self._expiry_due = now + _EXPIRY_INTERVAL if len(self.store) else None
+
+    def endpoint_verified(self, endpoint: Address, answered: bool, now: float) -> None:
+        """Tell whether an endpoint answered the Binding request of `VerifyEndpoint`."""
+        self._responder.endpoint_verified(endpoint, answered, now, now + self.clock_offset)
+        self._plan_expiry(now)
+
+    # What the shell asks for.
+
+    def bootstrap(self, addresses: Iterable[Address], now: float) -> None:
+        """Join the network that these addresses belong to; without any, be the first."""
+        self._joining.start(addresses, now)
+
+    def find_node(self, target: bytes, now: float) -> int:
+        """Look for the peers closest to an id.
+
+        Returns:
+            The handle of the `LookupEnded` to come.
+        """
+        handle = self._next_handle()
+
+        def ended(_: float) -> None:
+            ending = search.lookup.ending
+            if ending is not None:
+                contacts = tuple(search.lookup.closest())
+                self._events.append(LookupEnded(handle, ending, contacts))
+
+        search = Search(self._rpc, target, ended)
+        search.start(now)
+        return handle
+
+    def find_relays(self, wanted: int, now: float) -> int:
+        """Collect adverts of relays from the directory.
+
+        Args:
+            wanted: Adverts after which the search stops, at most 64.
+            now: Seconds.
+
+        Returns:
+            The handle of the `RelaysFound` to come.
+        """
+        handle = self._next_handle()
+
+        def held(key: bytes) -> list[bytes]:
+            entries = self.store.get(key, now + self.clock_offset)
+            return [entry.advert.encoded for entry in entries]
+
+        def ended(hunt: RelayHunt) -> None:
+            found = tuple(hunt.adverts.values())
+            self._events.append(RelaysFound(handle, hunt.asked, found))
+
+        RelayHunt(self._rpc, wanted, held, self._rng, self.clock_offset, ended).start(now)
+        return handle
+
+    def sign_advert(self, offer: Offer, endpoints: tuple[Address, ...], now: float) -> Advert:
+        """Sign an advert that is good for an hour; without endpoints, a withdrawal.
+
+        Its sequence number is the time in milliseconds, so that it grows across restarts.
+
+        Raises:
+            LocalProtocolError: The offer cannot be put into an advert.
+        """
+        unix_time = now + self.clock_offset
+        return sign_advert(
+            self._rpc.identity,
+            offer,
+            seq=int(unix_time * 1000),
+            expires=int(unix_time + MAX_LIFETIME),
+            endpoints=endpoints,
+        )
+
+    def advertise(self, advert: Advert, now: float) -> int:
+        """Register an advert in the directory.
+
+        Returns:
+            The handle of the `Advertised` to come.
+        """
+        handle = self._next_handle()
+
+        def ended(registration: Registration) -> None:
+            result = Advertised(handle, registration.stored, registration.levels)
+            self._events.append(result)
+
+        keep = None if self._config.client else self._keep
+        Registration(self._rpc, advert, keep, ended).start(now)
+        return handle
+
+    # What goes out.
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
+        """Take the datagrams that are to be sent, in order."""
+        datagrams = list(self._rpc.outbox)
+        self._rpc.outbox.clear()
+        return datagrams
+
+    def next_event(self) -> Event | None:
+        """Take the next event."""
+        return self._events.popleft() if self._events else None
+
+    def _next_handle(self) -> int:
+        self._handles += 1
+        return self._handles
+
+    def _stun_received(self, data: bytes, source: Address, now: float) -> None:
+        try:
+            message = stun.parse_stun_untrusted(data)
+        except RemoteProtocolError:
+            self.counters["malformed_stun"] += 1
+            return
+        if not stun.is_binding_request(message):
+            self.counters["stun_unexpected"] += 1
+        elif not self._stun_limiter.admit(source, now):
+            self.counters["stun_rate_limited"] += 1
+        else:
+            self.counters["stun_answered"] += 1
+            self._rpc.outbox.append((stun.binding_response(message, source), source))
+
+    def _request_received(self, request: Request, size: int, source: Address, now: float) -> None:
+        if self._config.client:
+            self.counters["request_to_client"] += 1
+            return
+        if not self._limiter.admit(source, now):
+            self.counters["rate_limited"] += 1
+            return
+        # A stranger that could be a contact is asked to prove itself. It may have forged its
+        # address, so reply and check together are no larger than its request.
+        contact = Contact(request.sender, source)
+        check = self._could_be_contact(request, contact) and size >= 2 * CHECK_LENGTH
+        limit = size - CHECK_LENGTH if check else size
+        reply = self._responder.answer(request, source, limit, now, now + self.clock_offset)
+        if reply is None:
+            self.counters["request_too_small"] += 1
+            return
+        self.counters["answered"] += 1
+        self._rpc.outbox.append((reply, source))
+        if check:
+            self._rpc.check(contact, now)
+        self._after_store(now)
+
+    def _could_be_contact(self, request: Request, contact: Contact) -> bool:
+        return (
+            not request.client
+            and contact.id != self.peer_id
+            and id_fits_host(contact.id, contact.address[0])
+            and self._rpc.table.wants(contact)
+        )
+
+    def _after_store(self, now: float) -> None:
+        for endpoint in self._responder.to_verify:
+            self._events.append(VerifyEndpoint(endpoint))
+        self._responder.to_verify.clear()
+        self._plan_expiry(now)
+
+    def _plan_expiry(self, now: float) -> None:
+        if self._expiry_due is None and len(self.store):
+            self._expiry_due = now + _EXPIRY_INTERVAL
+
+    def _keep(self, key: bytes, advert: Advert, now: float) -> None:
+        """Hold our own advert; that we are reachable, whoever asks us for it knows."""
+        unix_time = now + self.clock_offset
+        expires_at = now + remaining_lifetime(advert, unix_time)
+        try:
+            if advert.withdrawn:
+                self.store.withdraw(key, advert, expires_at)
+            else:
+                self.store.put(key, Entry(advert, advert.endpoints[0], expires_at), unix_time)
+        except StaleAdvertError:
+            self.counters["advert_stale"] += 1
+        self._plan_expiry(now)
+
+    def _endpoint_changed(self, now: float) -> None:
+        self._events.append(EndpointsLearnt(self.endpoints))
+        if self._config.host is not None:
+            return
+        public = [host for host, _ in self.endpoints if not is_private(host)]
+        # One id for one key: that of the IPv4 address, if there is one.
+        if public and self._rpc.move(min(public, key=is_ipv6)):
+            self._joining.restart(now)

@@ -1,0 +1,179 @@
+"""Registering an advert in the directory tree, and collecting adverts from it."""
+
+import random
+from collections.abc import Callable
+
+from overlay.core.contact import Contact, K
+from overlay.core.directory import SAMPLE_SIZE, deepest_level, directory_key
+from overlay.core.ids import ID_LENGTH
+from overlay.core.messages import Reply, Store, Stored, StoreResult
+from overlay.core.records import Advert
+from overlay.core.rpc import Rpc
+from overlay.core.search import AdvertSearch, TokenSearch
+
+# Puts an advert under a directory key in our own store.
+Keep = Callable[[bytes, Advert, float], None]
+
+
+class Registration:
+    """Stores an advert level by level, from the deepest up, until a level rejects it.
+
+    Args:
+        rpc: Asks the peers.
+        advert: What to store.
+        keep: Stores the advert with ourselves; None if others cannot ask us for it.
+        on_end: Called once, at the end.
+    """
+
+    __slots__ = (
+        "_advert",
+        "_keep",
+        "_level",
+        "_on_end",
+        "_outstanding",
+        "_rejected",
+        "_rpc",
+        "_search",
+        "_taken",
+        "levels",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        advert: Advert,
+        keep: Keep | None,
+        on_end: "Callable[[Registration], None]",
+    ) -> None:
+        self._rpc = rpc
+        self._advert = advert
+        self._keep = keep
+        self._on_end = on_end
+        self._level = deepest_level(rpc.network_size())
+        self._search = self._search_level()
+        self._outstanding = self._taken = self._rejected = 0
+        self.stored = 0
+        self.levels = 0
+
+    def start(self, now: float) -> None:
+        """Find the peers that hold the current level's key."""
+        self._search.start(now)
+
+    def answered(self, contact: Contact, reply: Reply, now: float) -> None:
+        """Count what a storing peer did."""
+        if isinstance(reply.body, Stored) and reply.body.result is not StoreResult.OUTSIDE_SAMPLE:
+            self._taken += 1
+        else:
+            self._rejected += 1
+        self._settle(now)
+
+    def delayed(self, contact: Contact, now: float) -> None:
+        """Wait on: nobody else is to hold this key."""
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """Do without this one."""
+        self._settle(now)
+
+    def _search_level(self) -> TokenSearch:
+        key = directory_key(self._level, self._rpc.own_id)
+        return TokenSearch(self._rpc, key, self._store)
+
+    def _store(self, now: float) -> None:
+        """Store the advert with the closest peers, ourselves perhaps among them."""
+        closest = self._search.lookup.closest()
+        target = self._search.lookup.target
+        own = int.from_bytes(self._rpc.own_id, "big") ^ target
+        self._outstanding = 1  # ours, so that nothing is settled before all are asked
+        self._taken = self._rejected = 0
+        if self._keep is not None and (len(closest) < K or own < closest[-1].long_id ^ target):
+            self._keep(self._search.target, self._advert, now)
+            self._taken = 1
+        for contact in closest:
+            token = self._search.tokens[contact.id]
+            body = Store(self._level, token, self._advert.encoded)
+            self._outstanding += self._rpc.ask(contact, body, self, now)
+        self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        self._outstanding -= 1
+        if self._outstanding > 0:
+            return
+        accepted = self._taken >= self._rejected
+        if self.levels == 0:
+            self.stored = self._taken
+        self.levels += accepted
+        if self._level > 0 and accepted:
+            self._level -= 1
+            self._search = self._search_level()
+            self._search.start(now)
+        else:
+            self._on_end(self)
+
+
+class RelayHunt:
+    """Collects adverts from a random prefix of the directory tree upwards.
+
+    Args:
+        rpc: Asks the peers.
+        wanted: Adverts that are enough.
+        held: Reads the adverts under a key from our own store.
+        rng: Chooses the prefix.
+        clock_offset: Unix time minus `now`, seconds.
+        on_end: Called once, at the end.
+    """
+
+    __slots__ = (
+        "_clock_offset",
+        "_held",
+        "_level",
+        "_on_end",
+        "_prefix",
+        "_rpc",
+        "_search",
+        "_wanted",
+        "adverts",
+        "asked",
+    )
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        wanted: int,
+        held: Callable[[bytes], list[bytes]],
+        rng: random.Random,
+        clock_offset: float,
+        on_end: "Callable[[RelayHunt], None]",
+    ) -> None:
+        self._rpc = rpc
+        self._wanted = min(wanted, SAMPLE_SIZE)
+        self._held = held
+        self._clock_offset = clock_offset
+        self._on_end = on_end
+        self._prefix = rng.randbytes(ID_LENGTH)
+        self._level = deepest_level(rpc.network_size())
+        self.asked = 0
+        self.adverts: dict[bytes, Advert] = {}
+        self._search = self._search_level()
+
+    def start(self, now: float) -> None:
+        """Search the current level."""
+        for encoded in self._held(self._search.target):
+            self._search.take(encoded, now)
+        self._search.start(now)
+
+    def _search_level(self) -> AdvertSearch:
+        key = directory_key(self._level, self._prefix)
+        # What deeper levels gave counts, so that a search stops as soon as there is enough.
+        return AdvertSearch(
+            self._rpc, key, self._climb, self._wanted, self._clock_offset, self.adverts
+        )
+
+    def _climb(self, now: float) -> None:
+        self.asked += self._search.answers
+        if self._level == 0 or len(self.adverts) >= self._wanted:
+            self._on_end(self)
+            return
+        self._level -= 1
+        self._search = self._search_level()
+        self.start(now)

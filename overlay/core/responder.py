@@ -1,0 +1,171 @@
+"""The answering half of a peer: one reply for one request, never larger than it."""
+
+import random
+from collections import Counter
+from typing import Final
+
+from overlay.core.addresses import Address
+from overlay.core.contact import Contact
+from overlay.core.directory import directory_key
+from overlay.core.errors import RemoteProtocolError
+from overlay.core.identity import id_fits
+from overlay.core.messages import (
+    MAX_START,
+    ErrorCode,
+    ErrorReply,
+    FindNode,
+    FindRelays,
+    Nodes,
+    Ping,
+    Pong,
+    Proof,
+    Relays,
+    Reply,
+    ReplyBody,
+    Request,
+    Store,
+    Stored,
+    StoreResult,
+    proof_message,
+)
+from overlay.core.records import is_signed, parse_advert_untrusted, remaining_lifetime
+from overlay.core.rpc import Rpc
+from overlay.core.store import AdvertStore, Entry, StaleAdvertError
+from overlay.core.tokens import WriteTokens
+from overlay.core.verification import Verifications, Waiting
+from overlay.core.wire import pack_error, pack_reply
+
+# Adverts looked at for one reply: more than fit into a datagram.
+_PAGE: Final = 8
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        code: The error.
+    """
+
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+class Responder:
+    """Answers requests from what the peer knows and holds.
+
+    Args:
+        rpc: The peer's id, key and routing table.
+        store: Adverts held for others.
+        rng: Source of the secrets behind write tokens.
+        counters: Where refusals are counted.
+    """
+
+    __slots__ = ("_counters", "_rpc", "_tokens", "_verifications", "store", "to_verify")
+
+    def __init__(
+        self, rpc: Rpc, store: AdvertStore, rng: random.Random, counters: Counter[str]
+    ) -> None:
+        self._rpc = rpc
+        self._tokens = WriteTokens(rng)
+        self._verifications = Verifications()
+        self._counters = counters
+        self.store = store
+        self.to_verify: list[Address] = []
+
+    def answer(
+        self, request: Request, source: Address, limit: int, now: float, unix_time: float
+    ) -> bytes | None:
+        """Answer a request in at most `limit` bytes; None if no answer fits."""
+        try:
+            body = self._answer_body(request, source, now, unix_time)
+        except RefusedError as refusal:
+            self._counters[f"refusing_{refusal.code.name.lower()}"] += 1
+            return pack_error(ErrorReply(request.transaction_id, refusal.code))
+        own_id = self._rpc.own_id
+        proof = None
+        if request.prove:
+            identity = self._rpc.identity
+            message = proof_message(request.transaction_id, own_id, request.sender, source)
+            proof = Proof(identity.public_key, identity.sign(message))
+        return pack_reply(Reply(request.transaction_id, own_id, source, proof, None, body), limit)
+
+    def endpoint_verified(
+        self, endpoint: Address, answered: bool, now: float, unix_time: float
+    ) -> None:
+        """List the adverts that waited for an endpoint, if it has answered."""
+        waiting = self._verifications.conclude(endpoint, answered, now)
+        if not answered:
+            self._counters["advert_unreachable"] += len(waiting)
+            return
+        for advert in waiting:
+            entry = Entry(advert.advert, endpoint, now + advert.lifetime)
+            try:
+                self.store.put(advert.key, entry, unix_time)
+            except StaleAdvertError:
+                self._counters["advert_stale"] += 1
+
+    def _answer_body(
+        self, request: Request, source: Address, now: float, unix_time: float
+    ) -> ReplyBody:
+        match request.body:
+            case Ping():
+                return Pong()
+            case FindNode(target):
+                return Nodes(self._closest(target, request))
+            case FindRelays(target, start):
+                held = self.store.get(target, unix_time)
+                return Relays(
+                    self._closest(target, request),
+                    self._tokens.issue(source, now),
+                    min(len(held), MAX_START),
+                    start,
+                    tuple(entry.advert.encoded for entry in held[start : start + _PAGE]),
+                )
+            case Store():
+                return Stored(self._store(request.sender, request.body, source, now, unix_time))
+
+    def _closest(self, target: bytes, request: Request) -> tuple[Contact, ...]:
+        closest = self._rpc.table.closest(int.from_bytes(target, "big"))
+        return tuple(contact for contact in closest if contact.id != request.sender)
+
+    def _store(
+        self, sender: bytes, request: Store, source: Address, now: float, unix_time: float
+    ) -> StoreResult:
+        """Check what is cheap first, the signature last."""
+        if not self._tokens.accepts(request.token, source, now):
+            raise RefusedError(ErrorCode.BAD_TOKEN)
+        try:
+            advert = parse_advert_untrusted(request.advert)
+        except RemoteProtocolError as error:
+            raise RefusedError(ErrorCode.BAD_ADVERT) from error
+        lifetime = remaining_lifetime(advert, unix_time)
+        # The prefix that the advert is stored under must be that of the relay's own id.
+        if lifetime <= 0 or not id_fits(sender, advert.public_key, source[0]):
+            raise RefusedError(ErrorCode.BAD_ADVERT)
+        if not is_signed(advert):
+            raise RefusedError(ErrorCode.BAD_ADVERT)
+        key = directory_key(request.level, sender)
+        try:
+            if advert.withdrawn:
+                self.store.withdraw(key, advert, now + lifetime)
+                return StoreResult.LISTED
+            if source not in advert.endpoints:
+                raise RefusedError(ErrorCode.BAD_ADVERT)
+            return self._list(Waiting(key, advert, lifetime), source, now, unix_time)
+        except StaleAdvertError as error:
+            raise RefusedError(ErrorCode.BAD_ADVERT) from error
+
+    def _list(self, waiting: Waiting, source: Address, now: float, unix_time: float) -> StoreResult:
+        entry = Entry(waiting.advert, source, now + waiting.lifetime)
+        if self._verifications.is_verified(source, now):
+            return self.store.put(waiting.key, entry, unix_time)
+        result = self.store.judge(waiting.key, entry, unix_time)
+        if result is not StoreResult.LISTED:
+            return result
+        verify_now = self._verifications.wait(source, waiting)
+        if verify_now is None:
+            raise RefusedError(ErrorCode.FULL)
+        if verify_now:
+            self.to_verify.append(source)
+        return StoreResult.PENDING

@@ -1,0 +1,217 @@
+"""The asking half of a peer: requests out, replies checked, the routing table kept."""
+
+import random
+from collections import Counter, deque
+from typing import Final
+
+from overlay.core.addresses import Address, is_ipv6
+from overlay.core.contact import Contact
+from overlay.core.identity import Identity, derive_id, id_fits, verify
+from overlay.core.ids import ID_LENGTH, id_fits_host
+from overlay.core.messages import (
+    TRANSACTION_ID_LENGTH,
+    ErrorReply,
+    Ping,
+    Reply,
+    Request,
+    RequestBody,
+    proof_message,
+)
+from overlay.core.routing import RoutingTable
+from overlay.core.transactions import ATTEMPTS, Pending, Sink, Transactions
+from overlay.core.wire import pack_request
+from overlay.core.witnesses import Witnesses
+
+# The id of a contact of which only the endpoint is known: a bootstrap address.
+UNKNOWN_ID: Final = bytes(ID_LENGTH)
+
+
+class NoSink:
+    """For requests whose outcome matters to the routing table alone."""
+
+    def answered(self, contact: Contact, reply: Reply, now: float) -> None:
+        """Ignore it."""
+
+    def delayed(self, contact: Contact, now: float) -> None:
+        """Ignore it."""
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """Ignore it."""
+
+
+_NO_SINK: Final = NoSink()
+
+
+class Rpc:
+    """Who we are, whom we know, and what we have asked them.
+
+    Args:
+        identity: Our key.
+        host: Our public IP address, if it is known beforehand.
+        client: We answer nobody and enter no table.
+        use_ipv6: Our socket reaches IPv6 endpoints.
+        rng: Source of transaction ids.
+        counters: Where drops are counted.
+    """
+
+    __slots__ = (
+        "_rng",
+        "_use_ipv6",
+        "client",
+        "counters",
+        "identity",
+        "outbox",
+        "own_id",
+        "size_hint",
+        "table",
+        "transactions",
+        "witnesses",
+    )
+
+    def __init__(
+        self,
+        identity: Identity,
+        host: str | None,
+        *,
+        client: bool,
+        use_ipv6: bool,
+        rng: random.Random,
+        counters: Counter[str],
+    ) -> None:
+        self.identity = identity
+        self.client = client
+        self.own_id = derive_id(identity.public_key, host)
+        self.table = RoutingTable(self.own_id)
+        self.size_hint = 0.0  # until the routing table can tell the size of the network
+        self.transactions = Transactions()
+        self.witnesses = Witnesses()
+        self.outbox: deque[tuple[bytes, Address]] = deque()
+        self.counters = counters
+        self._use_ipv6 = use_ipv6
+        self._rng = rng
+
+    def network_size(self) -> float:
+        """Estimate how many peers the network has."""
+        return max(self.size_hint, self.table.estimated_size())
+
+    def reachable(self, contacts: tuple[Contact, ...]) -> list[Contact]:
+        """Drop the contacts that cannot be: wrong address family, wrong id, or ourselves."""
+        good = []
+        for contact in contacts:
+            host = contact.address[0]
+            if contact.id == self.own_id or (is_ipv6(host) and not self._use_ipv6):
+                continue
+            if id_fits_host(contact.id, host):
+                good.append(contact)
+            else:
+                self.counters["contact_id_unbound"] += 1
+        return good
+
+    def ask(
+        self,
+        contact: Contact,
+        body: RequestBody,
+        sink: Sink,
+        now: float,
+        attempts: int = ATTEMPTS,
+    ) -> bool:
+        """Send a request.
+
+        Returns:
+            False if too many are under way: nothing was sent and `sink` hears nothing.
+        """
+        if self.transactions.full:
+            self.counters["transactions_full"] += 1
+            return False
+        tid = self._rng.randbytes(TRANSACTION_ID_LENGTH)
+        prove = contact.id == UNKNOWN_ID or self.table.wants(contact)
+        data = pack_request(Request(tid, self.own_id, self.client, prove, body))
+        self.transactions.open(Pending(tid, self.own_id, contact, data, sink, attempts), now)
+        self._send(data, contact.address)
+        return True
+
+    def check(self, contact: Contact, now: float, attempts: int = 1) -> None:
+        """Ask a contact to prove itself, or show that it is still there."""
+        self.ask(contact, Ping(), _NO_SINK, now, attempts)
+
+    def reply_received(self, reply: Reply | ErrorReply, source: Address, now: float) -> bool:
+        """Take in a reply.
+
+        Returns:
+            Whether our own endpoint, as others see it, has changed.
+        """
+        pending = self.transactions.match(reply.transaction_id, source, now)
+        if pending is None:
+            self.counters["reply_unexpected"] += 1
+            return False
+        if isinstance(reply, ErrorReply):
+            self.counters[f"refused_{reply.code.name.lower()}"] += 1
+            pending.sink.failed(pending.contact, now)
+            return False
+        # Even a peer that does not know its own address yet knows ours.
+        changed = self.witnesses.report(source, reply.seen)
+        contact = Contact(reply.sender, source)
+        if not self._is_genuine(pending, reply, contact):
+            self.table.remove(pending.contact)
+            pending.sink.failed(pending.contact, now)
+            return changed
+        if reply.proof is not None or contact in self.table:
+            oldest = self.table.add(contact)
+            if oldest is not None:
+                self.check(oldest, now, ATTEMPTS)
+        pending.sink.answered(contact, reply, now)
+        return changed
+
+    def handle_timer(self, now: float) -> None:
+        """Send again what was not answered, and give up on what was not answered twice."""
+        while (pending := self.transactions.expire(now)) is not None:
+            if pending.attempts_left > 0:
+                self.counters["retransmitted"] += 1
+                self._send(pending.data, pending.contact.address)
+                pending.sink.delayed(pending.contact, now)
+            else:
+                self.counters["timed_out"] += 1
+                if self.table.fail(pending.contact):
+                    self.counters["evicted"] += 1
+                pending.sink.failed(pending.contact, now)
+
+    def move(self, host: str) -> bool:
+        """Take the id that our key has at `host`.
+
+        Returns:
+            Whether that is another id than before. The routing table has then been sorted anew.
+        """
+        own_id = derive_id(self.identity.public_key, host)
+        if own_id == self.own_id:
+            return False
+        contacts = self.table.contacts()
+        self.own_id = own_id
+        self.table = RoutingTable(own_id)
+        for contact in contacts:
+            self.table.add(contact)
+        return True
+
+    def _is_genuine(self, pending: Pending, reply: Reply, contact: Contact) -> bool:
+        """Whether the peer that replied is the one that was asked, and may have its id."""
+        asked = pending.contact.id
+        if reply.sender == self.own_id or asked not in (reply.sender, UNKNOWN_ID):
+            self.counters["reply_other_id"] += 1
+            return False
+        host = contact.address[0]
+        if not id_fits_host(contact.id, host):
+            self.counters["reply_id_unbound"] += 1
+            return False
+        if reply.proof is None:
+            return True
+        message = proof_message(reply.transaction_id, reply.sender, pending.asker, reply.seen)
+        public_key = reply.proof.public_key
+        if id_fits(contact.id, public_key, host) and verify(
+            public_key, reply.proof.signature, message
+        ):
+            return True
+        self.counters["reply_proof_bad"] += 1
+        return False
+
+    def _send(self, data: bytes, address: Address) -> None:
+        self.counters["sent"] += 1
+        self.outbox.append((data, address))

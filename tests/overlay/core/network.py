@@ -1,0 +1,131 @@
+"""Peers paired in memory: one heap of datagrams, one clock, one seed."""
+
+import heapq
+import random
+from collections.abc import Callable, Iterator
+
+from overlay.core.addresses import Address
+from overlay.core.events import Event, VerifyEndpoint
+from overlay.core.identity import Identity
+from overlay.core.peer import Peer, PeerConfig
+from overlay.core.records import Offer
+
+UNIX_TIME = 1_800_000_000.0
+
+
+def offer(name: str) -> Offer:
+    return Offer(f"{name}@example.org", ("channel",), "public", 512, 16, 1.0)
+
+
+class Network:
+    """Delivers datagrams between peer cores after `delay` seconds, losing some.
+
+    Every datagram that a peer sends is shown to `watch`, with the one that caused it.
+    """
+
+    def __init__(self, seed: int, *, delay: float = 0.02, loss: float = 0.0) -> None:
+        self.rng = random.Random(seed)
+        self.delay = delay
+        self.loss = loss
+        self.now = 1000.0
+        self.peers: dict[Address, Peer] = {}
+        self.events: dict[Address, list[Event]] = {}
+        self.dead: set[Address] = set()
+        self.unverifiable: set[Address] = set()
+        self.caused: list[tuple[int, int]] = []
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = 0
+
+    def add(self, address: Address, *, client: bool = False, seed: bytes | None = None) -> Peer:
+        config = PeerConfig(client=client, clock_offset=UNIX_TIME)
+        identity = Identity(seed or self.rng.randbytes(32))
+        peer = Peer(identity, config, random.Random(self.rng.getrandbits(64)))
+        self.peers[address] = peer
+        self.events[address] = []
+        return peer
+
+    def join(self, address: Address, *bootstrap: Address, client: bool = False) -> Peer:
+        peer = self.add(address, client=client)
+        peer.bootstrap(bootstrap, self.now)
+        self.flush(address)
+        return peer
+
+    def build(self, count: int, *, public: bool = False) -> list[Address]:
+        """Join `count` peers, each by way of one that is there already."""
+        addresses: list[Address] = []
+        for number in range(count):
+            host = f"{number % 200 + 11}.{number // 200 + 1}.7.9" if public else "127.0.0.1"
+            address = (host, 4000 + number)
+            bootstrap = [self.rng.choice(addresses)] if addresses else []
+            self.join(address, *bootstrap)
+            addresses.append(address)
+            self.run(0.5)
+        return addresses
+
+    def flush(self, address: Address) -> int:
+        """Take what a peer has to say. Returns the bytes that it sends."""
+        peer = self.peers[address]
+        sent = 0
+        for data, to in peer.datagrams_to_send():
+            sent += len(data)
+            if self.rng.random() >= self.loss:
+                self._at(self.now + self.delay, lambda d=data, t=to: self._deliver(d, address, t))
+        while (event := peer.next_event()) is not None:
+            self.events[address].append(event)
+            if isinstance(event, VerifyEndpoint):
+                endpoint = event.endpoint
+                self._at(self.now + 2 * self.delay, lambda e=endpoint: self._verify(address, e))
+        return sent
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        until = self.now + seconds
+        while (step := self._next_step(until)) is not None:
+            step()
+        self.now = until
+
+    def take(self, address: Address, kind: type) -> Iterator[Event]:
+        """Take the events of one kind that a peer has had."""
+        for event in list(self.events[address]):
+            if isinstance(event, kind):
+                self.events[address].remove(event)
+                yield event
+
+    def _next_step(self, until: float) -> Callable[[], None] | None:
+        timers = [
+            (due, address)
+            for address, peer in self.peers.items()
+            if address not in self.dead and (due := peer.get_timer()) is not None
+        ]
+        timer = min(timers, default=None)
+        if self._heap and self._heap[0][0] <= until and (
+            timer is None or self._heap[0][0] <= timer[0]
+        ):
+            self.now, _, action = heapq.heappop(self._heap)
+            return action
+        if timer is not None and timer[0] <= until:
+            self.now = max(self.now, timer[0])
+            return lambda: self._tick(timer[1])
+        return None
+
+    def _tick(self, address: Address) -> None:
+        self.peers[address].handle_timer(self.now)
+        self.flush(address)
+
+    def _deliver(self, data: bytes, source: Address, to: Address) -> None:
+        if to in self.peers and to not in self.dead:
+            self.peers[to].receive(data, source, self.now)
+            self.flush(to)
+
+    def _verify(self, address: Address, endpoint: Address) -> None:
+        answered = (
+            endpoint in self.peers
+            and endpoint not in self.dead
+            and endpoint not in self.unverifiable
+        )
+        self.peers[address].endpoint_verified(endpoint, answered, self.now)
+        self.flush(address)
+
+    def _at(self, when: float, action: Callable[[], None]) -> None:
+        self._serial += 1
+        heapq.heappush(self._heap, (when, self._serial, action))
