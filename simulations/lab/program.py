@@ -138,7 +138,7 @@ class Program:
             status = await self.wait()
             await self._stdin.aclose()
             await self._stdout.aclose()
-            return status
+        return status
 
     def _epitaph(self) -> str:
         try:

@@ -1,0 +1,123 @@
+"""Debian's Prosody on a host of the lab: a domain with accounts and components, federated."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import trio
+
+from simulations.lab.certificates import Authority
+from simulations.lab.netns import Host, Lab, LabUnavailableError
+from simulations.lab.program import Program
+
+CLIENT_PORT = 5222
+COMPONENT_PORT = 5347
+START_TIMEOUT = 10.0  # seconds
+
+_CONFIG = """
+run_as_root = true
+data_path = "{directory}"
+pidfile = "{directory}/pid"
+log = {{ {{ levels = {{ min = "info" }}, to = "file", filename = "{directory}/log" }} }}
+modules_enabled = {{
+    "roster", "saslauth", "tls", "dialback", "disco", "ping", "presence", "s2s_auth_certs",
+}}
+storage = "internal"
+authentication = "internal_plain"
+interfaces = {{ "*", "::" }}
+component_interfaces = {{ "127.0.0.1" }}
+component_ports = {{ {component_port} }}
+ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{ca_file}" }}
+c2s_require_encryption = true
+s2s_require_encryption = true
+s2s_secure_auth = true
+limits = {{ }}
+unbound = {{ trusted = false }}
+
+VirtualHost "{domain}"
+"""
+_COMPONENT = """
+Component "{name}"
+    component_secret = "{secret}"
+"""
+
+
+@dataclass(frozen=True)
+class Prosody:
+    """A running server.
+
+    Attributes:
+        domain: the domain that it serves.
+        host: where it runs; clients connect to `CLIENT_PORT`, components from the same host to
+            127.0.0.1 at `COMPONENT_PORT`.
+        program: its process.
+    """
+
+    domain: str
+    host: Host
+    program: Program
+
+
+async def start_prosody(
+    lab: Lab,
+    host: Host,
+    domain: str,
+    authority: Authority,
+    *,
+    accounts: Mapping[str, str],
+    components: Mapping[str, str] | None = None,
+) -> Prosody:
+    """Start Prosody, name its domain in the lab's DNS, and wait until clients may connect.
+
+    Args:
+        lab: the lab.
+        host: one of its hosts.
+        domain: the XMPP domain.
+        authority: signs the server's certificate, and is what it trusts of other servers.
+        accounts: passwords by user name.
+        components: secrets by component domain (XEP-0114).
+
+    Raises:
+        LabUnavailableError: Prosody is not installed, or does not start.
+    """
+    prosody = shutil.which("prosody")
+    if prosody is None:
+        raise LabUnavailableError("prosody is missing: install prosody")
+    components = components or {}
+    directory = lab.directory / domain
+    users = directory / domain.replace(".", "%2e").replace("-", "%2d") / "accounts"
+    users.mkdir(parents=True)
+    (directory / "certs").mkdir()
+    for user, password in accounts.items():
+        # The same file as prosodyctl writes, without its half second for each account.
+        (users / f"{user}.dat").write_text(f'return {{ ["password"] = "{password}"; }};\n')
+    certificate, key = authority.issue(domain, *components)
+    config = _CONFIG.format(
+        directory=directory,
+        certificate=certificate,
+        key=key,
+        ca_file=authority.ca_file,
+        domain=domain,
+        component_port=COMPONENT_PORT,
+    )
+    for name, secret in components.items():
+        config += _COMPONENT.format(name=name, secret=secret)
+    config_file = directory / "prosody.cfg.lua"
+    config_file.write_text(config)
+    for name in (domain, *components):
+        await lab.add_name(name, host)
+    program = await lab.start(host, prosody, "--foreground", "--config", str(config_file))
+    log = directory / "log"
+    with trio.move_on_after(START_TIMEOUT):
+        while program.running:
+            if log.exists() and "Activated service 'c2s'" in log.read_text():
+                return Prosody(domain, host, program)
+            await trio.sleep(0.02)
+    await program.stop()
+    raise LabUnavailableError(f"prosody did not start on {host.name}: {_last_line(program)}")
+
+
+def _last_line(program: Program) -> str:
+    return program.log.read_text(errors="replace").strip().rpartition("\n")[2]
