@@ -1,0 +1,57 @@
+"""What can go wrong with XMPP: errors for people, and stanza errors (RFC 6120 section 8.3)."""
+
+from typing import Protocol, runtime_checkable
+
+from node.errors import UserError
+
+MAX_TEXT = 200
+"""Characters of a stranger's text that are shown: enough for a reason, too few for a flood."""
+
+
+class XmppError(UserError):
+    """What failed with XMPP, why, and what to do next, in one line."""
+
+
+class XmppRefused(XmppError):  # noqa: N818
+    """Another XMPP entity answered a request with a stanza error.
+
+    Attributes:
+        condition: The defined condition (RFC 6120 section 8.3.3), such as ``resource-constraint``.
+        kind: The error type (section 8.3.2): ``wait`` means that a later try may succeed.
+        text: What the other side says, in one line; often empty.
+    """
+
+    def __init__(self, jid: str, condition: str, kind: str, text: str) -> None:
+        self.condition = condition
+        self.kind = kind
+        self.text = one_line(text)
+        reason = f"{condition}: {self.text}" if self.text else condition
+        super().__init__(f"{jid} refused: {reason}; ask another relay, or this one later")
+
+
+class StanzaError(Exception):
+    """A request is to be answered with this stanza error."""
+
+    def __init__(self, condition: str, kind: str, text: str) -> None:
+        super().__init__(f"{condition} ({kind}): {text}")
+        self.condition = condition
+        self.kind = kind
+        self.text = text
+
+
+@runtime_checkable
+class Refusal(Protocol):
+    """What an exception needs so that its stanza error becomes the answer."""
+
+    condition: str
+    """Defined condition, RFC 6120 section 8.3.3."""
+    kind: str
+    """Error type, RFC 6120 section 8.3.2: auth, cancel, continue, modify or wait."""
+    text: str
+    """For people."""
+
+
+def one_line(text: str) -> str:
+    """A stranger's text, fit for a terminal: one line, bounded, no control characters."""
+    printable = "".join(char if char.isprintable() else " " for char in text[: 4 * MAX_TEXT])
+    return " ".join(printable.split())[:MAX_TEXT]

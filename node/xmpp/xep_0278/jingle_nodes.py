@@ -1,0 +1,348 @@
+"""XEP-0278: the plugin, for relay nodes (a handler answers requests) and for requesters."""
+
+# mypy: untyped-calls-exclude=slixmpp
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar, Literal, Protocol
+from xml.etree import ElementTree as ET
+
+from slixmpp import Iq
+from slixmpp.exceptions import XMPPError
+from slixmpp.plugins import BasePlugin
+from slixmpp.xmlstream import register_stanza_plugin
+from slixmpp.xmlstream.handler import CoroutineCallback
+from slixmpp.xmlstream.matcher.base import MatcherBase
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from node.xmpp.errors import Refusal, StanzaError
+from node.xmpp.xep_0278 import stanza
+from node.xmpp.xep_0278.replies import (
+    ChannelOffer,
+    ServiceEntry,
+    parse_channel_untrusted,
+    parse_killed_untrusted,
+    parse_services_untrusted,
+)
+from node.xmpp.xep_0278.stanza import NS, NS_CHANNEL, NS_EVENT, NS_REDIRECT, NS_TURN, SERVICES
+from overlay.core.errors import RemoteProtocolError
+
+log = logging.getLogger(__name__)
+
+IDENTITY: dict[str, Any] = {"category": "proxy", "itype": "relay", "name": "Jingle Nodes Relay"}
+FEATURES = (NS, NS_CHANNEL)
+
+KILLED_TIMEOUT = 30.0
+"""Seconds for which the answer to a ``killed`` event is expected; it makes no difference."""
+
+
+class ChannelLike(Protocol):
+    """A channel that a relay grants."""
+
+    @property
+    def id(self) -> str:
+        """Random, an XML Nmtoken."""
+
+    @property
+    def host(self) -> str:
+        """The relay's IP address."""
+
+    @property
+    def localport(self) -> int:
+        """UDP port for the requester."""
+
+    @property
+    def remoteport(self) -> int:
+        """UDP port for its peer."""
+
+    @property
+    def maxkbps(self) -> int | None:
+        """Bandwidth limit, kbit/s; None: none."""
+
+    @property
+    def expire(self) -> int:
+        """Seconds without a packet after which the channel ends."""
+
+
+class ServiceLike(Protocol):
+    """An entry of a tracker's list; see ServiceEntry."""
+
+    @property
+    def kind(self) -> str:
+        """One of relay, tracker, stun and turn."""
+
+    @property
+    def address(self) -> str:
+        """JID or host."""
+
+    @property
+    def policy(self) -> str:
+        """Either public or roster."""
+
+    @property
+    def port(self) -> int | None:
+        """Of a STUN or TURN server."""
+
+
+class Handler(Protocol):
+    """What a relay node does with requests.
+
+    Each may raise an exception with the attributes of Refusal, which becomes the answer.
+    ``requester`` is the full JID of the requester.
+    """
+
+    async def request_channel(self, requester: str, protocol: str) -> ChannelLike:
+        """Grant a channel; ``protocol`` is udp."""
+
+    async def services(self, requester: str) -> Iterable[ServiceLike]:
+        """List what this node knows."""
+
+    async def release(self, requester: str, channel_id: str) -> bool:
+        """End a channel if it is the requester's; whether it was."""
+
+
+class JingleNodesRequest(MatcherBase):
+    """Matches every request with a payload in XEP-0278's namespaces, known or not."""
+
+    def match(self, stanza: StanzaBase) -> bool:
+        """Whether the stanza is such a request."""
+        return (
+            isinstance(stanza, Iq)
+            and stanza["type"] in ("get", "set")
+            and any(_namespace(child).partition("#")[0] == NS for child in stanza.xml)
+        )
+
+
+class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
+    """XEP-0278: Jingle Relay Nodes.
+
+    Stream events:
+        jingle_nodes_killed: Killed. Somebody says that a channel has ended.
+    """
+
+    name = "xep_0278"
+    description = "XEP-0278: Jingle Relay Nodes"
+    dependencies: ClassVar[set[str]] = {"xep_0030"}
+    stanza = stanza
+
+    def plugin_init(self) -> None:
+        """Register the elements and the handler of requests."""
+        self._handler: Handler | None = None
+        self._answers: dict[str, Callable[[Iq, ET.Element], Awaitable[Iq]]] = {
+            f"{{{NS_CHANNEL}}}channel": self._answer_channel,
+            f"{{{NS}}}services": self._answer_services,
+            f"{{{NS_EVENT}}}channel": self._answer_event,
+            f"{{{NS_REDIRECT}}}channel": self._answer_redirect,
+            f"{{{NS_TURN}}}turn": self._answer_turn,
+        }
+        for element in (stanza.Channel, stanza.Services, stanza.Event):
+            register_stanza_plugin(Iq, element)
+        for service in SERVICES.values():
+            register_stanza_plugin(stanza.Services, service, iterable=True)
+        self.xmpp.register_handler(
+            CoroutineCallback("Jingle Nodes", JingleNodesRequest(None), self._handle_request)
+        )
+
+    def session_bind(self, jid: object) -> None:
+        """Show what is offered under the JID that was bound."""
+        if self._handler is not None:
+            self._show()
+
+    def plugin_end(self) -> None:
+        """Undo plugin_init and session_bind."""
+        self.stop_serving()
+        self.xmpp.remove_handler("Jingle Nodes")
+
+    # As a relay node
+
+    def serve(self, handler: Handler) -> None:
+        """Answer requests with ``handler``, and show the relay in service discovery."""
+        self._handler = handler
+        self._show()
+
+    def stop_serving(self) -> None:
+        """Answer requests with an error from now on."""
+        if self._handler is not None:
+            self._handler = None
+            self._hide()
+
+    @property
+    def serving(self) -> bool:
+        """Whether a handler answers requests."""
+        return self._handler is not None
+
+    def send_killed(self, jid: str, channel_id: str, seconds: int) -> None:
+        """Tell a requester that its channel has ended; whether it listens does not matter.
+
+        Args:
+            jid: The requester's full JID.
+            channel_id: The channel.
+            seconds: How long the channel lived.
+        """
+        iq = self._event(jid, channel_id)
+        iq["jingle_nodes_event"]["time"] = str(seconds)
+        answer = iq.send(timeout=KILLED_TIMEOUT)
+        answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+
+    def _show(self) -> None:
+        disco = self.xmpp.plugin["xep_0030"]
+        disco.add_identity(**IDENTITY)
+        for feature in FEATURES:
+            disco.add_feature(feature)
+
+    def _hide(self) -> None:
+        disco = self.xmpp.plugin["xep_0030"]
+        disco.del_identity(**IDENTITY)
+        for feature in FEATURES:
+            disco.del_feature(feature=feature)
+
+    async def _handle_request(self, iq: Any) -> None:
+        try:
+            reply = await self._answer(iq)
+        except Exception as error:
+            # Whatever happens, the requester is told: silence would cost it the IQ timeout.
+            raise _error_reply(error) from error
+        reply.send()
+
+    async def _answer(self, iq: Iq) -> Iq:
+        payloads = list(iq.xml)
+        answer = self._answers.get(payloads[0].tag)
+        # RFC 6120 section 8.2.3: exactly one payload.
+        if len(payloads) != 1 or answer is None or not iq["from"].full:
+            raise StanzaError("bad-request", "modify", "not a request of XEP-0278")
+        return await answer(iq, payloads[0])
+
+    async def _answer_channel(self, iq: Iq, request: ET.Element) -> Iq:
+        protocol = _protocol(request) or "udp"
+        if protocol != "udp":
+            raise StanzaError("feature-not-implemented", "cancel", "channels are udp")
+        grant = await self._serving().request_channel(iq["from"].full, protocol)
+        reply: Iq = iq.reply()
+        channel = reply["jingle_nodes_channel"]
+        channel["id"] = grant.id
+        channel["host"] = grant.host
+        channel["localport"] = str(grant.localport)
+        channel["remoteport"] = str(grant.remoteport)
+        channel["protocol"] = protocol
+        if grant.maxkbps is not None:
+            channel["maxkbps"] = str(grant.maxkbps)
+        channel["expire"] = str(grant.expire)
+        return reply
+
+    async def _answer_services(self, iq: Iq, request: ET.Element) -> Iq:
+        entries = await self._serving().services(iq["from"].full)
+        reply: Iq = iq.reply()
+        services = reply["jingle_nodes_services"]
+        for entry in _without_traps(entries):
+            service = SERVICES[entry.kind]()
+            service["policy"] = entry.policy
+            service["address"] = entry.address
+            service["protocol"] = "udp"
+            if entry.port is not None:
+                service["port"] = str(entry.port)
+            services.append(service)
+        return reply
+
+    async def _answer_event(self, iq: Iq, request: ET.Element) -> Iq:
+        if iq["type"] != "set":
+            raise StanzaError("bad-request", "modify", "an event is told with type set")
+        killed = parse_killed_untrusted(request, iq["from"].full)
+        self.xmpp.event("jingle_nodes_killed", killed)
+        # Our extension: told to its relay by its requester, it gives the channel back.
+        if self._handler is not None and not await self._handler.release(killed.relay, killed.id):
+            raise StanzaError("item-not-found", "cancel", "no such channel of yours")
+        reply: Iq = iq.reply()
+        return reply
+
+    async def _answer_redirect(self, iq: Iq, request: ET.Element) -> Iq:
+        raise StanzaError("feature-not-implemented", "cancel", "channels are not redirected here")
+
+    async def _answer_turn(self, iq: Iq, request: ET.Element) -> Iq:
+        if not _protocol(request):
+            raise StanzaError("bad-request", "modify", "no protocol")
+        raise StanzaError("item-not-found", "cancel", "no TURN credentials here")
+
+    def _serving(self) -> Handler:
+        if self._handler is None:
+            raise StanzaError("service-unavailable", "cancel", "no relay here")
+        return self._handler
+
+    # As a requester
+
+    async def request_channel(self, jid: str, *, timeout: float) -> ChannelOffer:
+        """Ask a relay for a UDP channel.
+
+        Args:
+            jid: The relay.
+            timeout: Seconds to wait for the answer.
+
+        Raises:
+            slixmpp.exceptions.IqError: The relay refused.
+            slixmpp.exceptions.IqTimeout: No answer came.
+            RemoteProtocolError: The answer is of no use.
+        """
+        iq = self._request("get", jid)
+        iq["jingle_nodes_channel"]["protocol"] = "udp"
+        return parse_channel_untrusted((await iq.send(timeout=timeout)).xml, jid)
+
+    async def request_services(self, jid: str, *, timeout: float) -> list[ServiceEntry]:
+        """Ask a tracker for what it knows; arguments and errors as for request_channel."""
+        iq = self._request("get", jid)
+        iq.enable("jingle_nodes_services")
+        return parse_services_untrusted((await iq.send(timeout=timeout)).xml)
+
+    async def release_channel(self, jid: str, channel_id: str, *, timeout: float) -> None:
+        """Give a channel back to its relay; arguments and errors as for request_channel.
+
+        An extension of ours: foreign relays answer with an error and let the channel expire.
+        """
+        await self._event(jid, channel_id).send(timeout=timeout)
+
+    def _event(self, jid: str, channel_id: str) -> Iq:
+        iq = self._request("set", jid)
+        iq["jingle_nodes_event"]["event"] = "killed"
+        iq["jingle_nodes_event"]["id"] = channel_id
+        return iq
+
+    def _request(self, itype: Literal["get", "set"], jid: str) -> Iq:
+        # A component has to say who it is, a client must not.
+        sender = self.xmpp.boundjid if self.xmpp.is_component else None
+        return self.xmpp.make_iq(ito=jid, ifrom=sender, itype=itype)
+
+
+def _namespace(element: ET.Element) -> str:
+    return element.tag.partition("}")[0].removeprefix("{") if isinstance(element.tag, str) else ""
+
+
+def _protocol(request: ET.Element) -> str:
+    """What a request names as ``protocol``, or nothing."""
+    protocol = request.get("protocol", "")
+    if protocol not in ("", "udp", "tcp"):
+        raise StanzaError("bad-request", "modify", "protocol is udp or tcp")
+    return protocol
+
+
+def _without_traps(entries: Iterable[ServiceLike]) -> list[ServiceLike]:
+    """The entries that can be listed without harm.
+
+    Deployed clients key entries by address and keep the last, so a tracker would hide the relay of
+    the same address; and an unknown policy makes them throw the whole list away.
+    """
+    kinds = list(SERVICES)
+    listed: dict[str, ServiceLike] = {}
+    for entry in sorted(entries, key=lambda entry: kinds.index(entry.kind)):
+        if entry.policy in ("public", "roster"):
+            listed.setdefault(entry.address, entry)
+    return list(listed.values())
+
+
+def _error_reply(error: Exception) -> XMPPError:
+    """The exception that makes slixmpp answer with a stanza error."""
+    if isinstance(error, RemoteProtocolError):
+        return XMPPError("bad-request", etype="modify", text=str(error))
+    if isinstance(error, Refusal):
+        condition: Any = error.condition
+        kind: Any = error.kind
+        return XMPPError(condition, etype=kind, text=error.text)
+    log.error("answering a request failed", exc_info=error)
+    return XMPPError("internal-server-error", etype="cancel")
