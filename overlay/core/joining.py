@@ -58,12 +58,13 @@ class Joining:
         self.joined = False
 
     def start(self, addresses: Iterable[Address], now: float) -> None:
-        """Ask bootstrap addresses for our neighbourhood."""
-        self._addresses = tuple(addresses)
+        """Ask bootstrap addresses for our neighbourhood; more of them may come later."""
+        fresh = tuple(address for address in addresses if address not in self._addresses)
+        self._addresses += fresh
         self._self_due = now + SELF_REFRESH
-        if self._addresses:
-            self._ask_bootstrap(now)
-        else:
+        if fresh:
+            self._ask_bootstrap(fresh, now)
+        elif not self._addresses:
             self._look_for_self(now)
 
     def restart(self, now: float) -> None:
@@ -71,7 +72,7 @@ class Joining:
         if len(self._rpc.table):
             self._look_for_self(now)
         elif self._addresses and not self._outstanding:
-            self._ask_bootstrap(now)
+            self._ask_bootstrap(self._addresses, now)
 
     def handle_timer(self, now: float) -> None:
         """Retry the bootstrap, or refresh what is stale, one look-up at a time."""
@@ -80,7 +81,7 @@ class Joining:
         self.due = now + _CHECK_INTERVAL * self._rng.uniform(0.75, 1.25)
         if not len(self._rpc.table):
             if self._addresses and not self._outstanding:
-                self._ask_bootstrap(now)
+                self._ask_bootstrap(self._addresses, now)
         elif self._search is None:
             self._refresh(now)
 
@@ -106,8 +107,8 @@ class Joining:
             self.due = now + self._retry
             self._retry = min(_LAST_RETRY, 2 * self._retry)
 
-    def _ask_bootstrap(self, now: float) -> None:
-        for address in self._addresses:
+    def _ask_bootstrap(self, addresses: tuple[Address, ...], now: float) -> None:
+        for address in addresses:
             contact = Contact(UNKNOWN_ID, address)
             self._outstanding += self._rpc.ask(contact, FindNode(self._rpc.own_id), self, now)
 

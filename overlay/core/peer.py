@@ -74,6 +74,7 @@ class Peer:
         "_events",
         "_expiry_due",
         "_handles",
+        "_hunts",
         "_joining",
         "_limiter",
         "_responder",
@@ -106,6 +107,7 @@ class Peer:
         self._stun_limiter = RateLimiter(_STUN_RATE, _STUN_BURST)
         self._expiry_due: float | None = None
         self._handles = 0
+        self._hunts: dict[int, RelayHunt] = {}
 
     @property
     def peer_id(self) -> bytes:
@@ -217,11 +219,19 @@ class Peer:
             return [entry.advert.encoded for entry in entries]
 
         def ended(hunt: RelayHunt) -> None:
+            del self._hunts[handle]
             found = tuple(hunt.adverts.values())
             self._events.append(RelaysFound(handle, hunt.asked, found))
 
-        RelayHunt(self._rpc, wanted, held, self._rng, self.clock_offset, ended).start(now)
+        hunt = RelayHunt(self._rpc, wanted, held, self._rng, self.clock_offset, ended)
+        self._hunts[handle] = hunt
+        hunt.start(now)
         return handle
+
+    def stop_search(self, handle: int, now: float) -> None:
+        """End a search for relays now, with what it has found so far."""
+        if handle in self._hunts:
+            self._hunts[handle].stop(now)
 
     def sign_advert(self, offer: Offer, endpoints: tuple[Address, ...], now: float) -> Advert:
         """Sign an advert that is good for an hour; without endpoints, a withdrawal.
@@ -284,7 +294,7 @@ class Peer:
             self.counters["stun_rate_limited"] += 1
         else:
             self.counters["stun_answered"] += 1
-            self._rpc.outbox.append((stun.binding_response(message, source), source))
+            self._rpc.send(stun.binding_response(message, source), source)
 
     def _request_received(self, request: Request, size: int, source: Address, now: float) -> None:
         if self._config.client:
@@ -303,7 +313,7 @@ class Peer:
             self.counters["request_too_small"] += 1
             return
         self.counters["answered"] += 1
-        self._rpc.outbox.append((reply, source))
+        self._rpc.send(reply, source)
         if check:
             self._rpc.check(contact, now)
         self._after_store(now)

@@ -162,6 +162,11 @@ class RelayHunt:
             self._search.take(encoded, now)
         self._search.start(now)
 
+    def stop(self, now: float) -> None:
+        """End with what there is."""
+        self._level = 0
+        self._search.cancel(now)
+
     def _search_level(self) -> AdvertSearch:
         key = directory_key(self._level, self._prefix)
         # What deeper levels gave counts, so that a search stops as soon as there is enough.

@@ -25,6 +25,8 @@ from overlay.core.witnesses import Witnesses
 # The id of a contact of which only the endpoint is known: a bootstrap address.
 UNKNOWN_ID: Final = bytes(ID_LENGTH)
 
+MAX_OUTBOX: Final = 4096  # datagrams that wait for the socket
+
 
 class NoSink:
     """For requests whose outcome matters to the routing table alone."""
@@ -127,7 +129,7 @@ class Rpc:
         prove = contact.id == UNKNOWN_ID or self.table.wants(contact)
         data = pack_request(Request(tid, self.own_id, self.client, prove, body))
         self.transactions.open(Pending(tid, self.own_id, contact, data, sink, attempts), now)
-        self._send(data, contact.address)
+        self.send(data, contact.address)
         return True
 
     def check(self, contact: Contact, now: float, attempts: int = 1) -> None:
@@ -167,7 +169,7 @@ class Rpc:
         while (pending := self.transactions.expire(now)) is not None:
             if pending.attempts_left > 0:
                 self.counters["retransmitted"] += 1
-                self._send(pending.data, pending.contact.address)
+                self.send(pending.data, pending.contact.address)
                 pending.sink.delayed(pending.contact, now)
             else:
                 self.counters["timed_out"] += 1
@@ -212,6 +214,10 @@ class Rpc:
         self.counters["reply_proof_bad"] += 1
         return False
 
-    def _send(self, data: bytes, address: Address) -> None:
+    def send(self, data: bytes, address: Address) -> None:
+        """Queue a datagram."""
+        if len(self.outbox) >= MAX_OUTBOX:
+            self.counters["outbox_full"] += 1
+            return
         self.counters["sent"] += 1
         self.outbox.append((data, address))

@@ -1,0 +1,158 @@
+"""Relays in the overlay: what a relay node and a client call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Never
+
+import trio
+
+from overlay.core.addresses import Address
+from overlay.core.contact import K
+from overlay.core.errors import LocalProtocolError
+from overlay.core.identity import derive_id
+from overlay.core.records import Advert, Offer, Policy
+from overlay.dht import RunningPeer
+from overlay.errors import OverlayError
+
+# An advert lives an hour: at six refreshes an hour five may be lost before a relay disappears.
+REFRESH: Final = 600.0  # seconds
+_FIRST_REFRESH: Final = 1.0
+_POLL: Final = 1.0
+_WITHDRAW_TIMEOUT: Final = 1.0
+
+SAMPLE: Final = 64  # adverts to choose from
+_PROBES_PER_RELAY: Final = 4  # relays probed for each one wanted
+_NEARLY_FULL: Final = 0.05  # free share below which a relay is the last choice
+
+RelayDescription = Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A relay that was found, and has just answered.
+
+    Attributes:
+        jid: Whom to ask for a channel.
+        peer_id: Its 20-byte id in the overlay.
+        endpoints: Where it answers STUN and the overlay.
+        rtt: Measured round-trip time, seconds.
+        free: Share of its channels that is free, 0 to 1, as it last said.
+        maxkbps: Limit of a channel, kilobits per second; None for none.
+        policy: "public" or "roster".
+        public_key: Its Ed25519 key.
+        services: What it offers: "channel", …
+    """
+
+    jid: str
+    peer_id: bytes
+    endpoints: tuple[Address, ...]
+    rtt: float | None
+    free: float
+    maxkbps: int | None
+    policy: Policy
+    public_key: bytes
+    services: tuple[str, ...]
+
+
+async def advertise(
+    peer: RunningPeer,
+    describe: Callable[[], RelayDescription],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> Never:
+    """Keep a relay in the directory until cancelled; then take it out.
+
+    The task counts as started once the advert is registered for the first time.
+
+    Args:
+        peer: The relay's peer.
+        describe: Says what the relay offers at the moment.
+        task_status: For `nursery.start`.
+
+    Raises:
+        OverlayError: What the relay offers does not fit into an advert.
+    """
+    await peer.wait_joined()
+    soon = _FIRST_REFRESH
+    offer = describe()
+    try:
+        while True:
+            contacts = peer.contacts
+            endpoints = peer.endpoints
+            registered = await peer.register(offer)
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            settled = registered.stored >= K
+            due = trio.current_time() + (REFRESH if settled else soon) * peer.rng.uniform(0.9, 1.1)
+            soon = min(REFRESH, 2 * soon)
+            # A network that is still small, or an address that has changed, does not wait.
+            while trio.current_time() < due and peer.endpoints == endpoints:
+                await trio.sleep(_POLL)
+                if not settled and peer.contacts > contacts:
+                    break
+            offer = describe()
+    except LocalProtocolError as error:
+        raise OverlayError(f"{error}; check the relay's JID and limits") from error
+    except trio.Cancelled:
+        with trio.move_on_after(_WITHDRAW_TIMEOUT, shield=True):
+            await peer.withdraw(offer)
+        raise
+
+
+async def find_relays(peer: RunningPeer, *, count: int = 8, timeout: float = 5.0) -> list[Relay]:
+    """Find relays, measure them all at once, and return those that answer.
+
+    Args:
+        peer: Any peer, a client for instance; it need not have joined yet.
+        count: Relays to return at most.
+        timeout: Seconds for everything.
+
+    Returns:
+        The best first: by round-trip time, those without free channels last.
+
+    Raises:
+        OverlayError: Nobody in the overlay answered.
+    """
+    deadline = trio.current_time() + timeout
+    connected = False
+    with trio.move_on_at(deadline):
+        await peer.wait_connected()
+        connected = True
+    if not connected:
+        raise OverlayError(
+            f"no peer of the overlay answered within {timeout:g} s; "
+            "check the bootstrap addresses and that UDP is not blocked"
+        )
+    # A third of the time that is left is for measuring.
+    left = deadline - trio.current_time()
+    found = await peer.collect_adverts(max(SAMPLE, count), left * 2 / 3)
+    adverts = [advert for advert in found.adverts if advert.public_key != peer.public_key]
+    peer.rng.shuffle(adverts)
+    candidates = adverts[: _PROBES_PER_RELAY * count]
+    endpoints = [endpoint for advert in candidates for endpoint in advert.endpoints]
+    rtts: dict[Address, float] = {}
+    with trio.move_on_at(deadline):
+        rtts = await peer.measure(endpoints, count)
+    relays = [relay for advert in candidates if (relay := _measured(advert, rtts)) is not None]
+    relays.sort(key=lambda relay: (relay.free < _NEARLY_FULL, relay.rtt))
+    return relays[:count]
+
+
+def _measured(advert: Advert, rtts: dict[Address, float]) -> Relay | None:
+    """Return the relay of an advert, unless none of its endpoints answered."""
+    answered = [endpoint for endpoint in advert.endpoints if endpoint in rtts]
+    if not answered:
+        return None
+    nearest = min(answered, key=rtts.__getitem__)
+    offer = advert.offer
+    return Relay(
+        jid=offer.jid,
+        peer_id=derive_id(advert.public_key, advert.endpoints[0][0]),
+        endpoints=advert.endpoints,
+        rtt=rtts[nearest],
+        free=offer.free,
+        maxkbps=offer.maxkbps,
+        policy=offer.policy,
+        public_key=advert.public_key,
+        services=offer.services,
+    )

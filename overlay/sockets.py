@@ -1,0 +1,117 @@
+"""UDP sockets: the seam where simulations plug in their network."""
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import trio
+
+from overlay.core.addresses import Address, is_ipv6, normalise
+from overlay.errors import OverlayError
+
+# Reserved for documentation (RFC 5737): nothing is ever sent there.
+_ELSEWHERE = ("192.0.2.1", 9)
+
+
+class DatagramSocket(Protocol):
+    """What a peer needs of a UDP socket; addresses are normalised `(host, port)` pairs."""
+
+    def sendto(self, data: bytes, address: Address, /) -> Awaitable[int]:
+        """Send one datagram."""
+        ...
+
+    def recvfrom(self, bufsize: int, /) -> Awaitable[tuple[bytes, Any]]:
+        """Wait for one datagram, cut to `bufsize` bytes, and its source."""
+        ...
+
+    def getsockname(self) -> Any:
+        """Return the local address."""
+        ...
+
+    def close(self) -> None:
+        """Close the socket."""
+        ...
+
+
+# Opens a socket on a host ("::" for every address of the machine) and port (0 for any).
+OpenSocket = Callable[[str, int], Awaitable[DatagramSocket]]
+
+
+class UdpSocket:
+    """A Trio UDP socket that speaks of IPv4 peers by their IPv4 addresses, dual-stack or not."""
+
+    def __init__(self, sock: trio.socket.SocketType) -> None:
+        self._sock = sock
+        self._maps = sock.family == socket.AF_INET6
+
+    async def sendto(self, data: bytes, address: Address) -> int:
+        """Send one datagram."""
+        host, port = address
+        if self._maps and not is_ipv6(host):
+            host = f"::ffff:{host}"
+        return await self._sock.sendto(data, (host, port))
+
+    async def recvfrom(self, bufsize: int) -> tuple[bytes, Address]:
+        """Wait for one datagram and its source."""
+        data, source = await self._sock.recvfrom(bufsize)
+        return data, normalise(source[0], source[1])
+
+    def getsockname(self) -> Address:
+        """Return the local address."""
+        name = self._sock.getsockname()
+        return normalise(name[0], name[1])
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+
+async def open_udp(host: str, port: int) -> DatagramSocket:
+    """Open a UDP socket.
+
+    Args:
+        host: Local IP address. "::" serves IPv6 and IPv4 by one socket, or IPv4 alone on a
+            machine without IPv6.
+        port: Local port; 0 for any.
+
+    Raises:
+        OverlayError: The address or the port cannot be had.
+    """
+    try:
+        try:
+            return UdpSocket(await _bind(host, port))
+        except OSError as error:
+            unsupported = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+            if host != "::" or error.errno not in unsupported:
+                raise
+            return UdpSocket(await _bind("0.0.0.0", port))  # noqa: S104
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise OverlayError(
+            f"cannot open UDP port {port} on {host}: {reason}; choose another port or address"
+        ) from error
+
+
+async def _bind(host: str, port: int) -> trio.socket.SocketType:
+    family = socket.AF_INET6 if is_ipv6(normalise(host, port)[0]) else socket.AF_INET
+    sock = trio.socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        await sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def source_host() -> str:
+    """Return the IPv4 address that this machine sends from; loopback if it has no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(_ELSEWHERE)
+        except OSError:
+            return "127.0.0.1"
+        host: str = sock.getsockname()[0]
+        return host
