@@ -1,0 +1,6 @@
+"""A borrower of relays: finds the best one by itself and holds a channel on it."""
+
+from node.client.channel import BorrowedChannel
+from node.client.client import Client, NoRelayError, open_client
+
+__all__ = ["BorrowedChannel", "Client", "NoRelayError", "open_client"]

@@ -1,0 +1,130 @@
+"""Finding a relay over the overlay and borrowing a channel on it over XMPP."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from node.client.channel import BorrowedChannel, keep_alive
+from node.client.search import RelaySearch
+from node.errors import UserError
+from node.xmpp import Account, ChannelOffer, Session, XmppError, open_session
+from overlay.dht import PeerSettings, open_peer
+from overlay.discovery import Relay
+from overlay.nursery import open_background_nursery
+
+BORROW_TIMEOUT = 15.0
+"""Seconds from asking for a channel to having one, all relays tried included."""
+
+ANSWER_TIMEOUT = 4.0
+"""Seconds that one relay has for its answer; the first stanza between two servers takes long."""
+
+RELEASE_TIMEOUT = 1.0
+"""Seconds that giving a channel back may take; the relay ends it by itself anyway."""
+
+
+_log = logging.getLogger(__name__)
+
+
+class NoRelayError(UserError):
+    """No relay lent a channel."""
+
+
+class Client:
+    """One XMPP session and one overlay peer of a borrower; made by ``open_client``."""
+
+    def __init__(self, search: RelaySearch, session: Session) -> None:
+        self._search = search
+        self._session = session
+        self._held: dict[tuple[str, str | None], BorrowedChannel] = {}
+
+    @property
+    def jid(self) -> str:
+        """The full JID of the session."""
+        return self._session.jid
+
+    async def find(self) -> list[Relay]:
+        """The relays that answered a probe, nearest first."""
+        return await self._search.find()
+
+    @asynccontextmanager
+    async def borrow(
+        self, relay: str | None = None, *, timeout: float = BORROW_TIMEOUT
+    ) -> AsyncIterator[BorrowedChannel]:
+        """Borrow a channel, hold it during the block, and give it back.
+
+        Args:
+            relay: JID of the relay to ask; by default the nearest that grants one.
+            timeout: Seconds after which the attempt is given up.
+
+        Raises:
+            NoRelayError: Nobody lent a channel in time.
+        """
+        channel = BorrowedChannel(await self._request(relay, timeout))
+        key = (channel.relay, channel.offer.id)
+        self._held[key] = channel
+        try:
+            async with open_background_nursery() as nursery:
+                nursery.start_soon(keep_alive, channel)
+                yield channel
+        finally:
+            del self._held[key]
+            await self._release(channel)
+
+    async def _request(self, relay: str | None, timeout: float) -> ChannelOffer:
+        refusals: list[str] = []
+        with trio.move_on_after(timeout):
+            candidates = [relay] if relay else [found.jid for found in await self.find()]
+            for candidate in candidates:
+                try:
+                    return await self._session.request_channel(candidate, timeout=ANSWER_TIMEOUT)
+                except XmppError as error:
+                    refusals.append(str(error))
+        if refusals:
+            raise NoRelayError(f"no relay lent a channel: {'; '.join(refusals)}")
+        raise NoRelayError(
+            "no relay found in the overlay; check that the bootstrap peers are up, "
+            "or name a relay yourself"
+        )
+
+    async def _release(self, channel: BorrowedChannel) -> None:
+        if channel.offer.id is None or channel.lost.is_set():
+            return
+        with trio.move_on_after(RELEASE_TIMEOUT, shield=True):
+            try:
+                await self._session.release_channel(channel.relay, channel.offer.id)
+            except XmppError as error:
+                # A relay of another make, or gone: the channel expires by itself.
+                _log.info("channel not given back: %s", error)
+
+    async def follow_events(self) -> None:
+        """Note which channels have ended, until cancelled."""
+        async for killed in self._session.killed:
+            # Anybody can say so; only the relay that gave a channel may: the key holds both.
+            if channel := self._held.get((killed.relay, killed.id)):
+                channel.lost.set()
+
+
+@asynccontextmanager
+async def open_client(
+    account: Account, bootstrap: tuple[tuple[str, int], ...]
+) -> AsyncIterator[Client]:
+    """Log in, enter the overlay as a client, and search relays in the background.
+
+    Args:
+        account: The borrower's own XMPP account.
+        bootstrap: (host, port) of peers to enter the overlay through.
+
+    Raises:
+        XmppError: The login failed.
+        OverlayError: The overlay cannot be entered.
+    """
+    async with open_peer(PeerSettings(bootstrap=bootstrap, client=True)) as peer:
+        search = RelaySearch(peer)
+        async with open_background_nursery() as nursery:
+            nursery.start_soon(search.find)
+            async with open_session(account) as session:
+                client = Client(search, session)
+                nursery.start_soon(client.follow_events)
+                yield client

@@ -1,0 +1,1 @@
+"""The subcommands, one module each; imported only when asked for, so that each starts fast."""

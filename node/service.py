@@ -1,0 +1,134 @@
+"""A relay node: overlay peer, relay and XMPP session, wired together for as long as it runs."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from node.config import RunSettings
+from node.relay.forwarders.base import Reason
+from node.relay.relay import ChannelGrant, RelayService, open_relay
+from node.xmpp import ServiceEntry, Session, open_session
+from overlay.core.addresses import format_address
+from overlay.dht import RunningPeer, open_peer
+from overlay.discovery import RelayDescription, advertise
+from overlay.nursery import open_background_nursery
+
+ADVERTISE_TIMEOUT = 10.0
+"""Seconds that the first registration in the overlay may keep a node from being ready."""
+
+LEAVE_TIMEOUT = 3.0
+"""Seconds that telling requesters of the end of their channels may take."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a node offers once it serves."""
+
+    jid: str
+    """Address to ask for channels."""
+
+    peer_id: str
+    """Overlay id, 40 hexadecimal digits."""
+
+    overlay: str
+    """host:port of the overlay and of STUN."""
+
+    public_address: str
+    """IP address of the channels."""
+
+    relay_ports: str
+    """Range of the channels' UDP ports."""
+
+    forwarder: str
+    """What moves the packets."""
+
+
+class Node:
+    """What a node answers over XMPP and says in the overlay, from the state of its relay."""
+
+    def __init__(
+        self, settings: RunSettings, peer: RunningPeer, relay: RelayService, session: Session
+    ) -> None:
+        self._settings = settings
+        self._peer = peer
+        self._relay = relay
+        self._session = session
+
+    async def request_channel(self, requester: str, protocol: str) -> ChannelGrant:
+        """Open a channel for a full JID.
+
+        Raises:
+            Refused: With the stanza error to answer.
+        """
+        return await self._relay.request_channel(requester)
+
+    async def services(self, requester: str) -> Iterable[ServiceEntry]:
+        """The services that this node knows: itself."""
+        return [ServiceEntry("relay", self._session.jid)]
+
+    async def release(self, requester: str, channel_id: str) -> bool:
+        """Close a channel if it is the requester's own."""
+        return await self._relay.release(channel_id, requester)
+
+    def describe(self) -> RelayDescription:
+        """What to advertise at the moment."""
+        return RelayDescription(
+            jid=self._session.jid,
+            services=("channel", "stun"),
+            policy="public",
+            maxkbps=self._settings.maxkbps,
+            capacity=self._settings.channels,
+            free=self._relay.free,
+        )
+
+    def ready(self) -> Ready:
+        """What to tell the volunteer."""
+        return Ready(
+            jid=self._session.jid,
+            peer_id=self._peer.peer_id.hex(),
+            overlay=format_address(self._peer.endpoints[0]),
+            public_address=self._peer.endpoints[0][0],
+            relay_ports=self._settings.relay_ports,
+            forwarder="userspace",
+        )
+
+
+@asynccontextmanager
+async def open_node(settings: RunSettings) -> AsyncIterator[Ready]:
+    """Run a relay node during the block.
+
+    Raises:
+        UserError: Something in the settings or around the node keeps it from serving.
+        OverlayError: The same, as the overlay says it.
+    """
+    account = settings.xmpp_account()
+    limits = settings.relay_limits()
+    ports = settings.relay_port_range()
+    async with open_peer(settings.peer_settings()) as peer, open_session(account) as session:
+        try:
+            async with (
+                open_relay(limits, lambda: peer.endpoints[0][0], ports=ports) as relay,
+                open_background_nursery() as nursery,
+            ):
+                node = Node(settings, peer, relay, session)
+                nursery.start_soon(_report_ended, relay, session)
+                await nursery.start(session.serve, node)
+                with trio.move_on_after(ADVERTISE_TIMEOUT):
+                    await nursery.start(advertise, peer, node.describe)
+                yield node.ready()
+        finally:
+            # The relay has closed its last channels by now.
+            with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
+                await _report_ended(relay, session)
+
+
+async def _report_ended(relay: RelayService, session: Session) -> None:
+    """Tell requesters of channels that ended without them, until the relay is closed."""
+    async for closed in relay.closed:
+        if closed.reason != Reason.RELEASED:
+            await session.send_killed(closed.requester, closed.id, closed.seconds)
