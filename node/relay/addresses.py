@@ -12,6 +12,7 @@ Address = tuple[str, int]
 
 _MAPPED = "::ffff:"
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 section 2.4; IANA assigns no other
+_PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; not all known to Python
 
 
 def address_of(sockaddr: tuple[Any, ...]) -> Address:
@@ -36,4 +37,4 @@ def is_public(address: Address) -> bool:
             ip = embedded
         elif ip not in _GLOBAL_UNICAST:
             return False
-    return port != 0 and ip.is_global and not ip.is_multicast
+    return port != 0 and ip.is_global and not ip.is_multicast and ip not in _PROTOCOL_ASSIGNMENTS

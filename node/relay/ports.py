@@ -13,14 +13,12 @@ from dataclasses import dataclass
 
 from node.relay.admission import Refused, resource_constraint
 from node.relay.channel import PORTS
+from node.relay.sockets import bind_udp, widest_family
 
 DEFAULT_RANGE = (49152, 65535)
 """First and last port, inclusive: what TURN relays use (RFC 8656 section 7.2)."""
 
 MAX_PORT = 65535
-
-RECEIVE_BUFFER = 512 * 1024
-"""Bytes that may wait at a port: 0.1 s of 40 Mbit/s video. The system may allow less."""
 
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -52,7 +50,7 @@ class PortAllocator:
         self._rng = rng or random.SystemRandom()
         self._ready = list(range(first + first % 2, last - PORTS + 2, PORTS))
         self._freed: deque[int] = deque()
-        self._family = _widest_family()
+        self._family = widest_family()
         self.capacity = len(self._ready)
         """Channels that the range has ports for."""
 
@@ -91,7 +89,8 @@ class PortAllocator:
     def _bind_all(self, first: int) -> tuple[socket.socket, ...]:
         with ExitStack() as stack:
             sockets = tuple(
-                stack.enter_context(_bind(self._family, first + offset)) for offset in range(PORTS)
+                stack.enter_context(bind_udp(self._family, first + offset))
+                for offset in range(PORTS)
             )
             stack.pop_all()
             return sockets
@@ -113,7 +112,7 @@ def check_port_range(first: int, last: int) -> None:
             "give at least five ports"
         )
     try:
-        with _bind(_widest_family(), first + first % 2):
+        with bind_udp(widest_family(), first + first % 2):
             pass
     except PermissionError:
         raise PortRangeError(
@@ -127,26 +126,3 @@ def check_port_range(first: int, last: int) -> None:
         raise PortRangeError(f"{name}: {refused.text}; use a range that is free") from None
     for sock in block.sockets:
         sock.close()
-
-
-def _widest_family() -> socket.AddressFamily:
-    """IPv6 where the system has it, which then carries IPv4 too, else IPv4."""
-    try:
-        with _bind(socket.AF_INET6, 0):
-            return socket.AF_INET6
-    except OSError:
-        return socket.AF_INET
-
-
-def _bind(family: socket.AddressFamily, port: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        if family is socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        sock.bind(("", port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

@@ -17,8 +17,8 @@ MAX_EVENTS = 128
 class Loop:
     """Calls handlers when descriptors are ready or times have come, until stopped.
 
-    Handlers of timers may add and remove descriptors; handlers of readiness may add, but must
-    remove through a timer, since the removed descriptor may be among those that are ready too.
+    Handlers of timers may add and remove descriptors; handlers of readiness may add them, but
+    remove none except their own, since others may be among those that are ready, too.
     """
 
     def __init__(self) -> None:
@@ -34,10 +34,6 @@ class Loop:
         """Call `handler` whenever `fd` is readable or has an error; it must receive once."""
         self._handlers[fd] = handler
         self._epoll.register(fd, select.EPOLLIN)
-
-    def replace(self, fd: int, handler: Callable[[], object]) -> None:
-        """Call another handler for `fd` from now on."""
-        self._handlers[fd] = handler
 
     def watch_writable(self, fd: int, *, writable: bool) -> None:
         """Also call the handler of `fd` when it is writable, or no longer."""

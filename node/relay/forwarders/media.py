@@ -1,40 +1,30 @@
 """The sockets of a channel in the loop: the shell around `node.relay.channel`.
 
 Few system calls per packet is the whole game. Once both legs have latched and a source is live, its
-port's socket is connected to it: the kernel then drops everybody else's packets, and a packet costs
-one receive into a shared buffer and one send, without an address. When the source falls silent the
-socket is disconnected, so that a new source is heard, and judged by the channel.
+port gets a socket that is connected to it: the kernel then drops everybody else's packets, and a
+packet costs one receive into a shared buffer and one send, without an address. When the source
+falls silent an unconnected socket takes over, so that a new source is heard, and judged by the
+channel. Replies leave from the address that the source sent to, which matters on hosts with more
+than one.
 """
 
-import ctypes
-import os
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any
 
 from node.relay.addresses import address_of
 from node.relay.channel import Channel, ChannelRules, ChannelStats, Drop
 from node.relay.forwarders.loop import Loop
+from node.relay.sockets import ANCILLARY_SPACE, local_host, reply_from, twin
 
 MAX_DATAGRAM = 65535
 """Bytes: no UDP payload is longer."""
 
 MAX_QUEUED = 8192
-"""Packets taken from a socket's queue after connecting it; more do not fit into its buffer."""
+"""Packets taken from a socket's queue when it is connected; more do not fit into its buffer."""
 
 _BUFFER = bytearray(MAX_DATAGRAM)
 _VIEW = memoryview(_BUFFER)
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_UNSPECIFIED = struct.pack("H14x", socket.AF_UNSPEC)
-
-
-def disconnect(sock: socket.socket) -> None:
-    """Let a connected UDP socket receive from everybody again; it keeps its port (connect(2))."""
-    if _libc.connect(sock.fileno(), _UNSPECIFIED, len(_UNSPECIFIED)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 class MediaChannel:
@@ -61,15 +51,13 @@ class MediaChannel:
         self._on_expired = on_expired
         for port in self.ports:
             port.opposite = self.ports[port.offset ^ 2]
-            loop.add(port.socket.fileno(), port.receive)
         loop.call_at(self.channel.expires_at, self._check_idle)
 
     def close(self) -> None:
         """Close the sockets."""
         self.closed = True
         for port in self.ports:
-            self.loop.remove(port.socket.fileno())
-            port.socket.close()
+            port.close()
 
     def stats(self) -> ChannelStats:
         """What the channel has carried until now."""
@@ -88,15 +76,16 @@ class _MediaPort:
     """One of the four sockets."""
 
     __slots__ = (
+        "_ancillary",
         "_loop",
         "_media",
         "_port",
         "_recv_into",
         "_sockaddr",
+        "_socket",
         "offset",
         "opposite",
         "send",
-        "socket",
     )
 
     opposite: "_MediaPort"
@@ -105,12 +94,22 @@ class _MediaPort:
         self._media = media
         self._loop = media.loop
         self._port = media.channel.ports[offset]
-        self._recv_into = sock.recv_into
-        self._sockaddr: Any = None  # of the latched source, as this socket's family writes it
+        self._sockaddr: Any = None  # of the latched source, as the socket's family writes it
+        self._ancillary: list[tuple[int, int, bytes]] = []  # with the address that it sent to
         self.offset = offset
-        self.socket = sock
-        self.send: Callable[[Any], int] = self._sendto
+        self.send: Callable[[Any], int]
         """Sends to the latched source."""
+        self._use(sock)
+
+    def close(self) -> None:
+        self._loop.remove(self._socket.fileno())
+        self._socket.close()
+
+    def _use(self, sock: socket.socket, *, connected: bool = False) -> None:
+        self._socket = sock
+        self._recv_into = sock.recv_into
+        self.send = sock.send if connected else self._sendto
+        self._loop.add(sock.fileno(), self.receive_connected if connected else self.receive)
 
     def receive_connected(self) -> None:
         """Receive from the live source: the hot path."""
@@ -133,28 +132,28 @@ class _MediaPort:
     def receive(self) -> None:
         """Receive from anybody."""
         try:
-            size, sockaddr = self.socket.recvfrom_into(_BUFFER)
+            live = self._take(self._socket)
         except OSError:
             return
-        if self._take(size, sockaddr):
+        if live and self.opposite._sockaddr is not None:
             self._connect()
 
-    def _take(self, size: int, sockaddr: Any) -> bool:
-        """Do with the packet in the buffer as the channel says; whether its source is live."""
+    def _take(self, sock: socket.socket) -> bool:
+        """Receive a packet and do as the channel says; whether it is from a live source."""
+        size, ancillary, _, sockaddr = sock.recvmsg_into([_BUFFER], ANCILLARY_SPACE)
         port, channel, now = self._port, self._media.channel, self._loop.now
         source = address_of(sockaddr)
-        known_since = port.heard if source == port.source else None
+        live = source == port.source and now - port.heard < channel.rules.rebind_after
         outgoing = channel.receive(self.offset, bytes(_VIEW[:size]), source, now)
-        if source != port.source:
-            return False
-        self._sockaddr = sockaddr
+        if source == port.source:
+            self._sockaddr, self._ancillary = sockaddr, ancillary
         for offset, payload in outgoing:
             sender = self._media.ports[offset]
             try:
                 sender.send(payload)
             except OSError:
                 sender.send_again(payload)
-        return known_since is not None and now - known_since < channel.rules.rebind_after
+        return live
 
     def send_again(self, payload: bytes | memoryview) -> None:
         """Send after a failure: an ICMP error that an earlier packet caused comes up only once."""
@@ -164,36 +163,47 @@ class _MediaPort:
             self._media.channel.drops[Drop.UNSENT] += 1
 
     def _sendto(self, payload: bytes | memoryview) -> int:
-        return self.socket.sendto(payload, self._sockaddr)
+        return self._socket.sendmsg([payload], reply_from(self._ancillary), 0, self._sockaddr)
 
     def _connect(self) -> None:
-        if self.opposite._sockaddr is None:
-            return
         try:
-            self.socket.connect(self._sockaddr)
+            connected = twin(self._socket, local_host(self._ancillary))
         except OSError:
-            return  # no route just now; sending to it will fail, too
-        # Whatever others sent before is in the queue still, and has to be judged by its source.
+            return  # no memory or descriptors just now: it works without, too
+        try:
+            connected.connect(self._sockaddr)
+        except OSError:
+            connected.close()
+            return  # no route just now
+        # What others sent before is queued, and has to be judged by its source. So has what came to
+        # the new socket before it was connected.
+        self._empty(self._socket)
+        self._empty(connected)
+        self.close()
+        self._use(connected, connected=True)
+        self._watch_silence()
+
+    def _empty(self, sock: socket.socket) -> None:
         for _ in range(MAX_QUEUED):
             try:
-                size, sockaddr = self.socket.recvfrom_into(_BUFFER)
+                self._take(sock)
             except BlockingIOError:
-                self.send = self.socket.send
-                self._loop.replace(self.socket.fileno(), self.receive_connected)
-                self._watch_silence()
                 return
             except OSError:
                 continue
-            self._take(size, sockaddr)
-        disconnect(self.socket)
 
     def _watch_silence(self) -> None:
         if self._media.closed:
             return
-        silent_at = self._port.heard + self._media.channel.rules.rebind_after
+        lock = self._media.channel.rules.rebind_after
+        silent_at = self._port.heard + lock
         if self._loop.now < silent_at:
             self._loop.call_at(silent_at, self._watch_silence)
             return
-        disconnect(self.socket)
-        self.send = self._sendto
-        self._loop.replace(self.socket.fileno(), self.receive)
+        try:
+            unconnected = twin(self._socket)
+        except OSError:  # no memory or descriptors just now
+            self._loop.call_at(self._loop.now + lock, self._watch_silence)
+            return
+        self.close()
+        self._use(unconnected)

@@ -1,0 +1,46 @@
+import pytest
+
+from node.relay.channel import ChannelRules, ChannelStats, Drop
+from node.relay.forwarders.control import (
+    MAX_MESSAGE,
+    STATS_PER_REPORT,
+    AskStats,
+    Close,
+    Closed,
+    Message,
+    Open,
+    StatsReport,
+    decode,
+    encode,
+)
+
+LONG_ID = "0" * 32
+MUCH = ChannelStats(
+    requester_packets=2**63,
+    requester_bytes=2**63,
+    peer_packets=2**63,
+    peer_bytes=2**63,
+    idle=59.9,
+    drops={reason.value: 2**63 for reason in Drop},
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Open(LONG_ID, ChannelRules(maxkbps=64, expire=0.5, allow_private_peers=True)),
+        Close(LONG_ID, "released"),
+        AskStats(7),
+        Closed(LONG_ID, "expired", MUCH),
+        Closed(LONG_ID, "crashed", None),
+        StatsReport(7, {}, last=True),
+        StatsReport(7, {"a": MUCH, "b": MUCH}, last=False),
+    ],
+)
+def test_messages_arrive_as_they_were_sent(message: Message) -> None:
+    assert decode(encode(message)) == message
+
+
+def test_the_longest_message_fits() -> None:
+    channels = {f"{number:032x}": MUCH for number in range(STATS_PER_REPORT)}
+    assert len(encode(StatsReport(2**63, channels, last=False))) <= MAX_MESSAGE

@@ -1,0 +1,363 @@
+"""The userspace forwarder with real sockets on loopback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.relay.channel import ChannelStats
+from node.relay.forwarders.base import Reason
+from tests.node.relay.loopback import (
+    PATIENCE,
+    End,
+    LoopbackRelay,
+    loopback_relay,
+    open_end,
+    talk,
+)
+
+pytestmark = pytest.mark.trio
+
+
+async def ended(pid: int) -> None:
+    """Wait until a process has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    with trio.fail_after(PATIENCE):
+        await trio.lowlevel.wait_readable(descriptor)
+    os.close(descriptor)
+
+
+def descriptors(pid: int | str = "self") -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def test_media_flows_both_ways_on_both_components() -> None:
+    async with loopback_relay() as relay, AsyncExitStack() as stack:
+        grant = await relay.channel()
+        for component in (0, 1):
+            requester = await stack.enter_async_context(open_end(grant.localport + component))
+            peer = await stack.enter_async_context(open_end(grant.remoteport + component))
+            await talk(requester, peer)
+        [status] = await relay.service.status()
+        assert status.stats is not None
+        assert (status.stats.requester_packets, status.stats.peer_packets) == (8, 8)
+        assert status.stats.requester_bytes == status.stats.peer_bytes == 2 * (len("hello") + 3)
+        assert not status.stats.drops
+
+
+@pytest.mark.parametrize("size", [1, 172, 1472, 9000, 65_507])
+async def test_payloads_pass_whole(size: int) -> None:
+    async with loopback_relay() as relay:
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await talk(requester, peer)
+            payload = os.urandom(size)
+            for sender, receiver in ((requester, peer), (peer, requester)):
+                await sender.send(payload)
+                assert await receiver.receive() == payload
+
+
+@pytest.mark.parametrize("hosts", [("127.0.0.1", "::1"), ("::1", "127.0.0.1"), ("::1", "::1")])
+async def test_the_legs_may_differ_in_ip_version(hosts: tuple[str, str]) -> None:
+    async with loopback_relay() as relay:
+        grant = await relay.channel()
+        async with (
+            open_end(grant.localport, hosts[0]) as requester,
+            open_end(grant.remoteport, hosts[1]) as peer,
+        ):
+            await talk(requester, peer)
+
+
+async def test_a_packet_before_the_other_leg_latches_arrives() -> None:
+    async with loopback_relay() as relay:
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await requester.send(b"early")
+            await relay.service.status()  # by now it has surely come in
+            await peer.send(b"answer")
+            assert await peer.receive() == b"early"
+            assert await requester.receive() == b"answer"
+
+
+async def test_a_third_party_changes_nothing_in_a_live_stream() -> None:
+    async with loopback_relay(relatch_after=60, rebind_after=60) as relay:
+        grant = await relay.channel()
+        async with AsyncExitStack() as stack:
+            ends = [
+                await stack.enter_async_context(open_end(port))
+                for port in (grant.localport, grant.remoteport)
+            ]
+            stranger = await stack.enter_async_context(open_end(grant.remoteport))
+            await ends[0].send(b"a")
+            await ends[1].send(b"b")
+            assert [await end.receive() for end in ends] == [b"b", b"a"]
+            for number in range(50):  # through latched and connected sockets alike
+                await stranger.send(b"from a third party")
+                for sender, receiver in (ends, ends[::-1]):
+                    await sender.send(b"%d" % number)
+                    assert await receiver.receive() == b"%d" % number
+
+
+async def test_what_a_third_party_sent_before_the_port_was_connected_is_not_passed_on() -> None:
+    async with loopback_relay(relatch_after=60, rebind_after=60) as relay:
+        grant = await relay.channel()
+        pid = relay.forwarder.pid
+        assert pid is not None
+        async with (
+            open_end(grant.localport) as requester,
+            open_end(grant.remoteport) as peer,
+            open_end(grant.remoteport) as stranger,
+        ):
+            await requester.send(b"a")
+            await peer.send(b"b")
+            assert await peer.receive() == b"a"
+            assert await requester.receive() == b"b"
+            os.kill(pid, signal.SIGSTOP)  # so that all of these wait in the queue at once
+            try:
+                await peer.send(b"one")  # at this one the port is connected
+                for _ in range(10):
+                    await stranger.send(b"from a third party")
+                await peer.send(b"two")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await peer.send(b"three")
+            assert [await requester.receive() for _ in range(3)] == [b"one", b"two", b"three"]
+            [status] = await relay.service.status()
+            assert status.stats is not None
+            assert status.stats.drops == {"locked": 10}
+
+
+async def test_a_rebound_nat_is_followed_after_silence() -> None:
+    async with loopback_relay(rebind_after=0.05, relatch_after=60) as relay:
+        grant = await relay.channel()
+        async with (
+            open_end(grant.localport) as requester,
+            open_end(grant.remoteport) as peer,
+            open_end(grant.remoteport) as rebound,
+        ):
+            await talk(requester, peer)
+            await trio.sleep(0.1)
+            await requester.send(b"while silent")  # still goes to the old source
+            assert await peer.receive() == b"while silent"
+            await rebound.send(b"moved")
+            assert await requester.receive() == b"moved"
+            await talk(requester, rebound)
+            await peer.send(b"too late")
+            await rebound.send(b"live")
+            assert await requester.receive() == b"live"
+
+
+@pytest.mark.parametrize(
+    "hosts", [("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "::1"), ("::1", "127.0.0.1")]
+)
+async def test_a_new_host_is_taken_after_longer_silence(hosts: tuple[str, str]) -> None:
+    async with loopback_relay(rebind_after=0.05, relatch_after=0.3) as relay:
+        grant = await relay.channel()
+        async with (
+            open_end(grant.localport) as requester,
+            open_end(grant.remoteport, hosts[0]) as peer,
+            open_end(grant.remoteport, hosts[1]) as moved,
+        ):
+            await talk(requester, peer)
+            with trio.fail_after(PATIENCE):
+                while not await relays(moved, requester):
+                    await trio.sleep(0.05)
+            await talk(requester, moved)
+
+
+async def relays(sender: End, receiver: End) -> bool:
+    await sender.send(b"?")
+    with trio.move_on_after(0.05):
+        return await receiver.receive() == b"?"
+    return False
+
+
+async def test_one_way_media_outlives_expire() -> None:
+    async with loopback_relay(expire=0.5) as relay:
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await peer.send(b"latch")
+            for number in range(20):
+                await requester.send(b"%d" % number)
+                assert await peer.receive() == b"%d" % number
+                await trio.sleep(0.04)
+        assert await relay.service.status()
+        with trio.fail_after(PATIENCE):
+            closed = await relay.service.closed.receive()
+        assert (closed.id, closed.reason) == (grant.id, Reason.EXPIRED)
+        assert closed.stats is not None
+        assert closed.stats.requester_packets == 20
+        assert closed.stats.peer_packets == 1
+        assert closed.stats.idle >= 0.5
+
+
+async def test_empty_datagrams_keep_a_channel_open_and_go_nowhere() -> None:
+    async with loopback_relay(expire=0.5) as relay:
+        grant, idle = await relay.channel(), await relay.channel()
+        async with (
+            open_end(grant.localport + 1) as holder,
+            open_end(grant.localport) as requester,
+            open_end(grant.remoteport) as peer,
+        ):
+            for _ in range(20):
+                await holder.send(b"")
+                await trio.sleep(0.04)
+            assert (await relay.service.closed.receive()).id == idle.id
+            await talk(requester, peer)
+            await requester.send(b"")
+            await requester.send(b"media")
+            assert await peer.receive() == b"media"
+
+
+async def test_a_dead_peer_does_not_close_a_channel() -> None:
+    async with loopback_relay() as relay, AsyncExitStack() as stack:
+        grant = await relay.channel()
+        requester = await stack.enter_async_context(open_end(grant.localport))
+        async with open_end(grant.remoteport) as peer:
+            await talk(requester, peer)
+            address = peer.socket.getsockname()
+        for _ in range(20):  # the system answers these with ICMP
+            await requester.send(b"anybody there?")
+        await relay.service.status()
+        async with open_end(grant.remoteport) as unbound:
+            peer = unbound
+            with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
+                await sock.bind(address)
+                await talk(requester, End(sock, *peer.relay), rounds=10)
+
+
+async def test_maxkbps_limits_a_direction() -> None:
+    async with loopback_relay(maxkbps=80) as relay:  # 10,000 bytes a second
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await talk(requester, peer)
+            for _ in range(30):
+                await requester.send(bytes(1000))
+            await peer.send(b"the other direction")
+            assert await requester.receive() == b"the other direction"
+            stats = await carried(relay, packets=4 + 30)
+            passed = stats.requester_packets - 4
+            assert 9 <= passed <= 20  # the burst of a second, and what the test's own time adds
+            assert stats.drops == {"maxkbps": 30 - passed}
+            for _ in range(passed):
+                assert len(await peer.receive()) == 1000
+
+
+async def carried(relay: LoopbackRelay, packets: int) -> ChannelStats:
+    """What the only channel has carried when it has seen this many packets of the requester."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            [status] = await relay.service.status()
+            assert status.stats is not None
+            if status.stats.requester_packets + sum(status.stats.drops.values()) >= packets:
+                return status.stats
+
+
+async def test_private_sources_get_nowhere_by_default() -> None:
+    async with loopback_relay(allow_private_peers=False) as relay:
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await requester.send(b"x")
+            await peer.send(b"x")
+            [status] = await relay.service.status()
+            assert status.stats is not None
+            assert status.stats.drops == {"private": 2}
+
+
+async def test_opening_and_closing_leaks_nothing() -> None:
+    async with loopback_relay() as relay:
+        pid = relay.forwarder.pid
+        assert pid is not None
+        await relay.service.status()
+        before = descriptors(), descriptors(pid)
+        for _ in range(200):
+            grant = await relay.channel()
+            assert await relay.service.release(grant.id, "romeo@montague.example/orchard")
+            assert (await relay.service.closed.receive()).reason is Reason.RELEASED
+        assert (descriptors(), descriptors(pid)) == before
+        assert relay.service.free == 1
+    await ended(pid)
+
+
+async def test_a_crash_ends_its_channels_and_new_ones_work() -> None:
+    async with loopback_relay() as relay:
+        grants = {(await relay.channel()).id for _ in range(3)}
+        pid = relay.forwarder.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(PATIENCE):
+            closed = [await relay.service.closed.receive() for _ in range(3)]
+        assert {end.id for end in closed} == grants
+        assert {end.reason for end in closed} == {Reason.CRASHED}
+        assert relay.service.free == 1
+        assert await relay.service.status() == []
+        with trio.fail_after(PATIENCE):
+            while relay.forwarder.pid in (None, pid):
+                await trio.sleep(0.02)
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await talk(requester, peer)
+
+
+async def test_statistics_of_many_channels_come_whole() -> None:
+    async with loopback_relay() as relay:
+        grants = [await relay.channel() for _ in range(300)]
+        statuses = await relay.service.status()
+        assert [status.id for status in statuses] == [grant.id for grant in grants]
+        assert all(status.stats is not None for status in statuses)
+
+
+async def test_a_hung_process_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    async with loopback_relay() as relay:
+        await relay.channel()
+        pid = relay.forwarder.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        [status] = await relay.service.status()
+        assert status.stats is None
+    await ended(pid)
+
+
+PARENT = """
+import sys, trio
+from tests.node.relay.loopback import loopback_relay
+
+async def main():
+    async with loopback_relay() as relay:
+        await relay.channel()
+        await relay.service.status()  # the process has started
+        print(relay.forwarder.pid, flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+async def test_the_process_ends_with_its_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE)
+    with parent:
+        try:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            for ignored in (signal.SIGINT, signal.SIGTERM):
+                os.kill(pid, ignored)
+            await trio.sleep(0.05)
+            assert state(pid) == "S"
+        finally:
+            parent.kill()
+    await ended(pid)
+
+
+def state(pid: int) -> str:
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"^State:\s+(\w)", status, re.MULTILINE)
+    return found[1] if found else ""

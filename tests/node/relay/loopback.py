@@ -1,0 +1,85 @@
+"""A relay on loopback, and the two ends of its channels."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from node.relay.admission import RelayLimits
+from node.relay.forwarders.base import ForwardingEnded
+from node.relay.forwarders.userspace import UserspaceForwarder
+from node.relay.relay import ChannelGrant, RelayService, open_relay
+
+PORTS = (22_000, 29_999)
+REQUESTER = "romeo@montague.example/orchard"
+PATIENCE = 5.0
+"""Seconds until a test gives up; nothing here takes that long unless it fails."""
+
+
+class LoopbackRelay:
+    """A relay with the userspace forwarder."""
+
+    def __init__(self, service: RelayService, forwarder: UserspaceForwarder) -> None:
+        self.service = service
+        self.forwarder = forwarder
+
+    async def channel(self) -> ChannelGrant:
+        return await self.service.request_channel(REQUESTER)
+
+
+@asynccontextmanager
+async def loopback_relay(**limits: Any) -> AsyncIterator[LoopbackRelay]:
+    """Open a relay that takes peers on loopback."""
+    forwarders = []
+
+    def make(ended: trio.MemorySendChannel[ForwardingEnded]) -> UserspaceForwarder:
+        forwarders.append(UserspaceForwarder(ended))
+        return forwarders[0]
+
+    unlimited = dict.fromkeys(
+        ("channels", "channels_per_jid", "channels_per_domain", "requests_per_minute"), 10_000
+    )
+    settings = RelayLimits(**(unlimited | {"allow_private_peers": True} | limits))
+    async with open_relay(
+        settings, lambda: "127.0.0.1", ports=PORTS, make_forwarder=make
+    ) as service:
+        yield LoopbackRelay(service, forwarders[0])
+
+
+class End:
+    """A UDP socket that sends to one port of a relay."""
+
+    def __init__(self, sock: trio.socket.SocketType, host: str, port: int) -> None:
+        self.socket = sock
+        self.relay = (host, port)
+
+    async def send(self, payload: bytes) -> None:
+        await self.socket.sendto(payload, self.relay)
+
+    async def receive(self) -> bytes:
+        with trio.fail_after(PATIENCE):
+            payload, source = await self.socket.recvfrom(65_535)
+        assert source[1] == self.relay[1]
+        return payload
+
+
+@asynccontextmanager
+async def open_end(port: int, host: str = "127.0.0.1") -> AsyncIterator[End]:
+    """An end that sends to `port` of a relay on loopback."""
+    family = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
+    with trio.socket.socket(family, trio.socket.SOCK_DGRAM) as sock:
+        await sock.bind((host, 0))
+        yield End(sock, host, port)
+
+
+async def talk(one: End, other: End, rounds: int = 3) -> None:
+    """Send both ways, so that both have latched and their sources are live."""
+    await one.send(b"hello")
+    await other.send(b"hello")
+    assert await one.receive() == b"hello"
+    assert await other.receive() == b"hello"
+    for number in range(rounds):
+        for sender, receiver in ((one, other), (other, one)):
+            await sender.send(b"%d" % number)
+            assert await receiver.receive() == b"%d" % number

@@ -1,0 +1,177 @@
+"""The service over a forwarder that only takes notes, on a simulated clock."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from node.relay.admission import Refused, RelayLimits
+from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason
+from node.relay.ports import PortBlock
+from node.relay.relay import ChannelClosed, RelayService, open_relay
+
+pytestmark = pytest.mark.trio
+
+PORTS = (22_000, 29_999)
+ROMEO = "romeo@montague.example/orchard"
+
+
+class FakeForwarder:
+    """Keeps the channels that it should carry."""
+
+    def __init__(self, ended: trio.MemorySendChannel[ForwardingEnded]) -> None:
+        self._ended = ended
+        self.rules: dict[str, ChannelRules] = {}
+        self.failure: Exception | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
+        for sock in block.sockets:
+            sock.close()
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+        self.rules[channel_id] = rules
+
+    async def close(self, channel_id: str, reason: Reason) -> None:
+        if self.rules.pop(channel_id, None) is not None:
+            await self._ended.send(ForwardingEnded(channel_id, reason, None))
+
+    async def stats(self) -> Mapping[str, ChannelStats]:
+        return {}
+
+
+@asynccontextmanager
+async def faked(
+    host: str = "192.0.2.1", ports: tuple[int, int] = PORTS, **limits: Any
+) -> AsyncIterator[tuple[RelayService, FakeForwarder]]:
+    forwarders = []
+
+    def make(ended: trio.MemorySendChannel[ForwardingEnded]) -> FakeForwarder:
+        forwarders.append(FakeForwarder(ended))
+        return forwarders[0]
+
+    async with open_relay(
+        RelayLimits(**limits), lambda: host, ports=ports, make_forwarder=make
+    ) as relay:
+        yield relay, forwarders[0]
+
+
+async def refusal(relay: RelayService, requester: str = ROMEO) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await relay.request_channel(requester)
+    return caught.value
+
+
+async def test_a_grant_says_what_the_requester_has_to_know() -> None:
+    async with faked(maxkbps=128, expire=45.5) as (relay, forwarder):
+        grants = [await relay.request_channel(ROMEO) for _ in range(2)]
+        for grant in grants:
+            assert re.fullmatch(r"[\w.:-]{20,}", grant.id)  # Nmtoken
+            assert (grant.host, grant.maxkbps, grant.expire) == ("192.0.2.1", 128, 46)
+            assert PORTS[0] <= grant.localport <= PORTS[1] - 3
+            assert grant.localport % 2 == 0
+            assert grant.remoteport == grant.localport + 2
+            assert forwarder.rules[grant.id] == ChannelRules(maxkbps=128, expire=45.5)
+        assert grants[0].id != grants[1].id
+        assert grants[0].localport != grants[1].localport
+
+
+async def test_limits_are_refusals_and_come_back(autojump_clock: MockClock) -> None:
+    async with faked(channels_per_jid=1) as (relay, forwarder):
+        grant = await relay.request_channel(ROMEO)
+        refused = await refusal(relay, "ROMEO@montague.example/balcony")
+        assert (refused.condition, refused.kind) == ("resource-constraint", "wait")
+        await trio.sleep(61.5)
+        await forwarder.close(grant.id, Reason.EXPIRED)
+        assert await relay.closed.receive() == ChannelClosed(
+            grant.id, ROMEO, Reason.EXPIRED, 61, None
+        )
+        await relay.request_channel(ROMEO)
+
+
+async def test_only_the_full_jid_that_owns_a_channel_releases_it() -> None:
+    async with faked(channels_per_jid=1) as (relay, _):
+        grant = await relay.request_channel(ROMEO)
+        assert not await relay.release(grant.id, "romeo@montague.example/balcony")
+        assert not await relay.release("unknown", ROMEO)
+        assert await relay.release(grant.id, "Romeo@montague.example/orchard")
+        await relay.request_channel(ROMEO)  # at once: the place is free again
+        assert not await relay.release(grant.id, ROMEO)
+        assert (await relay.closed.receive()).reason is Reason.RELEASED
+
+
+async def test_a_draining_relay_grants_nothing_more() -> None:
+    async with faked() as (relay, forwarder):
+        await relay.request_channel(ROMEO)
+        relay.drain()
+        refused = await refusal(relay)
+        assert (refused.condition, refused.kind) == ("service-unavailable", "cancel")
+        assert relay.free == 0
+        assert len(forwarder.rules) == 1
+
+
+async def test_closing_the_relay_reports_its_channels() -> None:
+    async with faked() as (relay, _):
+        grants = {(await relay.request_channel(ROMEO)).id for _ in range(3)}
+    ends = [end async for end in relay.closed]
+    assert {end.id for end in ends} == grants
+    assert {end.reason for end in ends} == {Reason.SHUTDOWN}
+
+
+async def test_free_is_the_share_of_channels_that_can_be_had() -> None:
+    async with faked(channels=4) as (relay, _):
+        assert relay.free == 1
+        await relay.request_channel(ROMEO)
+        assert relay.free == 0.75
+    async with faked(ports=(22_000, 22_007)) as (relay, _):
+        await relay.request_channel(ROMEO)
+        assert relay.free == 0.5
+
+
+async def test_ports_that_run_out_take_no_place() -> None:
+    async with faked(ports=(22_000, 22_003), channels_per_jid=2) as (relay, forwarder):
+        grant = await relay.request_channel(ROMEO)
+        forwarder.rules.clear()
+        assert (await refusal(relay)).text != ""
+        assert [status.id for status in await relay.status()] == [grant.id]
+
+
+async def test_a_forwarder_that_fails_gives_everything_back() -> None:
+    async with faked(ports=(22_000, 22_003), channels_per_jid=1) as (relay, forwarder):
+        forwarder.failure = ForwarderUnavailable("the forwarder is about to restart")
+        refused = await refusal(relay)
+        assert (refused.condition, refused.kind) == ("resource-constraint", "wait")
+        assert "about to restart; ask again" in refused.text
+        forwarder.failure = None
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await relay.request_channel(ROMEO)
+        assert await relay.status() == []
+        await relay.request_channel(ROMEO)
+
+
+async def test_ends_that_nobody_reads_are_dropped_and_counted() -> None:
+    async with faked(channels=2) as (relay, _):
+        for _ in range(5):
+            grant = await relay.request_channel(ROMEO)
+            await relay.release(grant.id, ROMEO)
+        assert relay.unread_ends == 3
+        assert relay.free == 1
+
+
+async def test_status_lists_channels(autojump_clock: MockClock) -> None:
+    async with faked() as (relay, _):
+        grant = await relay.request_channel(ROMEO)
+        await trio.sleep(5)
+        [status] = await relay.status()
+        assert (status.id, status.requester) == (grant.id, ROMEO)
+        assert (status.localport, status.seconds) == (grant.localport, 5)
