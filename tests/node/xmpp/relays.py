@@ -1,0 +1,41 @@
+"""Relays as simple as they can be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from node.xmpp import ServiceEntry, StanzaError
+
+
+@dataclass(frozen=True)
+class Granted:
+    id: str = "Zm9vYmFy"
+    host: str = "192.0.2.7"
+    localport: int = 20000
+    remoteport: int = 20002
+    maxkbps: int | None = None
+    expire: int = 60
+
+
+@dataclass
+class FakeRelay:
+    """Grants the same channel to everyone, or raises what it is told to."""
+
+    granted: Granted = field(default_factory=Granted)
+    entries: Sequence[ServiceEntry] = ()
+    error: Exception | None = None
+    owner: str | None = None
+
+    async def request_channel(self, requester: str, protocol: str) -> Granted:
+        if self.error is not None:
+            raise self.error
+        self.owner = requester
+        return self.granted
+
+    async def services(self, requester: str) -> Sequence[ServiceEntry]:
+        return self.entries
+
+    async def release(self, requester: str, channel_id: str) -> bool:
+        return (requester, channel_id) == (self.owner, self.granted.id)
+
+
+FULL = StanzaError("resource-constraint", "wait", "this relay is full")
