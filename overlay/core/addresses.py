@@ -107,3 +107,9 @@ def decode_endpoint_untrusted(data: bytes) -> Address:
             raise RemoteProtocolError("endpoint is not a unicast address")
         return str(ip), port
     raise RemoteProtocolError(f"endpoint of {len(data)} bytes")
+
+
+def format_address(address: Address) -> str:
+    """Return `host:port`, with brackets around an IPv6 host (RFC 3986 section 3.2.2)."""
+    host, port = address
+    return f"[{host}]:{port}" if is_ipv6(host) else f"{host}:{port}"

@@ -87,7 +87,7 @@ class Advertised:
 
     Attributes:
         handle: The number that `advertise` returned.
-        stored: Storing peers that took the advert at the deepest level, us included.
+        stored: Storing peers that took the advert at the deepest level; ourselves if alone.
         levels: Levels of the directory that took it.
     """
 

@@ -262,8 +262,7 @@ class Peer:
             result = Advertised(handle, registration.stored, registration.levels)
             self._events.append(result)
 
-        keep = None if self._config.client else self._keep
-        Registration(self._rpc, advert, keep, ended).start(now)
+        Registration(self._rpc, advert, self._keep, ended).start(now)
         return handle
 
     # What goes out.

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from overlay.core.contact import Contact, K
+from overlay.core.contact import Contact
 from overlay.core.directory import SAMPLE_SIZE, deepest_level, directory_key
 from overlay.core.ids import ID_LENGTH
 from overlay.core.messages import Reply, Store, Stored, StoreResult
@@ -21,7 +21,7 @@ class Registration:
     Args:
         rpc: Asks the peers.
         advert: What to store.
-        keep: Stores the advert with ourselves; None if others cannot ask us for it.
+        keep: Stores the advert with ourselves, as long as there is nobody else.
         on_end: Called once, at the end.
     """
 
@@ -43,7 +43,7 @@ class Registration:
         self,
         rpc: Rpc,
         advert: Advert,
-        keep: Keep | None,
+        keep: Keep,
         on_end: "Callable[[Registration], None]",
     ) -> None:
         self._rpc = rpc
@@ -80,13 +80,14 @@ class Registration:
         return TokenSearch(self._rpc, key, self._store)
 
     def _store(self, now: float) -> None:
-        """Store the advert with the closest peers, ourselves perhaps among them."""
+        """Store the advert with the closest peers.
+
+        With ourselves only if we are alone: the others verify that strangers can reach us.
+        """
         closest = self._search.lookup.closest()
-        target = self._search.lookup.target
-        own = int.from_bytes(self._rpc.own_id, "big") ^ target
         self._outstanding = 1  # ours, so that nothing is settled before all are asked
         self._taken = self._rejected = 0
-        if self._keep is not None and (len(closest) < K or own < closest[-1].long_id ^ target):
+        if not closest:
             self._keep(self._search.target, self._advert, now)
             self._taken = 1
         for contact in closest:

@@ -1,14 +1,20 @@
 """Peers paired in memory: one heap of datagrams, one clock, one seed."""
 
 import heapq
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 from overlay.core.addresses import Address
 from overlay.core.events import Event, VerifyEndpoint
 from overlay.core.identity import Identity
+from overlay.core.messages import Request
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
+from overlay.core.wire import parse_message_untrusted
+
+SomeEvent = TypeVar("SomeEvent", bound=Event)
 
 UNIX_TIME = 1_800_000_000.0
 
@@ -20,7 +26,7 @@ def offer(name: str) -> Offer:
 class Network:
     """Delivers datagrams between peer cores after `delay` seconds, losing some.
 
-    Every datagram that a peer sends is shown to `watch`, with the one that caused it.
+    `caused` has, for each request, its length and the bytes that its receipt set off at once.
     """
 
     def __init__(self, seed: int, *, delay: float = 0.02, loss: float = 0.0) -> None:
@@ -35,6 +41,7 @@ class Network:
         self.caused: list[tuple[int, int]] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
+        self._timers: dict[Address, float] = {}
 
     def add(self, address: Address, *, client: bool = False, seed: bytes | None = None) -> Peer:
         config = PeerConfig(client=client, clock_offset=UNIX_TIME)
@@ -75,47 +82,43 @@ class Network:
             if isinstance(event, VerifyEndpoint):
                 endpoint = event.endpoint
                 self._at(self.now + 2 * self.delay, lambda e=endpoint: self._verify(address, e))
+        self._set_timer(address)
         return sent
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
         until = self.now + seconds
-        while (step := self._next_step(until)) is not None:
-            step()
+        while self._heap and self._heap[0][0] <= until:
+            self.now, _, action = heapq.heappop(self._heap)
+            action()
         self.now = until
 
-    def take(self, address: Address, kind: type) -> Iterator[Event]:
+    def take(self, address: Address, kind: type[SomeEvent]) -> list[SomeEvent]:
         """Take the events of one kind that a peer has had."""
-        for event in list(self.events[address]):
-            if isinstance(event, kind):
-                self.events[address].remove(event)
-                yield event
+        taken = [event for event in self.events[address] if isinstance(event, kind)]
+        self.events[address] = [e for e in self.events[address] if not isinstance(e, kind)]
+        return taken
 
-    def _next_step(self, until: float) -> Callable[[], None] | None:
-        timers = [
-            (due, address)
-            for address, peer in self.peers.items()
-            if address not in self.dead and (due := peer.get_timer()) is not None
-        ]
-        timer = min(timers, default=None)
-        if self._heap and self._heap[0][0] <= until and (
-            timer is None or self._heap[0][0] <= timer[0]
-        ):
-            self.now, _, action = heapq.heappop(self._heap)
-            return action
-        if timer is not None and timer[0] <= until:
-            self.now = max(self.now, timer[0])
-            return lambda: self._tick(timer[1])
-        return None
+    def _tick(self, address: Address, due: float) -> None:
+        if self._timers.get(address) != due:
+            return  # an earlier timer took its place
+        del self._timers[address]
+        if address not in self.dead:
+            self.peers[address].handle_timer(self.now)
+            self.flush(address)
 
-    def _tick(self, address: Address) -> None:
-        self.peers[address].handle_timer(self.now)
-        self.flush(address)
+    def _set_timer(self, address: Address) -> None:
+        due = self.peers[address].get_timer()
+        if due is not None and due < self._timers.get(address, math.inf):
+            self._timers[address] = due = max(due, self.now)
+            self._at(due, lambda: self._tick(address, due))
 
     def _deliver(self, data: bytes, source: Address, to: Address) -> None:
         if to in self.peers and to not in self.dead:
             self.peers[to].receive(data, source, self.now)
-            self.flush(to)
+            sent = self.flush(to)
+            if isinstance(parse_message_untrusted(data), Request):
+                self.caused.append((len(data), sent))
 
     def _verify(self, address: Address, endpoint: Address) -> None:
         answered = (

@@ -1,0 +1,170 @@
+"""Whole networks in memory, seeded; a failure names the seed."""
+
+import pytest
+
+from overlay.core.addresses import Address
+from overlay.core.contact import K
+from overlay.core.events import Advertised, LookupEnded, RelaysFound
+from overlay.core.lookup import Ending
+
+from .network import Network, offer
+
+
+def look_up(network: Network, address: Address, target: bytes) -> LookupEnded:
+    network.peers[address].find_node(target, network.now)
+    network.flush(address)
+    network.run(10)
+    (ended,) = network.take(address, LookupEnded)
+    return ended
+
+
+def closest(network: Network, target: bytes, but: Address) -> list[bytes]:
+    """What a sort over all living peers says."""
+    living = [
+        peer.peer_id
+        for address, peer in network.peers.items()
+        if address not in network.dead and address != but
+    ]
+    value = int.from_bytes(target, "big")
+    return sorted(living, key=lambda peer_id: int.from_bytes(peer_id, "big") ^ value)[:K]
+
+
+def advertise(network: Network, address: Address, name: str) -> None:
+    peer = network.peers[address]
+    peer.advertise(peer.sign_advert(offer(name), (address,), network.now), network.now)
+    network.flush(address)
+
+
+def find(network: Network, address: Address, wanted: int = 64) -> set[str]:
+    network.peers[address].find_relays(wanted, network.now)
+    network.flush(address)
+    network.run(10)
+    (found,) = network.take(address, RelaysFound)
+    return {advert.offer.jid.partition("@")[0] for advert in found.adverts}
+
+
+@pytest.mark.parametrize(("seed", "public"), [(1, False), (2, True)])
+def test_lookups_find_the_closest_of_all_peers(seed: int, public: bool) -> None:
+    network = Network(seed)
+    addresses = network.build(80, public=public)
+    network.run(30)
+    for _ in range(40):
+        target = network.rng.randbytes(20)
+        address = network.rng.choice(addresses)
+        ended = look_up(network, address, target)
+        assert ended.ending is Ending.COMPLETED
+        assert [c.id for c in ended.contacts] == closest(network, target, address), f"seed {seed}"
+
+
+def test_lookups_stand_dead_peers_and_loss() -> None:
+    network = Network(4, loss=0.02)
+    addresses = network.build(80)
+    network.run(30)
+    network.dead.update(network.rng.sample(addresses, 24))
+    living = [address for address in addresses if address not in network.dead]
+    found = wanted = nearest = 0
+    for _ in range(40):
+        target = network.rng.randbytes(20)
+        address = network.rng.choice(living)
+        expected = closest(network, target, address)
+        ended = look_up(network, address, target)
+        found += len({c.id for c in ended.contacts} & set(expected))
+        wanted += len(expected)
+        nearest += {c.id for c in ended.contacts} >= set(expected[:3])
+    assert found >= 0.9 * wanted
+    assert nearest >= 36
+
+
+def test_relays_are_found_by_a_client_that_knows_one_address() -> None:
+    network = Network(5)
+    addresses = network.build(60, public=True)
+    for number, address in enumerate(addresses[:30]):
+        advertise(network, address, f"r{number}")
+    network.run(2)
+    for address in addresses[:30]:
+        (advertised,) = network.take(address, Advertised)
+        assert advertised.stored >= K
+    visitor = ("66.1.1.1", 5000)
+    network.join(visitor, addresses[-1], client=True)
+    network.run(1)
+    assert find(network, visitor) == {f"r{number}" for number in range(30)}
+    assert all(
+        contact.address != visitor for peer in network.peers.values() for contact in peer.contacts()
+    )
+
+
+def test_a_relay_that_strangers_cannot_reach_is_not_found() -> None:
+    network = Network(6)
+    addresses = network.build(30, public=True)
+    network.unverifiable.add(addresses[3])
+    advertise(network, addresses[3], "behind-nat")
+    advertise(network, addresses[4], "open")
+    network.run(2)
+    assert find(network, addresses[9]) == {"open"}
+
+
+def test_an_advert_ends_with_its_hour() -> None:
+    network = Network(7)
+    addresses = network.build(10)
+    advertise(network, addresses[2], "r")
+    network.run(2)
+    assert find(network, addresses[5]) == {"r"}
+    network.run(3700)
+    assert find(network, addresses[5]) == set()
+
+
+def test_many_relays_spread_over_the_levels_of_the_tree() -> None:
+    network = Network(8)
+    addresses = network.build(200)
+    network.run(30)
+    for number, address in enumerate(addresses):
+        advertise(network, address, f"r{number}")
+    network.run(30)
+    levels = [network.take(address, Advertised)[0].levels for address in addresses]
+    assert max(levels) >= 2
+    for address in addresses[:10]:
+        assert len(find(network, address)) >= 32
+
+
+def test_three_peers_are_a_network() -> None:
+    network = Network(9)
+    one, two, three = network.build(3)
+    advertise(network, two, "r")
+    network.run(1)
+    assert find(network, one) == find(network, three) == {"r"}
+    visitor = ("127.0.0.1", 9000)
+    network.join(visitor, one, client=True)
+    network.run(0.2)
+    assert find(network, visitor) == {"r"}
+
+
+def test_no_request_sets_off_more_than_it_holds() -> None:
+    network = Network(10, loss=0.05)
+    addresses = network.build(40, public=True)
+    for number, address in enumerate(addresses):
+        advertise(network, address, f"r{number}")
+    network.run(60)
+    find(network, addresses[0])
+    assert len(network.caused) > 1000
+    assert all(sent <= received for received, sent in network.caused)
+
+
+def test_the_same_seed_is_the_same_network() -> None:
+    def trace(seed: int) -> tuple[list[tuple[int, int]], list[bytes]]:
+        network = Network(seed, loss=0.1)
+        addresses = network.build(15)
+        network.run(60)
+        return network.caused, [network.peers[address].peer_id for address in addresses]
+
+    assert trace(11) == trace(11)
+    assert trace(11) != trace(12)
+
+
+def test_an_idle_peer_sends_little() -> None:
+    network = Network(12)
+    addresses = network.build(40)
+    network.run(60)
+    before = sum(received + sent for received, sent in network.caused)
+    network.run(3600)
+    traffic = sum(received + sent for received, sent in network.caused) - before
+    assert traffic / len(addresses) / 3600 < 1000

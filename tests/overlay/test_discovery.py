@@ -1,0 +1,192 @@
+"""Peers on loopback sockets."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from overlay import OverlayError
+from overlay.core.ids import distance
+from overlay.dht import PeerSettings, RunningPeer, open_peer
+from overlay.discovery import Relay, RelayDescription, advertise, find_relays
+from overlay.sockets import DatagramSocket, open_udp
+
+LOOPBACK = "127.0.0.1"
+
+
+def describe(name: str, free: float = 1.0) -> Callable[[], RelayDescription]:
+    offer = RelayDescription(f"{name}@example.org", ("channel",), "public", 512, 8, free)
+    return lambda: offer
+
+
+@asynccontextmanager
+async def peer_of(*others: RunningPeer, client: bool = False) -> AsyncIterator[RunningPeer]:
+    bootstrap = tuple(other.local_address for other in others)
+    settings = PeerSettings(host=LOOPBACK, bootstrap=bootstrap, client=client)
+    async with open_peer(settings) as peer:
+        yield peer
+
+
+def jids(relays: list[Relay]) -> set[str]:
+    return {relay.jid for relay in relays}
+
+
+async def test_three_peers_find_each_other() -> None:
+    with trio.fail_after(10):
+        async with peer_of() as one, peer_of(one) as two, peer_of(one) as three:
+            for peer in (one, two, three):
+                await peer.wait_joined()
+            found = await three.find_node(two.peer_id)
+            assert found[0].id == two.peer_id
+            assert found[0].address == two.local_address
+            assert two.public_address == LOOPBACK
+            assert two.counters["answered"] > 0
+
+
+async def test_a_cold_client_finds_a_fresh_relay_by_one_bootstrap_address() -> None:
+    with trio.fail_after(20):
+        async with (
+            peer_of() as bootstrap,
+            peer_of(bootstrap) as relay,
+            trio.open_nursery() as nursery,
+        ):
+            await nursery.start(advertise, relay, describe("r"))
+            for _ in range(40):  # the storing peer verifies the relay first
+                async with peer_of(bootstrap, client=True) as client:
+                    found = await find_relays(client)
+                if found:
+                    break
+                await trio.sleep(0.02)
+            (it,) = found
+            assert it.jid == "r@example.org"
+            assert it.endpoints == (relay.local_address,)
+            assert it.peer_id == relay.peer_id
+            assert it.public_key == relay.public_key
+            assert it.rtt is not None
+            assert it.rtt < 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_relay_alone_is_found_and_withdraws_when_it_stops() -> None:
+    with trio.fail_after(20):
+        async with peer_of() as relay, peer_of(relay, client=True) as client:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(advertise, relay, describe("r"))
+                assert jids(await find_relays(client)) == {"r@example.org"}
+                nursery.cancel_scope.cancel()
+            assert await find_relays(client) == []
+
+
+async def test_relays_without_free_channels_come_last_and_oneself_not_at_all() -> None:
+    with trio.fail_after(20):
+        async with (
+            peer_of() as full,
+            peer_of(full) as free,
+            peer_of(full) as third,
+            trio.open_nursery() as nursery,
+        ):
+            await nursery.start(advertise, full, describe("full", free=0.0))
+            await nursery.start(advertise, free, describe("free"))
+            await nursery.start(advertise, third, describe("third"))
+            order: list[str] = []
+            while len(order) < 2:
+                order = [relay.jid for relay in await find_relays(third)]
+                await trio.sleep(0.02)
+            assert order == ["free@example.org", "full@example.org"]
+            assert len(await find_relays(third, count=1)) == 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_nobody_there_is_said_in_one_line() -> None:
+    dead = await open_udp(LOOPBACK, 0)
+    try:
+        settings = PeerSettings(host=LOOPBACK, bootstrap=(dead.getsockname(),), client=True)
+        with trio.fail_after(10):
+            with pytest.raises(OverlayError, match="check the bootstrap addresses") as caught:
+                async with open_peer(settings) as client:
+                    await find_relays(client, timeout=0.2)
+            assert "\n" not in str(caught.value)
+    finally:
+        dead.close()
+
+
+async def test_an_offer_that_does_not_fit_is_said() -> None:
+    with trio.fail_after(10):
+        async with peer_of() as relay:
+            with pytest.raises(OverlayError, match="cannot advertise"):
+                await advertise(relay, describe("x" * 200))
+
+
+@pytest.mark.parametrize("bootstrap", [("", 5), ("host", 0), ("host", 70_000)])
+async def test_impossible_bootstrap_addresses_are_refused(bootstrap: tuple[str, int]) -> None:
+    with pytest.raises(OverlayError, match="is impossible"):
+        async with open_peer(PeerSettings(host=LOOPBACK, bootstrap=(bootstrap,))):
+            pytest.fail("opened")
+
+
+async def test_key_and_good_peers_outlive_a_restart(tmp_path: Path) -> None:
+    with trio.fail_after(20):
+        async with peer_of() as other:
+            settings = PeerSettings(
+                host=LOOPBACK,
+                bootstrap=(other.local_address,),
+                key_file=tmp_path / "key",
+                cache_file=tmp_path / "peers.json",
+            )
+            async with open_peer(settings) as peer:
+                await peer.wait_joined()
+                peer_id = peer.peer_id
+            dead = await open_udp(LOOPBACK, 0)
+            try:
+                again = PeerSettings(
+                    host=LOOPBACK,
+                    bootstrap=(dead.getsockname(),),
+                    key_file=settings.key_file,
+                    cache_file=settings.cache_file,
+                )
+                async with open_peer(again) as peer:
+                    await peer.wait_joined()
+                    assert distance(peer.peer_id, peer_id) == 0
+                    assert (await peer.find_node(other.peer_id))[0].id == other.peer_id
+            finally:
+                dead.close()
+
+
+async def test_garbage_from_the_network_is_counted_and_survived() -> None:
+    with trio.fail_after(10):
+        async with peer_of() as one, peer_of(one) as two:
+            await two.wait_joined()
+            noise = await open_udp(LOOPBACK, 0)
+            try:
+                for data in (b"", b"\xff" * 2000, b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)):
+                    await noise.sendto(data, one.local_address)
+                answer, _ = await noise.recvfrom(100)
+                assert answer[:2] == b"\x01\x01"
+            finally:
+                noise.close()
+            assert one.counters["malformed"] == 2
+            assert (await two.find_node(one.peer_id))[0].id == one.peer_id
+
+
+async def test_every_socket_is_closed() -> None:
+    opened: list[DatagramSocket] = []
+
+    async def open_and_note(host: str, port: int) -> DatagramSocket:
+        sock = await open_udp(host, port)
+        opened.append(sock)
+        return sock
+
+    with trio.fail_after(20):
+        async with peer_of() as other, trio.open_nursery() as nursery:
+            settings = PeerSettings(host=LOOPBACK, bootstrap=(other.local_address,))
+            async with open_peer(settings, open_socket=open_and_note) as relay:
+                await nursery.start(advertise, other, describe("r"))
+                while not await find_relays(relay):
+                    await trio.sleep(0.02)
+                nursery.cancel_scope.cancel()
+    assert len(opened) >= 3
+    for sock in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            sock.getsockname()
