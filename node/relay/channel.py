@@ -90,7 +90,7 @@ class ChannelStats:
     idle: float
     """Seconds since the last packet from either side."""
     drops: Mapping[str, int]
-    """Packets that were not passed on, by `Drop`."""
+    """Packets that were not passed on, by `Drop`; those `unsent` are counted above as well."""
 
 
 @dataclass(slots=True)

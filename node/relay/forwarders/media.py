@@ -73,7 +73,7 @@ class MediaChannel:
 
 
 class _MediaPort:
-    """One of the four sockets."""
+    """One of the four ports, and the socket that has it just now."""
 
     __slots__ = (
         "_ancillary",
@@ -95,7 +95,7 @@ class _MediaPort:
         self._loop = media.loop
         self._port = media.channel.ports[offset]
         self._sockaddr: Any = None  # of the latched source, as the socket's family writes it
-        self._ancillary: list[tuple[int, int, bytes]] = []  # with the address that it sent to
+        self._ancillary: list[tuple[int, int, bytes]] = []  # names the address that it sent to
         self.offset = offset
         self.send: Callable[[Any], int]
         """Sends to the latched source."""
@@ -146,7 +146,7 @@ class _MediaPort:
         live = source == port.source and now - port.heard < channel.rules.rebind_after
         outgoing = channel.receive(self.offset, bytes(_VIEW[:size]), source, now)
         if source == port.source:
-            self._sockaddr, self._ancillary = sockaddr, ancillary
+            self._sockaddr, self._ancillary = sockaddr, reply_from(ancillary)
         for offset, payload in outgoing:
             sender = self._media.ports[offset]
             try:
@@ -163,7 +163,7 @@ class _MediaPort:
             self._media.channel.drops[Drop.UNSENT] += 1
 
     def _sendto(self, payload: bytes | memoryview) -> int:
-        return self._socket.sendmsg([payload], reply_from(self._ancillary), 0, self._sockaddr)
+        return self._socket.sendmsg([payload], self._ancillary, 0, self._sockaddr)
 
     def _connect(self) -> None:
         try:
