@@ -62,7 +62,8 @@ rm -rf "$1"
 # A NAT keeps strangers out: only packets of flows that began inside come in (RFC 4787, section
 # 5: address and port-dependent filtering). "random,fully-random" gives each flow a port of its
 # own, which makes the mapping address and port-dependent too: a symmetric NAT. Without it Linux
-# keeps the inner port as long as it is free.
+# keeps the inner port as long as it is free; a stranger's packet that the NAT itself took in
+# would take that port, so it is dropped at the input as well.
 _NAT_RULES = """
 echo 1 >/proc/sys/net/ipv4/ip_forward
 nft -f - <<END
@@ -73,10 +74,18 @@ table ip nat {{
     }}
 }}
 table inet filter {{
-    chain forward {{
-        type filter hook forward priority filter; policy drop
+    chain strangers {{
         ct state established,related accept
         iifname != "eth0" accept
+        drop
+    }}
+    chain input {{
+        type filter hook input priority filter
+        jump strangers
+    }}
+    chain forward {{
+        type filter hook forward priority filter
+        jump strangers
     }}
 }}
 END
