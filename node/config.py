@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from node.errors import UsageError, UserError
 from node.relay.admission import RelayLimits
+from node.relay.ports import DEFAULT_RANGE
 from node.xmpp.account import Account, ComponentAccount, TlsPolicy
 from overlay.dht import PeerSettings
 
@@ -100,7 +101,7 @@ class RunSettings(AccountSettings, OverlaySettings):
     port: int = DEFAULT_PORT
     """UDP port of the overlay and STUN; 0 lets the system choose."""
 
-    relay_ports: str = "20000-29999"
+    relay_ports: str = "{}-{}".format(*DEFAULT_RANGE)
     """UDP ports for channels, A-B; a channel takes four."""
 
     public_address: str | None = None

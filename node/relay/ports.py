@@ -11,19 +11,20 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from node.errors import UserError
 from node.relay.admission import Refused, resource_constraint
 from node.relay.channel import PORTS
 from node.relay.sockets import bind_udp, widest_family
 
-DEFAULT_RANGE = (49152, 65535)
-"""First and last port, inclusive: what TURN relays use (RFC 8656 section 7.2)."""
+DEFAULT_RANGE = (20000, 29999)
+"""First and last port, inclusive; below those from which Linux picks its own (32768 up)."""
 
 MAX_PORT = 65535
 
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-class PortRangeError(ValueError):
+class PortRangeError(UserError):
     """A range of ports cannot be used; one line says why and what to do."""
 
 

@@ -22,6 +22,7 @@ from node.relay.forwarders.base import (
 )
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, check_port_range
+from overlay.nursery import open_background_nursery
 
 CLOSE_TIME = 2.0
 """Seconds to wait for the forwarder to say that a channel has closed."""
@@ -106,7 +107,7 @@ async def open_relay(
     ended_sender, ended = trio.open_memory_channel[ForwardingEnded](0)
     forwarder = make_forwarder(ended_sender)
     relay = RelayService(limits, host, PortAllocator(*ports), forwarder)
-    async with trio.open_nursery() as nursery:
+    async with open_background_nursery() as nursery:
         await nursery.start(forwarder.run)
         nursery.start_soon(relay.run, ended)
         try:
@@ -115,7 +116,6 @@ async def open_relay(
             relay.drain()
             with trio.move_on_after(CLOSE_TIME, shield=True):
                 await relay.close_all()
-            nursery.cancel_scope.cancel()
 
 
 class RelayService:
