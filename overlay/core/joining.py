@@ -89,8 +89,10 @@ class Joining:
         """A bootstrap address replied: go on from there."""
         self._outstanding -= 1
         self._retry = _FIRST_RETRY
-        if self._search is not None or self.joined or not isinstance(reply.body, Nodes):
+        if self._search is not None or not isinstance(reply.body, Nodes):
             return
+        if self.joined and len(self._rpc.table) > 1:
+            return  # somebody else was quicker
         heard = self._rpc.reachable(reply.body.contacts)
         self._rpc.size_hint = estimate_size(self._rpc.own_id, heard)
         self._events.append(Connected())

@@ -289,6 +289,8 @@ class Peer:
             return
         if not stun.is_binding_request(message):
             self.counters["stun_unexpected"] += 1
+        elif self._config.client:
+            self.counters["request_to_client"] += 1
         elif not self._stun_limiter.admit(source, now):
             self.counters["stun_rate_limited"] += 1
         else:

@@ -34,6 +34,8 @@ class Search:
 
     __slots__ = ("_ended", "_on_end", "_rpc", "answers", "lookup", "target")
 
+    _expected: type[Nodes] | type[Relays] = Nodes
+
     def __init__(self, rpc: Rpc, target: bytes, on_end: Callable[[float], None]) -> None:
         self._rpc = rpc
         self._on_end = on_end
@@ -55,14 +57,15 @@ class Search:
 
     def answered(self, contact: Contact, reply: Reply, now: float) -> None:
         """Take in an answer, and ask the next."""
-        if not isinstance(reply.body, Nodes | Relays):
+        body = reply.body
+        if not isinstance(body, self._expected):
             self._rpc.counters["reply_other_kind"] += 1
             self.failed(contact, now)
             return
         self.answers += 1
-        self.lookup.answered(contact, self._rpc.reachable(reply.body.contacts))
-        if isinstance(reply.body, Relays):
-            self._collect(contact, reply.body, now)
+        self.lookup.answered(contact, self._rpc.reachable(body.contacts))
+        if isinstance(body, Relays):
+            self._collect(contact, body, now)
         self._advance(now)
 
     def delayed(self, contact: Contact, now: float) -> None:
@@ -101,6 +104,8 @@ class TokenSearch(Search):
 
     __slots__ = ("tokens",)
 
+    _expected = Relays
+
     def __init__(self, rpc: Rpc, target: bytes, on_end: Callable[[float], None]) -> None:
         super().__init__(rpc, target, on_end)
         self.tokens: dict[bytes, bytes] = {}
@@ -127,6 +132,8 @@ class AdvertSearch(Search):
     """
 
     __slots__ = ("_clock_offset", "_found", "_next_start", "_total", "_wanted", "adverts")
+
+    _expected = Relays
 
     def __init__(
         self,

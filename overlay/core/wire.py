@@ -12,6 +12,7 @@ id, both ids and ``seen``. A request is padded to the size of the reply that it 
 **no reply is larger than its request**: `pack_reply` shortens lists until it fits.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import msgpack
@@ -66,6 +67,7 @@ from overlay.core.unpack import (
 )
 
 VERSION: Final = 1
+_SHARED_CONTACTS: Final = 1 << 15
 
 _PROOF_LENGTH: Final = PUBLIC_KEY_LENGTH + SIGNATURE_LENGTH
 _CLIENT: Final = 1
@@ -312,11 +314,14 @@ def _parse_contacts(*lists: object) -> tuple[Contact, ...]:
         length = ID_LENGTH + endpoint_length
         if type(packed) is not bytes or len(packed) % length or len(packed) > K * length:
             raise RemoteProtocolError("contact list of a wrong length")
-        contacts.extend(
-            Contact(
-                packed[at : at + ID_LENGTH],
-                decode_endpoint_untrusted(packed[at + ID_LENGTH : at + length]),
-            )
-            for at in range(0, len(packed), length)
-        )
+        contacts += [
+            _parse_contact(packed[at : at + length]) for at in range(0, len(packed), length)
+        ]
     return tuple(contacts)
+
+
+# The same contacts come again and again, to one peer and to all peers of a process: they share
+# the objects.
+@lru_cache(maxsize=_SHARED_CONTACTS)
+def _parse_contact(packed: bytes) -> Contact:
+    return Contact(packed[:ID_LENGTH], decode_endpoint_untrusted(packed[ID_LENGTH:]))

@@ -1,17 +1,22 @@
 """Peers on loopback sockets."""
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from overlay import OverlayError
+from overlay import OverlayError, bootstrap
 from overlay.core.ids import distance
 from overlay.dht import PeerSettings, RunningPeer, open_peer
 from overlay.discovery import Relay, RelayDescription, advertise, find_relays
 from overlay.sockets import DatagramSocket, open_udp
+
+pytestmark = pytest.mark.trio
 
 LOOPBACK = "127.0.0.1"
 
@@ -23,8 +28,8 @@ def describe(name: str, free: float = 1.0) -> Callable[[], RelayDescription]:
 
 @asynccontextmanager
 async def peer_of(*others: RunningPeer, client: bool = False) -> AsyncIterator[RunningPeer]:
-    bootstrap = tuple(other.local_address for other in others)
-    settings = PeerSettings(host=LOOPBACK, bootstrap=bootstrap, client=client)
+    addresses = tuple(other.local_address for other in others)
+    settings = PeerSettings(host=LOOPBACK, bootstrap=addresses, client=client)
     async with open_peer(settings) as peer:
         yield peer
 
@@ -48,13 +53,13 @@ async def test_three_peers_find_each_other() -> None:
 async def test_a_cold_client_finds_a_fresh_relay_by_one_bootstrap_address() -> None:
     with trio.fail_after(20):
         async with (
-            peer_of() as bootstrap,
-            peer_of(bootstrap) as relay,
+            peer_of() as first,
+            peer_of(first) as relay,
             trio.open_nursery() as nursery,
         ):
             await nursery.start(advertise, relay, describe("r"))
             for _ in range(40):  # the storing peer verifies the relay first
-                async with peer_of(bootstrap, client=True) as client:
+                async with peer_of(first, client=True) as client:
                     found = await find_relays(client)
                 if found:
                     break
@@ -119,10 +124,10 @@ async def test_an_offer_that_does_not_fit_is_said() -> None:
                 await advertise(relay, describe("x" * 200))
 
 
-@pytest.mark.parametrize("bootstrap", [("", 5), ("host", 0), ("host", 70_000)])
-async def test_impossible_bootstrap_addresses_are_refused(bootstrap: tuple[str, int]) -> None:
+@pytest.mark.parametrize("address", [("", 5), ("host", 0), ("host", 70_000)])
+async def test_impossible_bootstrap_addresses_are_refused(address: tuple[str, int]) -> None:
     with pytest.raises(OverlayError, match="is impossible"):
-        async with open_peer(PeerSettings(host=LOOPBACK, bootstrap=(bootstrap,))):
+        async with open_peer(PeerSettings(host=LOOPBACK, bootstrap=(address,))):
             pytest.fail("opened")
 
 
@@ -186,7 +191,45 @@ async def test_every_socket_is_closed() -> None:
                 while not await find_relays(relay):
                     await trio.sleep(0.02)
                 nursery.cancel_scope.cancel()
-    assert len(opened) >= 3
+    assert len(opened) >= 2
     for sock in opened:
         with pytest.raises(OSError, match="Bad file descriptor"):
             sock.getsockname()
+
+
+async def test_a_plain_peer_runs_as_a_command() -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            run = partial(
+                trio.run_process,
+                [sys.executable, "-m", "overlay", LOOPBACK, "0"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                check=False,
+            )
+            process = await nursery.start(run)
+            line = await process.stdout.receive_some()
+            port = int(line.decode().strip().rpartition(":")[2])
+            settings = PeerSettings(host=LOOPBACK, bootstrap=(("localhost", port),), client=True)
+            async with open_peer(settings) as client:
+                await client.wait_joined()
+                assert client.contacts == 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_name_that_does_not_resolve_is_said_and_tried_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[OSError | None] = [OSError("no such name"), None]
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[object]:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+        return [(0, 0, 0, "", (LOOPBACK, port)), (0, 0, 0, "", (LOOPBACK, port))]
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(bootstrap, "_FIRST_RETRY", 0.01)
+    with trio.fail_after(10):
+        assert await bootstrap.resolve("peer.example", 7) == [(LOOPBACK, 7)]
+    assert "cannot resolve bootstrap peer peer.example" in caplog.text

@@ -8,6 +8,8 @@ from overlay import OverlayError
 from overlay.probing import measure
 from overlay.sockets import open_udp
 
+pytestmark = pytest.mark.trio
+
 RNG = random.Random(1)
 
 

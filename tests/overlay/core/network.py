@@ -4,6 +4,7 @@ import heapq
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from overlay.core.addresses import Address
@@ -14,7 +15,7 @@ from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
 from overlay.core.wire import parse_message_untrusted
 
-SomeEvent = TypeVar("SomeEvent", bound=Event)
+SomeEvent = TypeVar("SomeEvent")
 
 UNIX_TIME = 1_800_000_000.0
 
@@ -76,12 +77,12 @@ class Network:
         for data, to in peer.datagrams_to_send():
             sent += len(data)
             if self.rng.random() >= self.loss:
-                self._at(self.now + self.delay, lambda d=data, t=to: self._deliver(d, address, t))
+                self._at(self.now + self.delay, partial(self._deliver, data, address, to))
         while (event := peer.next_event()) is not None:
             self.events[address].append(event)
             if isinstance(event, VerifyEndpoint):
-                endpoint = event.endpoint
-                self._at(self.now + 2 * self.delay, lambda e=endpoint: self._verify(address, e))
+                verify = partial(self._verify, address, event.endpoint)
+                self._at(self.now + 2 * self.delay, verify)
         self._set_timer(address)
         return sent
 
@@ -95,8 +96,14 @@ class Network:
 
     def take(self, address: Address, kind: type[SomeEvent]) -> list[SomeEvent]:
         """Take the events of one kind that a peer has had."""
-        taken = [event for event in self.events[address] if isinstance(event, kind)]
-        self.events[address] = [e for e in self.events[address] if not isinstance(e, kind)]
+        taken: list[SomeEvent] = []
+        left: list[Event] = []
+        for event in self.events[address]:
+            if isinstance(event, kind):
+                taken.append(event)
+            else:
+                left.append(event)
+        self.events[address] = left
         return taken
 
     def _tick(self, address: Address, due: float) -> None:
@@ -111,7 +118,7 @@ class Network:
         due = self.peers[address].get_timer()
         if due is not None and due < self._timers.get(address, math.inf):
             self._timers[address] = due = max(due, self.now)
-            self._at(due, lambda: self._tick(address, due))
+            self._at(due, partial(self._tick, address, due))
 
     def _deliver(self, data: bytes, source: Address, to: Address) -> None:
         if to in self.peers and to not in self.dead:

@@ -115,8 +115,8 @@ def test_an_advert_ends_with_its_hour() -> None:
 
 def test_many_relays_spread_over_the_levels_of_the_tree() -> None:
     network = Network(8)
-    addresses = network.build(200)
-    network.run(30)
+    addresses = network.build(140)
+    network.run(10)
     for number, address in enumerate(addresses):
         advertise(network, address, f"r{number}")
     network.run(30)

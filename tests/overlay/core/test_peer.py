@@ -182,6 +182,7 @@ def test_adverts_expire_by_timer() -> None:
         peer.handle_timer(due)
         if not len(peer.store):
             break
+    assert due is not None
     assert NOW + 3600 <= due <= NOW + 3660
     assert peer.get_timer() is None
 
@@ -263,6 +264,28 @@ def knowing_peer() -> Peer:
     assert len(peer.contacts()) > 20
     assert len(peer.store) > 10
     return peer
+
+
+def test_an_answer_of_another_kind_counts_as_none() -> None:
+    peer = make_peer()
+    peer.bootstrap([THERE], NOW)
+    answer_all(peer)
+    peer.advertise(peer.sign_advert(offer("r"), (HERE,), NOW), NOW)
+    answer_all(peer)
+    assert peer.counters["reply_other_kind"] == 1
+
+
+def answer_all(peer: Peer) -> None:
+    """Answer whatever the peer asks as if it had asked for nodes."""
+    while sent := peer.datagrams_to_send():
+        for data, _ in sent:
+            request = parse_message_untrusted(data)
+            assert isinstance(request, Request)
+            proof = prove(request, STRANGER, STRANGER_ID, HERE)
+            reply = Reply(request.transaction_id, STRANGER_ID, HERE, proof, None, Nodes(()))
+            packed = pack_reply(reply, 1200)
+            assert packed is not None
+            peer.receive(packed, THERE, NOW)
 
 
 @settings(deadline=None)
