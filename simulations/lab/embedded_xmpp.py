@@ -2,9 +2,9 @@
 
 Run as `python -m simulations.lab.embedded_xmpp DOMAIN CERTIFICATES ACCOUNTS`: DOMAIN must
 resolve to the address to listen at, CERTIFICATES is a directory with `DOMAIN_cert.pem` and
-`DOMAIN_key.pem`, ACCOUNTS a JSON object of user names and passwords. Prints a line when clients
-may come. It speaks STARTTLS and SASL PLAIN, and has no federation worth the name: Prosody does
-that in the tests.
+`DOMAIN_key.pem`, ACCOUNTS a JSON object of user names and passwords. Prints `{"port": ...}` when
+clients may come to that port. It speaks STARTTLS and SASL PLAIN, and has no federation worth the
+name: Prosody does that in the tests.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ async def add_account(user: str, password: str) -> None:
         await connection.execute(insert(Model.Credentials).values(jid=user, hash_pwd=stored))
 
 
-async def serve(domain: str, certificates: str, accounts: dict[str, str]) -> None:
+async def serve(domain: str, certificates: str, accounts: dict[str, str], port: int) -> None:
     """Serve until cancelled."""
     StanzaHandler.handle_iq = route_iq
     # It would also listen at the address of the machine's default route.
@@ -86,6 +86,8 @@ async def serve(domain: str, certificates: str, accounts: dict[str, str]) -> Non
         Parameters(
             host=domain,
             cert_path=certificates,
+            client_port=port,
+            server_port=0,
             database_in_memory=True,
             connection_timeout=IDLE_TIMEOUT,
         )
@@ -97,7 +99,8 @@ async def serve(domain: str, certificates: str, accounts: dict[str, str]) -> Non
         await server.ready.wait()
         for user, password in accounts.items():
             await add_account(user, password)
-        print("ready", flush=True)
+        listener = server._client_listener.sockets[0]
+        print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
 
 
 def main() -> None:
@@ -106,6 +109,7 @@ def main() -> None:
     parser.add_argument("domain")
     parser.add_argument("certificates")
     parser.add_argument("accounts", type=json.loads)
+    parser.add_argument("--port", type=int, default=5222, help="0: any that is free")
     arguments = parser.parse_args()
     logger.remove()
     logger.add(sys.stderr, level="INFO")
@@ -116,6 +120,7 @@ def main() -> None:
         arguments.domain,
         arguments.certificates,
         arguments.accounts,
+        arguments.port,
         backend_options={"use_uvloop": True},
     )
 
