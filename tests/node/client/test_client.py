@@ -1,0 +1,164 @@
+"""Borrowing: which relay is asked, what happens when it does not lend, and the way back."""
+
+import pytest
+import trio
+import trio.testing
+
+from node.client.client import ANSWER_TIMEOUT, Client, NoRelayError
+from node.client.search import FRESH, RelaySearch
+from node.xmpp import ChannelOffer, Killed, XmppError, XmppRefused
+from overlay.discovery import Relay
+
+
+class FakeSearch:
+    """A search that has found these relays."""
+
+    def __init__(self, *jids: str) -> None:
+        self.relays = [
+            Relay(jid, bytes(20), (("192.0.2.1", 9),), 0.01, 1.0, None, "public", b"", ())
+            for jid in jids
+        ]
+
+    async def find(self) -> list[Relay]:
+        await trio.lowlevel.checkpoint()
+        return self.relays
+
+
+class FakeSession:
+    """A session in which each relay behaves as ``behaviour`` says."""
+
+    jid = "me@example.org/here"
+
+    def __init__(self, **behaviour: str) -> None:
+        self.behaviour = behaviour
+        self.asked: list[str] = []
+        self.released: list[tuple[str, str]] = []
+        self.tell, self.killed = trio.open_memory_channel[Killed](8)
+
+    async def request_channel(self, relay: str, *, timeout: float) -> ChannelOffer:
+        self.asked.append(relay)
+        match self.behaviour[relay]:
+            case "refuses":
+                raise XmppRefused(relay, "resource-constraint", "wait", "full")
+            case "is silent":
+                await trio.sleep(timeout)
+                raise XmppError(f"{relay} does not answer")
+            case "hangs":
+                await trio.sleep_forever()
+        return ChannelOffer(relay, "id1", "127.0.0.1", 9, 11, None, 60)
+
+    async def release_channel(self, relay: str, channel_id: str) -> None:
+        self.released.append((relay, channel_id))
+        if self.behaviour[relay] == "never heard of that":
+            raise XmppRefused(relay, "bad-request", "modify", "")
+        if self.behaviour[relay] == "dies":
+            await trio.sleep_forever()
+
+
+def client_of(session: FakeSession, *jids: str) -> Client:
+    return Client(FakeSearch(*jids), session)  # type: ignore[arg-type]
+
+
+async def test_the_nearest_relay_is_borrowed_and_given_back() -> None:
+    session = FakeSession(near="lends", far="lends")
+    async with client_of(session, "near", "far").borrow() as channel:
+        assert channel.relay == "near"
+        assert channel.requester_address == ("127.0.0.1", 9)
+        assert channel.peer_address == ("127.0.0.1", 11)
+        assert session.released == []
+    assert session.asked == ["near"]
+    assert session.released == [("near", "id1")]
+
+
+async def test_the_next_one_is_asked_if_a_relay_refuses_or_is_silent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    session = FakeSession(full="refuses", dead="is silent", good="lends")
+    start = trio.current_time()
+    async with client_of(session, "full", "dead", "good").borrow() as channel:
+        assert channel.relay == "good"
+        assert trio.current_time() - start == pytest.approx(ANSWER_TIMEOUT)
+
+
+async def test_every_reason_is_told_if_nobody_lends() -> None:
+    session = FakeSession(one="refuses", two="refuses")
+    with pytest.raises(NoRelayError, match=r"one refused: .*full.*two refused"):
+        async with client_of(session, "one", "two").borrow():
+            pass
+
+
+async def test_an_empty_overlay() -> None:
+    with pytest.raises(NoRelayError, match="no relay found"):
+        async with client_of(FakeSession()).borrow():
+            pass
+
+
+async def test_the_attempt_is_bounded_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    start = trio.current_time()
+    with pytest.raises(NoRelayError):
+        async with client_of(FakeSession(stuck="hangs"), "stuck").borrow(timeout=7):
+            pass
+    assert trio.current_time() - start == pytest.approx(7)
+
+
+async def test_a_named_relay_is_the_only_one_asked() -> None:
+    session = FakeSession(mine="refuses", other="lends")
+    with pytest.raises(NoRelayError, match="mine"):
+        async with client_of(session, "other").borrow("mine"):
+            pass
+    assert session.asked == ["mine"]
+
+
+@pytest.mark.parametrize("behaviour", ["never heard of that", "dies"])
+async def test_a_relay_that_takes_nothing_back_costs_a_second_at_most(
+    autojump_clock: trio.testing.MockClock, behaviour: str
+) -> None:
+    start = trio.current_time()
+    async with client_of(FakeSession(old=behaviour), "old").borrow():
+        pass
+    assert trio.current_time() - start <= 1
+
+
+async def test_an_error_of_the_borrower_comes_through_and_the_channel_goes_back() -> None:
+    session = FakeSession(near="lends")
+    with pytest.raises(ZeroDivisionError):
+        async with client_of(session, "near").borrow():
+            raise ZeroDivisionError
+    assert session.released == [("near", "id1")]
+
+
+async def test_only_the_relay_that_lent_a_channel_can_end_it(nursery: trio.Nursery) -> None:
+    session = FakeSession(near="lends")
+    client = client_of(session, "near")
+    nursery.start_soon(client.follow_events)
+    async with client.borrow() as channel:
+        session.tell.send_nowait(Killed("stranger", "id1", 3))
+        session.tell.send_nowait(Killed("near", "id2", 3))
+        await trio.testing.wait_all_tasks_blocked()
+        assert not channel.lost.is_set()
+        session.tell.send_nowait(Killed("near", "id1", 3))
+        await trio.testing.wait_all_tasks_blocked()
+        assert channel.lost.is_set()
+    assert session.released == []
+
+
+async def test_a_search_is_shared_and_remembered(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = 0
+
+    async def find_relays(peer: object, *, timeout: float) -> list[Relay]:
+        nonlocal searches
+        searches += 1
+        await trio.sleep(1)
+        return FakeSearch("near").relays
+
+    monkeypatch.setattr("node.client.search.find_relays", find_relays)
+    search = RelaySearch(None)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(search.find)
+    assert searches == 1
+    await trio.sleep(FRESH)
+    assert [relay.jid for relay in await search.find()] == ["near"]
+    assert searches == 2
