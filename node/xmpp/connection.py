@@ -185,18 +185,23 @@ class Connection:
                     break
 
     async def close(self) -> None:
-        """End the stream in order, or at least within CLOSE_TIMEOUT."""
-        self.connected = False
+        """End the stream, in order if it is up, and wait for that, but not for long."""
+        transport = self.client.transport
+        sock = transport.get_extra_info("socket") if transport is not None else None
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                if self.jingle_nodes.serving:
-                    await self.stop_serving()
-                await self.client.disconnect(wait=CLOSE_TIMEOUT / 2)
+                if self.connected:
+                    self.connected = False
+                    if self.jingle_nodes.serving:
+                        await self.stop_serving()
+                    await self.client.disconnect(wait=CLOSE_TIMEOUT / 2)
         except TimeoutError:
             pass
-        finally:
-            self.client.cancel_connection_attempt()
-            self.client.abort()
+        self.client.cancel_connection_attempt()
+        self.client.abort()
+        # asyncio closes the socket in one of its next turns.
+        while sock is not None and sock.fileno() != -1:
+            await asyncio.sleep(0)
 
     async def serve(self, handler: Handler) -> None:
         """Answer requests with ``handler`` and show it to others."""

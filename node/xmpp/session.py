@@ -226,14 +226,13 @@ async def open_session(
         XmppError: The login failed, or another program has taken over the JID.
     """
 
-    async def connect() -> Connection:
-        connection = Connection(account)
-        await connection.log_in(timeout)
-        return connection
+    async def prepare() -> Connection:
+        return Connection(account)
 
     async with open_bridge() as bridge:
-        connection = await bridge.run(connect)
+        connection = await bridge.run(prepare)
         try:
+            await bridge.run(connection.log_in, timeout)
             with lone_errors():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(bridge.run, connection.stay_connected)
