@@ -21,6 +21,8 @@ from overlay.core.rpc import Rpc
 
 # Adverts that surely fit into one reply beside contacts: the step from page to page.
 _PAGE: Final = 3
+# Replicas that hold nothing but what has been collected: then the others hold the same sample.
+_AGREEMENT: Final = 5
 
 
 class Search:
@@ -131,7 +133,7 @@ class AdvertSearch(Search):
         adverts: Where to collect them, by public key.
     """
 
-    __slots__ = ("_clock_offset", "_found", "_next_start", "_total", "_wanted", "adverts")
+    __slots__ = ("_agreed", "_clock_offset", "_here", "_next_start", "_total", "_wanted", "adverts")
 
     _expected = Relays
 
@@ -149,7 +151,8 @@ class AdvertSearch(Search):
         self._clock_offset = clock_offset
         self._next_start = 0
         self._total = 0
-        self._found = False
+        self._agreed = 0
+        self._here: set[bytes] = set()
         self.adverts = adverts
 
     def take(self, encoded: bytes, now: float) -> None:
@@ -181,9 +184,10 @@ class AdvertSearch(Search):
         self._total = max(self._total, body.total)
         for encoded in body.adverts:
             self.take(encoded, now)
-            self._found = True
-        if len(self.adverts) >= self._wanted:
+            self._here.add(encoded)
+        self._agreed += 0 < body.total <= len(self._here)
+        if len(self.adverts) >= self._wanted or self._agreed >= _AGREEMENT:
             self.lookup.stop(Ending.STOPPED)
 
     def _is_satisfied(self) -> bool:
-        return self._found
+        return bool(self._here)

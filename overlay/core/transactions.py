@@ -88,12 +88,13 @@ class RttEstimator:
 class Transactions:
     """The requests of one peer that are under way, at most `MAX_PENDING`."""
 
-    __slots__ = ("_heap", "_pending", "_rtts", "_serial")
+    __slots__ = ("_all", "_heap", "_pending", "_rtts", "_serial")
 
     def __init__(self) -> None:
         self._pending: dict[bytes, Pending] = {}
         self._heap: list[tuple[float, int, Pending]] = []
         self._serial = 0
+        self._all: RttEstimator | None = None
         self._rtts: OrderedDict[Address, RttEstimator] = OrderedDict()
 
     def __len__(self) -> int:
@@ -114,6 +115,10 @@ class Transactions:
         estimator = self._rtts.get(pending.contact.address)
         if estimator is not None:
             pending.rto = estimator.rto
+        elif self._all is not None:
+            # A stranger is taken to be about as far as those we know. If it is further, it is
+            # set aside too early, and its answer still counts.
+            pending.rto = min(INITIAL_RTO, self._all.rto)
         pending.sent_at = now
         self._pending[pending.tid] = pending
         self._schedule(pending, now)
@@ -161,6 +166,10 @@ class Transactions:
         heapq.heappush(self._heap, (pending.deadline, self._serial, pending))
 
     def _measure(self, address: Address, rtt: float) -> None:
+        if self._all is None:
+            self._all = RttEstimator(rtt)
+        else:
+            self._all.measure(rtt)
         estimator = self._rtts.get(address)
         if estimator is None:
             self._rtts[address] = RttEstimator(rtt)
