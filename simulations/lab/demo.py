@@ -260,12 +260,11 @@ async def _call_through_relay(stage: Stage) -> None:
         )
         channel = await holder.json(SET_UP_TIMEOUT)
         stage.result["channel"] = channel
-        found = {relay["jid"]: relay for relay in relays}
-        rtt = found.get(channel["relay"], {}).get("rtt_ms")
-        why = f", {rtt} ms away when it was asked first" if rtt is not None else ""
+        found = {relay["jid"]: relay["rtt_ms"] for relay in relays}
         step.say(
-            f"{_short(channel['relay'])}{why}: alice sends to {channel['host']} port "
-            f"{channel['localport']}, bob to port {channel['remoteport']}"
+            f"{_short(channel['relay'])}, the nearest when she measured again "
+            f"({found.get(channel['relay'])} ms before): alice sends to "
+            f"{channel['host']} port {channel['localport']}, bob to port {channel['remoteport']}"
         )
         step.check(channel["relay"] in found)
     with stage.view.step("The call through the channel") as step:
@@ -282,7 +281,7 @@ async def _find(stage: Stage) -> list[dict[str, Any]]:
         step.check(status == 0 and len(relays) > 0)
         step.say(
             f"knowing only {stage.bootstrap[0]}, she found {len(relays)}; "
-            "the first to answer her probe is the one to ask"
+            "she will ask the nearest first"
         )
         table = Table("relay", "round trip", "free", "limit", box=None)
         for relay in relays:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -136,6 +137,9 @@ class Program:
                 await self.wait()
             self.signal(signal.SIGKILL)
             status = await self.wait()
+            # What it has started and left behind is still in its session's process group.
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
             await self._stdin.aclose()
             await self._stdout.aclose()
         return status
