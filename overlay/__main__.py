@@ -9,6 +9,7 @@ import sys
 
 import trio
 
+from overlay.core.addresses import format_address
 from overlay.dht import PeerSettings, open_peer
 from overlay.errors import OverlayError
 
@@ -20,8 +21,7 @@ def _bootstrap(text: str) -> tuple[str, int]:
 
 async def _run(settings: PeerSettings) -> None:
     async with open_peer(settings) as peer:
-        sys.stdout.write("{}:{}\n".format(*peer.local_address))
-        sys.stdout.flush()
+        print(format_address(peer.local_address), flush=True)
         await trio.sleep_forever()
 
 

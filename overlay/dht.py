@@ -27,6 +27,7 @@ from overlay.core.events import (
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
 from overlay.errors import OverlayError
+from overlay.nursery import open_background_nursery
 from overlay.probing import measure
 from overlay.sockets import DatagramSocket, OpenSocket, open_udp, source_host
 from overlay.state import load_identity, read_cache, write_cache
@@ -332,15 +333,11 @@ async def open_peer(
         peer = RunningPeer(
             Peer(identity, config, rng), settings, sock, open_socket, wall_clock, rng
         )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(peer.run)
-            yield peer
-            nursery.cancel_scope.cancel()
-        peer.save_cache()
-    except ExceptionGroup as group:
-        # The nursery is our affair: whoever uses the peer gets back the error that was raised.
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from group.exceptions[0].__cause__
-        raise
+        try:
+            async with open_background_nursery() as nursery:
+                await nursery.start(peer.run)
+                yield peer
+        finally:
+            peer.save_cache()  # most peers end by being cancelled
     finally:
         sock.close()
