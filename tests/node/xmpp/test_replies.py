@@ -29,9 +29,7 @@ values = st.one_of(
     st.text(max_size=30),
     st.integers().map(str),
     st.floats().map(str),
-    st.sampled_from(
-        ["", "0", "65535", "-1", "1e3", "٣", "1_000", "9" * 5000, "::1", "[::1]", "a b"]
-    ),
+    st.sampled_from(["", "0", "65535", "-1", "1e3", "٣", "1_000", "9" * 50, "::1", "[::1]", "a b"]),
 )
 names = st.sampled_from([*GOOD, "policy", "address", "port", "event", "time", "future"])
 tags = st.sampled_from(
@@ -45,13 +43,10 @@ def element(tag: str, attributes: dict[str, str], children: list[ET.Element]) ->
     return made
 
 
-elements = st.recursive(
-    st.builds(element, tags, st.dictionaries(names, values), st.just([])),
-    lambda inner: st.builds(
-        element, tags, st.dictionaries(names, values), st.lists(inner, max_size=5)
-    ),
-    max_leaves=10,
-)
+attributes = st.dictionaries(names, values, max_size=5)
+leaves = st.builds(element, tags, attributes, st.just([]))
+branches = st.builds(element, tags, attributes, st.lists(leaves, max_size=3))
+answers = st.builds(element, st.just("iq"), st.just({}), st.lists(branches, max_size=2))
 
 
 def iq(**attributes: str | None) -> ET.Element:
@@ -61,7 +56,7 @@ def iq(**attributes: str | None) -> ET.Element:
     return element("iq", {}, [ET.Element("channel", channel)])
 
 
-@given(elements)
+@given(answers)
 def test_garbage_is_read_or_refused(answer: ET.Element) -> None:
     for parse in (
         lambda: parse_channel_untrusted(answer, "relay"),
