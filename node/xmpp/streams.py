@@ -95,7 +95,7 @@ def _without_traps(stanza: StanzaBase) -> StanzaBase | None:
     An error without a defined condition (RFC 6120 section 8.3.3): give it one.
     """
     try:
-        stanza["from"]
+        JID(stanza.xml.get("from", ""))
     except InvalidJID:
         return None
     if isinstance(stanza, Iq) and stanza["type"] == "error":

@@ -1,6 +1,7 @@
 """Sessions with a real server: Prosody."""
 
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -319,3 +320,12 @@ async def test_a_session_outlives_a_restart_of_the_server(tmp_path: Path) -> Non
             assert (await session.request_channel(relay.jid)).localport == 20000
     finally:
         server.stop()
+
+
+@pytest.mark.trio
+async def test_giving_up_while_logging_in_leaves_nothing(romeo: Account) -> None:
+    for seconds in (0, 0.01, 0.03, 0.05):
+        with trio.move_on_after(seconds):
+            async with open_session(romeo):
+                pass
+    assert not [thread for thread in threading.enumerate() if thread.name == "xmpp"]
