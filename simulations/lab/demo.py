@@ -23,6 +23,7 @@ from overlay.nursery import lone_error
 from simulations.lab.certificates import Authority
 from simulations.lab.demo_view import Step, View
 from simulations.lab.netns import Host, Lab, LabUnavailableError, open_lab, open_loopback
+from simulations.lab.phones import phone
 from simulations.lab.program import Program, ProgramError
 
 PEERS = 5
@@ -239,7 +240,7 @@ async def _call_directly(stage: Stage) -> None:
     with stage.view.step("The call without a relay") as step:
         step.say("ICE tries every pair of addresses ...")
         stun = [option for peer in stage.bootstrap[:2] for option in ("--stun", peer)]
-        ends = await _call(stage, None, *stun, "--timeout", str(DIRECT_TIMEOUT))
+        ends = await _phone(stage, None, *stun, "--timeout", str(DIRECT_TIMEOUT))
         connected = [end["connected"] for end in ends]
         step.check(not any(connected))
         step.say(
@@ -301,7 +302,7 @@ async def _talk(stage: Stage, channel: dict[str, Any], step: Step) -> None:
     if not stage.lab.namespaces:
         # Without NATs the direct path would win, so only the relay is offered.
         options += ["--loopback", "--relay-only"]
-    ends = await _call(stage, channel, *options)
+    ends = await _phone(stage, channel, *options)
     stage.result["call"] = dict(zip(TONES, ends, strict=True))
     if not step.check(all(end["connected"] for end in ends)):
         step.say("ICE did not connect")
@@ -324,44 +325,11 @@ async def _talk(stage: Stage, channel: dict[str, Any], step: Step) -> None:
     step.say(f"connected in {max(end['connect_seconds'] for end in ends)} s, {TALK:.0f} s of talk")
 
 
-async def _call(
+async def _phone(
     stage: Stage, channel: dict[str, Any] | None, *options: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Let alice call bob; return what each end has to report."""
-    caller, callee = [
-        await stage.start_module(host, "call", role, "--tone", str(TONES[host.name]), *options)
-        for host, role in ((stage.alice, "--offer"), (stage.bob, "--answer"))
-    ]
-    try:
-        to_caller, to_callee = _candidates(channel) if channel else ([], [])
-        offer = await caller.json()
-        await callee.send({**offer, "candidates": to_callee})
-        answer = await callee.json()
-        await caller.send({**answer, "candidates": to_caller})
-        ends: dict[Program, dict[str, Any]] = {}
-
-        async def follow(program: Program) -> None:
-            state = await program.json()
-            ends[program] = {"connected": state["connected"], "connect_seconds": state["seconds"]}
-            if state["connected"]:
-                ends[program] |= await program.json()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow, caller)
-            nursery.start_soon(follow, callee)
-        return ends[caller], ends[callee]
-    finally:
-        await caller.stop()
-        await callee.stop()
-
-
-def _candidates(channel: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return what the requester and the other end must check towards (see call.py)."""
-    host = channel["host"]
-    return (
-        [{"ip": host, "port": channel["localport"], "type": "host"}],
-        [{"ip": host, "port": channel["remoteport"], "type": "relay"}],
-    )
+    tones = (TONES["alice"], TONES["bob"])
+    return await phone(stage.lab, stage.alice, stage.bob, channel, *options, tones=tones)
 
 
 def _short(jid: str) -> str:

@@ -287,8 +287,9 @@ async def open_lab() -> AsyncIterator[Lab]:
         try:
             await anchor.line(START_TIMEOUT)
         except ProgramError as error:
+            why = error if anchor.running else anchor.last_words()
             raise LabUnavailableError(
-                f"no network namespaces here ({error}): run as root, or allow user namespaces"
+                f"no network namespaces here ({why}): run as root, or allow user namespaces"
             ) from None
         pid = anchor.pid
         user = ["--user", "--preserve-credentials"] if own_user else []

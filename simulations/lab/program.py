@@ -144,12 +144,16 @@ class Program:
             await self._stdout.aclose()
         return status
 
-    def _epitaph(self) -> str:
+    def last_words(self) -> str:
+        """Return the last line of its log."""
         try:
             last = self.log.read_text(errors="replace").strip().rpartition("\n")[2]
         except OSError:
             last = ""
-        return f"{self.name} ended with status {self._process.poll()}: {last or 'no message'}"
+        return last or "no message"
+
+    def _epitaph(self) -> str:
+        return f"{self.name} ended with status {self._process.poll()}: {self.last_words()}"
 
 
 async def start_program(

@@ -116,8 +116,4 @@ async def start_prosody(
                 return Prosody(domain, host, program)
             await trio.sleep(0.02)
     await program.stop()
-    raise LabUnavailableError(f"prosody did not start on {host.name}: {_last_line(program)}")
-
-
-def _last_line(program: Program) -> str:
-    return program.log.read_text(errors="replace").strip().rpartition("\n")[2]
+    raise LabUnavailableError(f"prosody did not start on {host.name}: {program.last_words()}")
