@@ -46,7 +46,6 @@ class Session:
     """A session with an XMPP server; made by open_session.
 
     Attributes:
-        jid: The full JID of an account, or a component's domain.
         killed: Events about channels, as they come in. Anybody can send one: it is true only if
             its ``relay`` granted that channel.
         dropped_events: How many such events were dropped because nobody read them.
@@ -55,12 +54,19 @@ class Session:
     def __init__(self, bridge: Bridge, connection: Connection) -> None:
         self._bridge = bridge
         self._connection = connection
-        self.jid = connection.jid
         self._killed_sender, self.killed = trio.open_memory_channel[Killed](KILLED_QUEUE)
         self.dropped_events = 0
         connection.client.add_event_handler(
             "jingle_nodes_killed", lambda killed: bridge.tell_trio(self._note_killed, killed)
         )
+
+    @property
+    def jid(self) -> str:
+        """The full JID of an account, or a component's domain.
+
+        Some servers choose the resource, and another one when the stream is set up again.
+        """
+        return self._connection.jid
 
     @property
     def connected(self) -> bool:
