@@ -326,7 +326,8 @@ async def open_peer(
     try:
         config = PeerConfig(
             client=settings.client,
-            host=settings.public_address,
+            # A first peer has nobody to tell it; its machine may have a public address itself.
+            host=settings.public_address or source_host(),
             use_ipv6=is_ipv6(sock.getsockname()[0]),
             clock_offset=wall_clock() - trio.current_time(),
         )

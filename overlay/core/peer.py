@@ -49,7 +49,7 @@ class PeerConfig:
     Attributes:
         client: It asks but does not answer, and enters no routing table: for peers that
             strangers cannot reach, and for short visits.
-        host: Its public IP address; None to learn it from others.
+        host: Its IP address as far as it knows, until others agree on another one.
         use_ipv6: Its socket reaches IPv6 endpoints.
         clock_offset: Unix time minus `now`, seconds.
     """
@@ -352,8 +352,6 @@ class Peer:
 
     def _endpoint_changed(self, now: float) -> None:
         self._events.append(EndpointsLearnt(self.endpoints))
-        if self._config.host is not None:
-            return
         public = [host for host, _ in self.endpoints if not is_private(host)]
         # One id for one key: that of the IPv4 address, if there is one.
         if public and self._rpc.move(min(public, key=is_ipv6)):
