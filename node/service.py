@@ -9,18 +9,18 @@ import trio
 
 from node.config import RunSettings
 from node.relay.forwarders.base import Reason
-from node.relay.relay import ChannelGrant, RelayService, open_relay
+from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.xmpp import ServiceEntry, Session, open_session
 from overlay.core.addresses import format_address
 from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import RelayDescription, advertise
 from overlay.nursery import open_background_nursery
 
-ADVERTISE_TIMEOUT = 10.0
+REGISTER_TIMEOUT = 10.0
 """Seconds that the first registration in the overlay may keep a node from being ready."""
 
 LEAVE_TIMEOUT = 3.0
-"""Seconds that telling requesters of the end of their channels may take."""
+"""Seconds that closing the channels and telling their requesters may take."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +75,28 @@ class Node:
         """Close a channel if it is the requester's own."""
         return await self._relay.release(channel_id, requester)
 
+    async def advertise(self, registered: trio.Event) -> None:
+        """Keep the node in the overlay's directory; ``registered`` is set when it is there."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(advertise, self._peer, self.describe)
+            registered.set()
+
+    async def report_ends(self) -> None:
+        """Tell requesters of channels that ended without them, until cancelled."""
+        async for closed in self._relay.closed:
+            await self._report_end(closed)
+
+    async def leave(self) -> None:
+        """Close all channels, and tell their requesters."""
+        self._relay.drain()
+        await self._relay.close_all()
+        while self._relay.closed.statistics().current_buffer_used:
+            await self._report_end(await self._relay.closed.receive())
+
+    async def _report_end(self, closed: ChannelClosed) -> None:
+        if closed.reason != Reason.RELEASED:
+            await self._session.send_killed(closed.requester, closed.id, closed.seconds)
+
     def describe(self) -> RelayDescription:
         """What to advertise at the moment."""
         return RelayDescription(
@@ -109,26 +131,23 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Ready]:
     account = settings.xmpp_account()
     limits = settings.relay_limits()
     ports = settings.relay_port_range()
-    async with open_peer(settings.peer_settings()) as peer, open_session(account) as session:
+    async with (
+        open_peer(settings.peer_settings()) as peer,
+        open_session(account) as session,
+        open_relay(limits, lambda: peer.endpoints[0][0], ports=ports) as relay,
+    ):
+        node = Node(settings, peer, relay, session)
         try:
-            async with (
-                open_relay(limits, lambda: peer.endpoints[0][0], ports=ports) as relay,
-                open_background_nursery() as nursery,
-            ):
-                node = Node(settings, peer, relay, session)
-                nursery.start_soon(_report_ended, relay, session)
+            async with open_background_nursery() as nursery:
+                nursery.start_soon(node.report_ends)
                 await nursery.start(session.serve, node)
-                with trio.move_on_after(ADVERTISE_TIMEOUT):
-                    await nursery.start(advertise, peer, node.describe)
+                registered = trio.Event()
+                nursery.start_soon(node.advertise, registered)
+                with trio.move_on_after(REGISTER_TIMEOUT):
+                    await registered.wait()
+                if not registered.is_set():
+                    _log.warning("no place in the overlay yet: nobody finds this relay until then")
                 yield node.ready()
         finally:
-            # The relay has closed its last channels by now.
             with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
-                await _report_ended(relay, session)
-
-
-async def _report_ended(relay: RelayService, session: Session) -> None:
-    """Tell requesters of channels that ended without them, until the relay is closed."""
-    async for closed in relay.closed:
-        if closed.reason != Reason.RELEASED:
-            await session.send_killed(closed.requester, closed.id, closed.seconds)
+                await node.leave()

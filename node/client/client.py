@@ -1,7 +1,7 @@
 """Finding a relay over the overlay and borrowing a channel on it over XMPP."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import trio
@@ -17,8 +17,11 @@ from overlay.nursery import open_background_nursery
 BORROW_TIMEOUT = 15.0
 """Seconds from asking for a channel to having one, all relays tried included."""
 
-ANSWER_TIMEOUT = 4.0
-"""Seconds that one relay has for its answer; the first stanza between two servers takes long."""
+ANSWER_TIMEOUT = 10.0
+"""Seconds that one relay has for its answer; two servers that first meet may take four."""
+
+PATIENCE = 1.5
+"""Seconds without an answer after which the next relay is asked besides."""
 
 RELEASE_TIMEOUT = 1.0
 """Seconds that giving a channel back may take; the relay ends it by itself anyway."""
@@ -76,17 +79,40 @@ class Client:
         refusals: list[str] = []
         with trio.move_on_after(timeout):
             candidates = [relay] if relay else [found.jid for found in await self.find()]
-            for candidate in candidates:
-                try:
-                    return await self._session.request_channel(candidate, timeout=ANSWER_TIMEOUT)
-                except XmppError as error:
-                    refusals.append(str(error))
+            if offer := await self._first_offer(candidates, refusals):
+                return offer
         if refusals:
             raise NoRelayError(f"no relay lent a channel: {'; '.join(refusals)}")
         raise NoRelayError(
-            "no relay found in the overlay; check that the bootstrap peers are up, "
+            f"no relay lent a channel within {timeout:g} s; check that the bootstrap peers are up, "
             "or name a relay yourself"
         )
+
+    async def _first_offer(
+        self, candidates: Iterable[str], refusals: list[str]
+    ) -> ChannelOffer | None:
+        """Ask one after the other, and the next one already while one is slow to answer."""
+        offers: list[ChannelOffer] = []
+
+        async def ask(candidate: str, settled: trio.Event) -> None:
+            try:
+                offers.append(
+                    await self._session.request_channel(candidate, timeout=ANSWER_TIMEOUT)
+                )
+            except XmppError as error:
+                refusals.append(str(error))
+            else:
+                # Whoever is asked still and grants too lets the channel expire unused.
+                nursery.cancel_scope.cancel()
+            settled.set()
+
+        async with trio.open_nursery() as nursery:
+            for candidate in candidates:
+                settled = trio.Event()
+                nursery.start_soon(ask, candidate, settled)
+                with trio.move_on_after(PATIENCE):
+                    await settled.wait()
+        return offers[0] if offers else None
 
     async def _release(self, channel: BorrowedChannel) -> None:
         if channel.offer.id is None or channel.lost.is_set():

@@ -3,8 +3,6 @@
 RFC 6120 for accounts, XEP-0114 for components. Every failure becomes an XmppError.
 """
 
-# mypy: untyped-calls-exclude=slixmpp
-
 import asyncio
 import logging
 import os
@@ -42,6 +40,10 @@ PRIORITY = -1
 """Presence priority: a relay takes no chat messages from the account's other clients."""
 
 
+class TlsError(XmppError):
+    """TLS with the server failed."""
+
+
 class Connection:
     """The stream of an account, and what happens to it."""
 
@@ -76,17 +78,27 @@ class Connection:
         Raises:
             XmppError: It failed.
         """
-        attempt = _Attempt(self.client)
         try:
-            await attempt.run(timeout)
-        except BaseException:
-            self.client.cancel_connection_attempt()
-            self.client.abort()
-            raise
+            await self._attempt(timeout)
+        except TlsError as error:
+            client = self.client
+            if not (isinstance(client, Client) and client.account.opportunistic):
+                raise
+            log.info("%s; nobody is between, so this login goes without TLS", error)
+            client.enable_starttls = False
+            await self._attempt(timeout)
         self._lost.clear()
         self.connected = True
         if self.jingle_nodes.serving:
             await self._announce()
+
+    async def _attempt(self, timeout: float) -> None:
+        try:
+            await _Attempt(self.client).run(timeout)
+        except BaseException:
+            self.client.cancel_connection_attempt()
+            self.client.abort()
+            raise
 
     async def stay_connected(self) -> None:
         """Log in again whenever the stream is lost.
@@ -252,14 +264,15 @@ class _Attempt:
             f"cannot connect to {self._where}: {reason}; check that it runs and the host:port"
         )
 
-    def _tls_error(self, error: ssl.SSLError) -> XmppError:
+    def _tls_error(self, error: ssl.SSLError) -> TlsError:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return XmppError(
+            return TlsError(
                 f"the certificate of {self._where} is not trusted: "
                 f"{one_line(error.verify_message)}; "
-                "give the CA's file, or allow an unverified certificate"
+                "give the CA's file (--xmpp-ca-file), "
+                "or take any certificate (--xmpp-tls unverified)"
             )
-        return XmppError(
+        return TlsError(
             f"TLS with {self._where} failed: {one_line(error.reason or str(error))}; "
             "check that the port is the one for clients"
         )
@@ -291,7 +304,9 @@ class _Attempt:
     def _no_mechanism(self, _: object) -> None:
         client = self._client
         if isinstance(client, Client) and not client.encrypted and not client.enable_plaintext:
-            error = f"{self._where} offers no TLS; use another server, or allow plaintext"
+            error = (
+                f"{self._where} offers no TLS; use another server, or go without (--xmpp-tls off)"
+            )
         else:
             error = f"{self._where} offers no way to log in with a password; use another server"
         self._decide(XmppError(error))

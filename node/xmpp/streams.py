@@ -1,7 +1,5 @@
 """slixmpp's streams, set up for relay nodes: TLS, trust, and nothing that nobody asked for."""
 
-# mypy: untyped-calls-exclude=slixmpp
-
 import socket
 import ssl
 from typing import get_args

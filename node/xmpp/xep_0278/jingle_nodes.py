@@ -1,7 +1,5 @@
 """XEP-0278: the plugin, for relay nodes (a handler answers requests) and for requesters."""
 
-# mypy: untyped-calls-exclude=slixmpp
-
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar, Literal, Protocol

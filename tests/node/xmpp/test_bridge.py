@@ -45,7 +45,6 @@ async def fail() -> None:
     raise KeyError("from the other side")
 
 
-@pytest.mark.trio
 async def test_calls_go_both_ways_and_come_back() -> None:
     async def trio_add(one: int, other: int) -> int:
         await trio.lowlevel.checkpoint()
@@ -60,7 +59,6 @@ async def test_calls_go_both_ways_and_come_back() -> None:
         assert await bridge.run(through) == 7
 
 
-@pytest.mark.trio
 async def test_exceptions_come_back() -> None:
     async with open_bridge() as bridge:
         with pytest.raises(KeyError, match="from the other side"):
@@ -69,14 +67,12 @@ async def test_exceptions_come_back() -> None:
             await bridge.run(bridge.call_trio, fail)
 
 
-@pytest.mark.trio
 async def test_an_exception_of_the_body_is_not_wrapped() -> None:
     with pytest.raises(KeyError, match="body"):
         async with open_bridge():
             raise KeyError("body")
 
 
-@pytest.mark.trio
 async def test_cancelling_in_trio_ends_the_asyncio_task_first() -> None:
     probe = Probe()
     async with open_bridge() as bridge, trio.open_nursery() as nursery:
@@ -86,7 +82,6 @@ async def test_cancelling_in_trio_ends_the_asyncio_task_first() -> None:
     assert probe.ended == "cancelled"
 
 
-@pytest.mark.trio
 async def test_cancelling_in_asyncio_ends_the_trio_task_first() -> None:
     probe = Probe()
 
@@ -102,7 +97,6 @@ async def test_cancelling_in_asyncio_ends_the_trio_task_first() -> None:
         await bridge.run(call_and_cancel, bridge)
 
 
-@pytest.mark.trio
 async def test_closing_ends_what_runs_on_both_sides() -> None:
     outer, inner = Probe(), Probe()
     seen: list[Exception] = []
@@ -130,7 +124,6 @@ async def test_closing_ends_what_runs_on_both_sides() -> None:
         await bridge.run(add, 1, 2)
 
 
-@pytest.mark.trio
 async def test_cancelling_all_leaves_no_thread() -> None:
     with trio.move_on_after(0) as scope:
         async with open_bridge():
@@ -139,7 +132,6 @@ async def test_cancelling_all_leaves_no_thread() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "xmpp"]
 
 
-@pytest.mark.trio
 async def test_calls_into_trio_are_bounded() -> None:
     probe = Probe()
 

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from node.xmpp import Account, ComponentAccount
-from tests.node.xmpp.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody
+from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody
 
 
 @pytest.fixture(scope="session")

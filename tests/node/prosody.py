@@ -1,20 +1,16 @@
 """A Prosody of our own on loopback: accounts, a component, TLS with a certificate made here."""
 
-import datetime
-import ipaddress
 import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from simulations.lab.certificates import Authority
 
 DOMAIN = "xmpp.test"
 STRICT_DOMAIN = "plain.test"
+CERTLESS_DOMAIN = "certless.test"
 COMPONENT = "relay.xmpp.test"
 SECRET = "component secret"
 PASSWORD = "pässword"
@@ -40,7 +36,8 @@ authentication = "internal_plain"
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 VirtualHost "{domain}"
-  ssl = {{ certificate = "{directory}/cert.pem"; key = "{directory}/key.pem" }}
+  ssl = {{ certificate = "{certificate}"; key = "{key}" }}
+VirtualHost "{certless_domain}"
 VirtualHost "{strict_domain}"
   modules_disabled = {{ "tls", "s2s" }}
 Component "{component}"
@@ -54,20 +51,24 @@ class Prosody:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.c2s_port, self.component_port = free_ports(2)
-        self.ca_file = directory / "cert.pem"
+        authority = Authority(directory)
+        certificate, key = authority.issue(DOMAIN)
+        self.ca_file = authority.ca_file
         self._process: subprocess.Popen[bytes] | None = None
         program = shutil.which("prosody")
         if program is None:
             raise RuntimeError("prosody is missing: apt-get install prosody")
         self._program = program
-        write_certificate(directory)
         (directory / "data").mkdir()
         (directory / "prosody.cfg.lua").write_text(
             CONFIG.format(
                 directory=directory,
                 c2s_port=self.c2s_port,
                 component_port=self.component_port,
+                certificate=certificate,
+                key=key,
                 domain=DOMAIN,
+                certless_domain=CERTLESS_DOMAIN,
                 strict_domain=STRICT_DOMAIN,
                 component=COMPONENT,
                 secret=SECRET,
@@ -75,6 +76,7 @@ class Prosody:
         )
         for user in ("romeo", "juliet", "relay"):
             self.add_account(user)
+        self.add_account("romeo", CERTLESS_DOMAIN)
 
     def add_account(self, user: str, domain: str = DOMAIN) -> None:
         """Write an account into Prosody's storage; its tool needs a second to do so."""
@@ -122,35 +124,3 @@ def free_ports(count: int) -> list[int]:
     for sock in sockets:
         sock.close()
     return ports
-
-
-def write_certificate(directory: Path) -> None:
-    """A self-signed certificate for the domain, which is its own CA."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DOMAIN)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName(DOMAIN), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )

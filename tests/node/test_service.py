@@ -1,0 +1,208 @@
+"""A whole node against a real XMPP server on loopback, and a client that finds and borrows it."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.client import Client, NoRelayError, open_client
+from node.config import RunSettings
+from node.errors import UsageError, UserError
+from node.service import Ready, open_node
+from node.xmpp import Account
+from overlay import OverlayError
+from overlay.core.addresses import Address
+from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody, free_ports
+
+
+@pytest.fixture
+def node_settings(prosody: Prosody, tmp_path: Path) -> RunSettings:
+    """A node with an account, in a laboratory."""
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    return RunSettings(
+        jid=f"relay@{DOMAIN}",
+        password_file=password,
+        xmpp_host=f"127.0.0.1:{prosody.c2s_port}",
+        port=0,
+        state_dir=tmp_path / "state",
+        public_address="127.0.0.1",
+        allow_private_peers=True,
+    )
+
+
+def changed(settings: RunSettings, **values: object) -> RunSettings:
+    return RunSettings(**{**vars(settings), **values})
+
+
+def entrance(ready: Ready) -> Address:
+    host, _, port = ready.overlay.rpartition(":")
+    return host, int(port)
+
+
+@asynccontextmanager
+async def borrower(account: Account, ready: Ready) -> AsyncIterator[Client]:
+    async with open_client(account, (entrance(ready),)) as client:
+        yield client
+
+
+def udp_socket() -> trio.socket.SocketType:
+    return trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+async def exchange(channel_ends: tuple[Address, Address], payload: bytes) -> tuple[bytes, bytes]:
+    """Send a payload through a channel in either direction; return what arrived."""
+    with trio.fail_after(5), udp_socket() as here, udp_socket() as there:
+        ends = (here, there)
+        for end, address in zip(ends, channel_ends, strict=True):
+            await end.connect(address)
+        await here.send(payload)
+        await there.send(payload[::-1])
+        return await here.recv(2048), await there.recv(2048)
+
+
+async def test_a_client_that_knows_a_bootstrap_address_gets_a_channel(
+    node_settings: RunSettings, romeo: Account
+) -> None:
+    async with open_node(node_settings) as ready, borrower(romeo, ready) as client:
+        assert [relay.jid for relay in await client.find()] == [ready.jid]
+        async with client.borrow() as channel:
+            assert channel.relay == ready.jid
+            assert channel.offer.host == ready.public_address
+            payload = bytes(range(256)) * 5 + bytes(192)
+            assert len(payload) == 1472
+            ends = (channel.requester_address, channel.peer_address)
+            assert await exchange(ends, payload) == (payload[::-1], payload)
+
+
+async def test_a_component_is_found_and_borrowed(
+    node_settings: RunSettings, prosody: Prosody, romeo: Account, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    settings = changed(
+        node_settings,
+        jid=None,
+        component=COMPONENT,
+        secret_file=secret,
+        server=f"127.0.0.1:{prosody.component_port}",
+    )
+    async with (
+        open_node(settings) as ready,
+        borrower(romeo, ready) as client,
+        client.borrow() as channel,
+    ):
+        assert channel.relay == COMPONENT
+
+
+async def test_channels_that_are_given_back_do_not_count(
+    node_settings: RunSettings, romeo: Account
+) -> None:
+    settings = changed(node_settings, channels_per_jid=1)
+    async with open_node(settings) as ready, borrower(romeo, ready) as client:
+        for _ in range(3):
+            async with client.borrow():
+                pass
+        async with client.borrow():
+            with pytest.raises(NoRelayError, match="resource-constraint"):
+                async with client.borrow():
+                    pass
+
+
+async def test_the_next_relay_lends_when_the_nearest_is_full(
+    node_settings: RunSettings, romeo: Account, prosody: Prosody, tmp_path: Path
+) -> None:
+    async with open_node(changed(node_settings, channels_per_jid=1)) as first:
+        other = changed(
+            node_settings,
+            jid=f"juliet@{DOMAIN}",
+            state_dir=tmp_path / "other",
+            bootstrap=(first.overlay,),
+            channels_per_jid=1,
+        )
+        async with (
+            open_node(other) as second,
+            borrower(romeo, first) as client,
+            client.borrow() as one,
+            client.borrow() as two,
+        ):
+            assert {one.relay, two.relay} == {first.jid, second.jid}
+
+
+async def test_a_borrower_is_told_when_the_node_leaves(
+    node_settings: RunSettings, romeo: Account, nursery: trio.Nursery
+) -> None:
+    leave = trio.Event()
+
+    async def serve(*, task_status: trio.TaskStatus[Ready]) -> None:
+        async with open_node(node_settings) as ready:
+            task_status.started(ready)
+            await leave.wait()
+
+    ready = await nursery.start(serve)
+    async with open_client(romeo, ()) as client, client.borrow(ready.jid) as channel:
+        leave.set()
+        with trio.fail_after(5):
+            await channel.lost.wait()
+
+
+async def test_an_idle_channel_is_kept_alive_while_it_is_held(
+    node_settings: RunSettings, romeo: Account
+) -> None:
+    settings = changed(node_settings, expire=1)
+    async with (
+        open_node(settings) as ready,
+        borrower(romeo, ready) as client,
+        client.borrow() as channel,
+    ):
+        with trio.move_on_after(1.7):  # the forwarder's clock is the system's
+            await channel.lost.wait()
+        assert not channel.lost.is_set()
+
+
+async def test_what_keeps_a_node_from_serving_is_one_line(
+    node_settings: RunSettings, prosody: Prosody, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("not the password")
+    unreadable = tmp_path / "unreadable-state"
+    unreadable.mkdir()
+    (unreadable / "identity.key").mkdir()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+        taken.bind(("::", 0))
+        port = taken.getsockname()[1]
+        [silent] = free_ports(1)
+        for values, expected in (
+            ({"password_file": wrong}, "password"),
+            ({"xmpp_host": f"127.0.0.1:{silent}"}, "cannot connect"),
+            ({"port": port}, f"UDP port {port}"),
+            ({"relay_ports": "7-8"}, "four ports"),
+            ({"relay_ports": "9-3"}, "FIRST"),
+            ({"relay_ports": f"{port & ~1}-{(port & ~1) + 3}"}, "no ports left"),
+            ({"state_dir": unreadable}, "identity.key"),
+            ({"public_address": "elsewhere"}, "--public-address"),
+        ):
+            with pytest.raises((UserError, OverlayError)) as raised:
+                async with open_node(changed(node_settings, **values)):
+                    pass
+            assert expected in str(raised.value)
+            assert "\n" not in str(raised.value)
+
+
+async def test_an_unreachable_bootstrap_keeps_no_node_from_serving(
+    node_settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.service.REGISTER_TIMEOUT", 0.3)
+    [silent] = free_ports(1)
+    with trio.fail_after(5):
+        async with open_node(changed(node_settings, bootstrap=(f"127.0.0.1:{silent}",))) as ready:
+            assert ready.jid
+
+
+async def test_settings_are_checked_before_anything_is_opened(node_settings: RunSettings) -> None:
+    with pytest.raises(UsageError):
+        async with open_node(changed(node_settings, jid=None)):
+            pass
