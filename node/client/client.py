@@ -134,7 +134,7 @@ class Client:
 
 @asynccontextmanager
 async def open_client(
-    account: Account, bootstrap: tuple[tuple[str, int], ...]
+    account: Account, bootstrap: Iterable[tuple[str, int]]
 ) -> AsyncIterator[Client]:
     """Log in, enter the overlay as a client, and search relays in the background.
 
@@ -146,7 +146,7 @@ async def open_client(
         XmppError: The login failed.
         OverlayError: The overlay cannot be entered.
     """
-    async with open_peer(PeerSettings(bootstrap=bootstrap, client=True)) as peer:
+    async with open_peer(PeerSettings(bootstrap=tuple(bootstrap), client=True)) as peer:
         search = RelaySearch(peer)
         async with open_background_nursery() as nursery:
             nursery.start_soon(search.find)

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from node.commands.signals import interruptible
 from node.config import OverlaySettings
 from node.errors import UsageError, UserError
 from overlay.core.addresses import format_address
@@ -26,7 +27,7 @@ async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bo
     if not 0 < timeout <= 60:
         raise UsageError("--timeout must be more than 0 and at most 60 seconds")
     settings = PeerSettings(bootstrap=overlay.bootstrap_addresses, client=True)
-    async with open_peer(settings) as peer:
+    async with interruptible(), open_peer(settings) as peer:
         relays = await find_relays(peer, count=count, timeout=timeout)
     if as_json:
         print(json.dumps([_as_json(relay) for relay in relays]))

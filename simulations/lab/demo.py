@@ -18,6 +18,7 @@ from typing import Any
 import trio
 from rich.table import Table
 
+from node.commands.signals import interruptible
 from node.errors import UserError
 from overlay.nursery import lone_error
 from simulations.lab.certificates import Authority
@@ -95,7 +96,7 @@ async def demo(json: bool = False) -> int:
     started = time.monotonic()
     try:
         with view.showing():
-            async with _open_stage(view) as stage:
+            async with interruptible(), _open_stage(view) as stage:
                 await _build(stage)
                 await _call_through_relay(stage)
     except BaseException as exception:

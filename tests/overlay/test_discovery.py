@@ -1,10 +1,7 @@
 """Peers on loopback sockets."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -195,26 +192,6 @@ async def test_every_socket_is_closed() -> None:
     for sock in opened:
         with pytest.raises(OSError, match="Bad file descriptor"):
             sock.getsockname()
-
-
-async def test_a_plain_peer_runs_as_a_command() -> None:
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            run = partial(
-                trio.run_process,
-                [sys.executable, "-m", "overlay", LOOPBACK, "0"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                check=False,
-            )
-            process = await nursery.start(run)
-            line = await process.stdout.receive_some()
-            port = int(line.decode().strip().rpartition(":")[2])
-            settings = PeerSettings(host=LOOPBACK, bootstrap=(("localhost", port),), client=True)
-            async with open_peer(settings) as client:
-                await client.wait_joined()
-                assert client.contacts == 1
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_name_that_does_not_resolve_is_said_and_tried_again(
