@@ -37,6 +37,10 @@ apt_install() {
 venv() {
     python=$1
     dir=$2
+    command -v "$python" >/dev/null || {
+        echo "$python is not here; install Python 3.11 or newer, or name one: make PYTHON=..." >&2
+        exit 1
+    }
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "$python is older than 3.11; name a newer one: make PYTHON=python3.12" >&2
         exit 1
