@@ -14,6 +14,7 @@ from typing import Final
 from overlay.core import stun
 from overlay.core.addresses import Address, is_ipv6, is_private
 from overlay.core.contact import Contact
+from overlay.core.coordinates import Coordinate
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.events import (
     Advertised,
@@ -134,6 +135,12 @@ class Peer:
         """Estimated number of peers in the network."""
         return self._rpc.network_size()
 
+    @property
+    def coordinate(self) -> Coordinate | None:
+        """Our place in the network; None as long as nothing was measured."""
+        coordinates = self._rpc.coordinates
+        return coordinates.coordinate if coordinates.samples else None
+
     def contacts(self) -> list[Contact]:
         """Return the contacts of the routing table, closest first."""
         return self._rpc.table.contacts()
@@ -248,6 +255,7 @@ class Peer:
             seq=int(unix_time * 1000),
             expires=int(unix_time + MAX_LIFETIME),
             endpoints=endpoints,
+            coordinate=self.coordinate,
         )
 
     def advertise(self, advert: Advert, now: float) -> int:

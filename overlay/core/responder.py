@@ -88,7 +88,9 @@ class Responder:
             identity = self._rpc.identity
             message = proof_message(request.transaction_id, own_id, request.sender, source)
             proof = Proof(identity.public_key, identity.sign(message))
-        return pack_reply(Reply(request.transaction_id, own_id, source, proof, None, body), limit)
+        coordinate = self._rpc.coordinates.coordinate
+        reply = Reply(request.transaction_id, own_id, source, proof, coordinate, body)
+        return pack_reply(reply, limit)
 
     def endpoint_verified(
         self, endpoint: Address, answered: bool, now: float, unix_time: float

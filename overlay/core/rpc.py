@@ -6,6 +6,7 @@ from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6
 from overlay.core.contact import Contact
+from overlay.core.coordinates import Vivaldi
 from overlay.core.identity import Identity, derive_id, id_fits, verify
 from overlay.core.ids import ID_LENGTH, id_fits_host
 from overlay.core.messages import (
@@ -60,6 +61,7 @@ class Rpc:
         "_rng",
         "_use_ipv6",
         "client",
+        "coordinates",
         "counters",
         "identity",
         "outbox",
@@ -87,6 +89,7 @@ class Rpc:
         self.size_hint = 0.0  # until the routing table can tell the size of the network
         self.transactions = Transactions()
         self.witnesses = Witnesses()
+        self.coordinates = Vivaldi(rng)
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.counters = counters
         self._use_ipv6 = use_ipv6
@@ -157,6 +160,10 @@ class Rpc:
             self.table.remove(pending.contact)
             pending.sink.failed(pending.contact, now)
             return changed
+        if reply.coordinate is not None and pending.sent_at is not None:
+            rtt = now - pending.sent_at
+            if not self.coordinates.observe(source, reply.coordinate, rtt):
+                self.counters["coordinate_unbelievable"] += 1
         if reply.proof is not None or contact in self.table:
             oldest = self.table.add(contact)
             if oldest is not None:
