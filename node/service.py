@@ -11,7 +11,7 @@ from node.config import RunSettings
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.xmpp import ServiceEntry, Session, open_session
-from overlay.core.addresses import format_address
+from overlay.core.addresses import format_address, is_private
 from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import RelayDescription, advertise
 from overlay.nursery import open_background_nursery
@@ -147,7 +147,14 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Ready]:
                     await registered.wait()
                 if not registered.is_set():
                     _log.warning("no place in the overlay yet: nobody finds this relay until then")
-                yield node.ready()
+                ready = node.ready()
+                if is_private(ready.public_address) and not settings.allow_private_peers:
+                    _log.warning(
+                        "%s is a private address, and packets of private addresses are not "
+                        "relayed: pass --public-address, or --allow-private-peers in a laboratory",
+                        ready.public_address,
+                    )
+                yield ready
         finally:
             with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
                 await node.leave()
