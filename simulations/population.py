@@ -1,0 +1,143 @@
+"""All peers of a simulated overlay: who lives, who is closest, how the first ones came in."""
+
+import heapq
+import random
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from typing import Final
+
+from overlay.core.addresses import Address
+from overlay.core.contact import Contact, K
+from overlay.core.ids import ID_BITS
+from overlay.core.joining import BUCKET_REFRESH
+from overlay.core.peer import PeerConfig
+from simulations.addresses import HOSTS_PER_NETWORK, public_hosts
+from simulations.network import Filter, Host, Network
+from simulations.peers import PORT, UNIX_TIME, SimulatedPeer
+
+# A newcomer knows some peers of old; that all of them have died is another simulation.
+BOOTSTRAP: Final = 3
+JOIN_WINDOW: Final = 60.0  # seconds over which the first peers look up themselves
+
+
+class Population:
+    """The peers of one network. What it knows, no peer could.
+
+    Args:
+        network: Carries their datagrams.
+        rng: All that is random about them.
+        size: How many there are going to be, so that their addresses spread accordingly.
+
+    Attributes:
+        peers: Those alive that serve, in no order.
+        on_join: Is called with each peer that is created to serve.
+    """
+
+    def __init__(self, network: Network, rng: random.Random, size: int) -> None:
+        self.network = network
+        self.rng = rng
+        self.peers: list[SimulatedPeer] = []
+        self.on_join: Callable[[SimulatedPeer], None] = _ignore
+        self._places: dict[Address, int] = {}
+        self._ids: list[tuple[int, Address]] = []  # sorted
+        self._hosts = public_hosts(rng, max(1, size // HOSTS_PER_NETWORK))
+
+    def build(self, count: int) -> None:
+        """Create the first peers at once, and let them settle for `JOIN_WINDOW` and a bit.
+
+        Their routing tables are filled from a god's-eye view: of each bucket's true members a
+        random k, as far as the table itself takes them, with buckets refreshed at random times
+        within the last hour. Then each joins by the ordinary way, at a random time.
+        """
+        for _ in range(count):
+            self._add(self._create(client=False))
+        contacts = [Contact(peer.core.peer_id, peer.address) for peer in self.peers]
+        contacts.sort(key=lambda contact: contact.long_id)
+        ids = [contact.long_id for contact in contacts]
+        for peer in self.peers:
+            self._fill_table(peer, contacts, ids)
+            self.network.heap.after(self.rng.uniform(0, JOIN_WINDOW), self._join, peer)
+        self.network.heap.run(JOIN_WINDOW + 5.0)
+
+    def add_peer(self) -> SimulatedPeer:
+        """Let a newcomer join."""
+        peer = self._create(client=False)
+        self._join(peer)
+        self._add(peer)
+        return peer
+
+    def add_client(self, gate: Filter | None = None) -> SimulatedPeer:
+        """Create a client; the caller has it join, and leave."""
+        return self._create(client=True, gate=gate)
+
+    def some_addresses(self) -> list[Address]:
+        """Choose peers to join by."""
+        count = min(BOOTSTRAP, len(self.peers))
+        return [peer.address for peer in self.rng.sample(self.peers, count)]
+
+    def kill(self, peer: SimulatedPeer) -> None:
+        """Have a peer leave, silently."""
+        peer.leave()
+        place = self._places.pop(peer.address)
+        last = self.peers.pop()
+        if last is not peer:
+            self.peers[place] = last
+            self._places[last.address] = place
+        entry = (_long_id(peer), peer.address)
+        del self._ids[bisect_left(self._ids, entry)]
+
+    def closest(self, target: bytes, count: int = K) -> list[Address]:
+        """Return where the peers closest to an id live, closest first."""
+        value = int.from_bytes(target, "big")
+        # The closest all share the longest prefix with the target that `count` of them share.
+        for free_bits in range(ID_BITS + 1):
+            low = value >> free_bits << free_bits
+            start = bisect_left(self._ids, (low, ("", 0)))
+            end = bisect_left(self._ids, (low + (1 << free_bits), ("", 0)), start)
+            if end - start >= count:
+                break
+        nearest = heapq.nsmallest(count, self._ids[start:end], key=lambda entry: entry[0] ^ value)
+        return [address for _, address in nearest]
+
+    def _create(self, *, client: bool, gate: Filter | None = None) -> SimulatedPeer:
+        name = next(self._hosts)
+        host = Host(name, self.rng.randrange(self.network.latency.sites), gate)
+        config = PeerConfig(client=client, host=name, use_ipv6=False, clock_offset=UNIX_TIME)
+        return SimulatedPeer(self.network, host, PORT, config, self.rng)
+
+    def _add(self, peer: SimulatedPeer) -> None:
+        self._places[peer.address] = len(self.peers)
+        self.peers.append(peer)
+        insort(self._ids, (_long_id(peer), peer.address))
+        self.on_join(peer)
+
+    def _join(self, peer: SimulatedPeer) -> None:
+        if peer.alive:
+            peer.bootstrap(address for address in self.some_addresses() if address != peer.address)
+
+    def _fill_table(self, peer: SimulatedPeer, contacts: list[Contact], ids: list[int]) -> None:
+        # The core has no call for this: no real peer is told the truth.
+        table = peer.core._rpc.table
+        own = table.own
+        for index in range(ID_BITS):
+            free_bits = ID_BITS - index - 1
+            low = (own >> free_bits ^ 1) << free_bits
+            start = bisect_left(ids, low)
+            end = bisect_left(ids, low + (1 << free_bits), start)
+            if start < end:
+                for at in self.rng.sample(range(start, end), min(K, end - start)):
+                    table.add(contacts[at])
+            parent = own >> (free_bits + 1) << (free_bits + 1)
+            if bisect_left(ids, parent + (2 << free_bits)) - bisect_left(ids, parent) <= 1:
+                break  # nobody shares a longer prefix
+        now = self.network.heap.now
+        for bucket in table.buckets.values():
+            bucket.last_updated = now - self.rng.uniform(0.0, BUCKET_REFRESH)
+
+
+def _long_id(peer: SimulatedPeer) -> int:
+    return int.from_bytes(peer.core.peer_id, "big")
+
+
+def _ignore(_: SimulatedPeer) -> None:
+    """Nobody wants to know."""

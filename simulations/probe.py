@@ -1,0 +1,78 @@
+"""STUN Binding requests from a fresh socket, over the simulated wire.
+
+The same schedule as `overlay.probing`, without its Trio tasks.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from overlay.core import stun
+from overlay.core.addresses import Address
+from overlay.core.errors import RemoteProtocolError
+from simulations.network import Host, Network
+
+_RTO: Final = 0.3  # seconds; doubles with each of the attempts (RFC 8489 section 6.2.1)
+_ATTEMPTS: Final = 3
+
+
+class Probe:
+    """One round of Binding requests to several endpoints.
+
+    Args:
+        network: Carries them.
+        host: Whose fresh socket they come from.
+        endpoints: Whom to ask.
+        rng: Source of transaction ids.
+        on_end: Is called once, when all have answered or the attempts are spent.
+
+    Attributes:
+        answered: When each endpoint answered, seconds on the simulated clock.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        host: Host,
+        endpoints: Iterable[Address],
+        rng: random.Random,
+        on_end: "Callable[[Probe], None]",
+    ) -> None:
+        self.answered: dict[Address, float] = {}
+        self._network = network
+        self._endpoints = tuple(endpoints)
+        self._rng = rng
+        self._on_end = on_end
+        self._sent: dict[bytes, Address] = {}
+        self._over = False
+        self._socket = network.bind(host, 0, self._receive)
+        self._attempt(_RTO, _ATTEMPTS)
+
+    def _attempt(self, wait: float, left: int) -> None:
+        if self._over:
+            return
+        missing = [endpoint for endpoint in self._endpoints if endpoint not in self.answered]
+        if left == 0 or not missing:
+            self._end()
+            return
+        for endpoint in missing:
+            transaction_id = self._rng.randbytes(stun.TRANSACTION_ID_LENGTH)
+            self._sent[transaction_id] = endpoint
+            self._network.send(self._socket, stun.binding_request(transaction_id), endpoint)
+        self._network.heap.after(wait, self._attempt, 2 * wait, left - 1)
+
+    def _receive(self, data: bytes, source: Address) -> None:
+        try:
+            message = stun.parse_stun_untrusted(data)
+        except RemoteProtocolError:
+            return
+        known = self._sent.get(message.transaction_id) == source
+        if known and stun.reflexive_address(message) is not None:
+            self.answered.setdefault(source, self._network.heap.now)
+            if len(self.answered) == len(self._endpoints):
+                self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self._network.close(self._socket)
+        self._on_end(self)
