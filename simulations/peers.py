@@ -38,7 +38,7 @@ class SimulatedPeer:
         core: The peer itself.
         alive: False once it has left.
         on_event: Is called with the events that nobody waits for.
-        observer: Is told of each datagram received and what it set off.
+        observers: Are told of each datagram received and what it set off.
     """
 
     __slots__ = (
@@ -50,7 +50,7 @@ class SimulatedPeer:
         "alive",
         "core",
         "host",
-        "observer",
+        "observers",
         "on_event",
     )
 
@@ -61,7 +61,7 @@ class SimulatedPeer:
         self.host = host
         self.alive = True
         self.on_event: Callable[[Event], None] | None = None
-        self.observer: Observer | None = None
+        self.observers: tuple[Observer, ...] = ()
         self._network = network
         self._rng = rng
         self._socket = network.bind(host, port, self._receive)
@@ -126,8 +126,8 @@ class SimulatedPeer:
     def _receive(self, data: bytes, source: Address) -> None:
         self.core.receive(data, source, self._network.heap.now)
         sent = self.settle()
-        if self.observer is not None:
-            self.observer(data, source, sent)
+        for observe in self.observers:
+            observe(data, source, sent)
 
     def _tick(self, due: float) -> None:
         if not self.alive or due != self._timer:

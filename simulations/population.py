@@ -66,9 +66,16 @@ class Population:
         self._add(peer)
         return peer
 
-    def add_client(self, gate: Filter | None = None) -> SimulatedPeer:
-        """Create a client; the caller has it join, and leave."""
-        return self._create(client=True, gate=gate)
+    def add_client(
+        self, gate: Filter | None = None, rng: random.Random | None = None
+    ) -> SimulatedPeer:
+        """Create a client; the caller has it join, and leave.
+
+        Args:
+            gate: What filters its traffic.
+            rng: All that is random about it; None for the population's generator.
+        """
+        return self._create(client=True, gate=gate, rng=rng)
 
     def some_addresses(self) -> list[Address]:
         """Choose peers to join by."""
@@ -99,11 +106,13 @@ class Population:
         nearest = heapq.nsmallest(count, self._ids[start:end], key=lambda entry: entry[0] ^ value)
         return [address for _, address in nearest]
 
-    def _create(self, *, client: bool, gate: Filter | None = None) -> SimulatedPeer:
+    def _create(
+        self, *, client: bool, gate: Filter | None = None, rng: random.Random | None = None
+    ) -> SimulatedPeer:
         name = next(self._hosts)
         host = Host(name, self.rng.randrange(self.network.latency.sites), gate)
         config = PeerConfig(client=client, host=name, use_ipv6=False, clock_offset=UNIX_TIME)
-        return SimulatedPeer(self.network, host, PORT, config, self.rng)
+        return SimulatedPeer(self.network, host, PORT, config, rng or self.rng)
 
     def _add(self, peer: SimulatedPeer) -> None:
         self._places[peer.address] = len(self.peers)

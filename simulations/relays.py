@@ -1,7 +1,8 @@
 """Relays that advertise, and clients that look for them, as `overlay.discovery` does it."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from overlay.core.addresses import Address
@@ -57,29 +58,63 @@ class Relay:
 
 
 @dataclass(slots=True)
-class Search:
+class Outcome:
     """What came of a search for relays.
 
     Attributes:
         started: When it began, seconds on the simulated clock.
-        wanted: Relays that were asked for.
         answered: When each relay that was found answered a Binding request.
     """
 
     started: float
-    wanted: int
-    answered: dict[Address, float]
+    answered: dict[Address, float] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
         """Whether as many relays as wanted were found, and answered, in time."""
-        in_time = [at for at in self.answered.values() if at <= self.started + TIMEOUT]
-        return len(in_time) >= self.wanted
+        end = self.started + TIMEOUT
+        return sum(at <= end for at in self.answered.values()) >= COUNT
 
     @property
-    def first(self) -> float | None:
-        """Seconds until the first relay had answered, or None."""
-        return min(self.answered.values(), default=0.0) - self.started if self.answered else None
+    def first(self) -> float:
+        """Seconds until the first relay had answered; infinite if none did."""
+        return min(self.answered.values(), default=math.inf) - self.started
+
+
+class RelaySearch:
+    """Finds relays and measures them, from a peer that is connected.
+
+    Args:
+        population: Where it looks.
+        peer: Who looks.
+        outcome: Where to note what is found.
+        done: Is called at the end.
+    """
+
+    def __init__(
+        self,
+        population: Population,
+        peer: SimulatedPeer,
+        outcome: Outcome,
+        done: Callable[[Outcome], None],
+    ) -> None:
+        self._population = population
+        self._peer = peer
+        self._outcome = outcome
+        self._done = done
+        left = outcome.started + TIMEOUT - population.network.heap.now
+        peer.find_relays(SAMPLE, left * 2 / 3, self._found)
+
+    def _found(self, found: RelaysFound) -> None:
+        adverts = list(found.adverts)
+        self._population.rng.shuffle(adverts)
+        endpoints = [advert.endpoints[0] for advert in adverts[:_PROBED]]
+        network = self._population.network
+        Probe(network, self._peer.host, endpoints, self._population.rng, self._probed)
+
+    def _probed(self, probe: Probe) -> None:
+        self._outcome.answered = probe.answered
+        self._done(self._outcome)
 
 
 class Visitor:
@@ -88,42 +123,30 @@ class Visitor:
     Args:
         population: Where it looks.
         bootstrap: Whom it knows.
-        done: Is called with the outcome, within `TIMEOUT` and the last of its probes.
+        done: Is called with the outcome.
     """
 
     def __init__(
-        self, population: Population, bootstrap: list[Address], done: Callable[[Search], None]
+        self, population: Population, bootstrap: list[Address], done: Callable[[Outcome], None]
     ) -> None:
         self._population = population
-        self._network = population.network
         self._done = done
         self._searching = False
-        self.peer = population.add_client()
-        self.peer.on_event = self._event
-        self.search = Search(self._network.heap.now, COUNT, {})
-        self._network.heap.after(TIMEOUT, self._give_up)
-        self.peer.bootstrap(bootstrap)
+        self._outcome = Outcome(population.network.heap.now)
+        self._peer = population.add_client()
+        self._peer.on_event = self._event
+        population.network.heap.after(TIMEOUT, self._give_up)
+        self._peer.bootstrap(bootstrap)
 
     def _event(self, event: Event) -> None:
         if isinstance(event, Connected | Joined) and not self._searching:
             self._searching = True
-            left = self.search.started + TIMEOUT - self._network.heap.now
-            self.peer.find_relays(SAMPLE, left * 2 / 3, self._found)
-
-    def _found(self, found: RelaysFound) -> None:
-        adverts = list(found.adverts)
-        self._population.rng.shuffle(adverts)
-        endpoints = [advert.endpoints[0] for advert in adverts[:_PROBED]]
-        Probe(self._network, self.peer.host, endpoints, self._population.rng, self._probed)
-
-    def _probed(self, probe: Probe) -> None:
-        self.search.answered = probe.answered
-        self._leave()
+            RelaySearch(self._population, self._peer, self._outcome, self._leave)
 
     def _give_up(self) -> None:
         if not self._searching:
-            self._leave()
+            self._leave(self._outcome)
 
-    def _leave(self) -> None:
-        self.peer.leave()
-        self._done(self.search)
+    def _leave(self, outcome: Outcome) -> None:
+        self._peer.leave()
+        self._done(outcome)
