@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import trio
 
+from node.errors import UserError
 from node.xmpp import ChannelOffer
 
 KEEPALIVES_PER_EXPIRY = 3
@@ -21,6 +22,9 @@ class BorrowedChannel:
 
     offer: ChannelOffer
     """What the relay granted."""
+
+    rtcp: tuple[str, int]
+    """Where the borrower's RTCP goes: resolved, and kept alive."""
 
     lost: trio.Event = field(default_factory=trio.Event, compare=False)
     """Set when the relay says that the channel is gone."""
@@ -41,20 +45,37 @@ class BorrowedChannel:
         return self.offer.host, self.offer.remoteport
 
 
+async def resolve(offer: ChannelOffer) -> tuple[str, int]:
+    """The requester's RTCP address of a channel, its host as an IP address.
+
+    Raises:
+        UserError: The relay named a host that has no address.
+    """
+    try:
+        addresses = await trio.socket.getaddrinfo(
+            offer.host, offer.localport + 1, type=stdlib_socket.SOCK_DGRAM
+        )
+    except (OSError, UnicodeError):
+        raise UserError(
+            f"{offer.relay} offers a channel at {offer.host}, which has no address; "
+            "ask another relay"
+        ) from None
+    host, port = addresses[0][4][:2]
+    return str(host), int(port)
+
+
 async def keep_alive(channel: BorrowedChannel) -> NoReturn:
     """Keep a channel from expiring while no media flows.
 
     Empty datagrams to the RTCP port: they carry nothing to forward, relays of this project never
     latch onto them, and on an older relay they can disturb no more than RTCP.
     """
-    host, localport = channel.requester_address
-    interval = channel.offer.expire / KEEPALIVES_PER_EXPIRY
-    addresses = await trio.socket.getaddrinfo(host, localport + 1, type=stdlib_socket.SOCK_DGRAM)
-    family, kind, protocol, _, address = addresses[0]
-    with trio.socket.socket(family, kind, protocol) as socket:
+    interval = max(channel.offer.expire, 1) / KEEPALIVES_PER_EXPIRY
+    family = stdlib_socket.AF_INET6 if ":" in channel.rtcp[0] else stdlib_socket.AF_INET
+    with trio.socket.socket(family, stdlib_socket.SOCK_DGRAM) as socket:
         while True:
             try:
-                await socket.sendto(b"", address)
+                await socket.sendto(b"", channel.rtcp)
             except OSError:
                 # No route for now, or an ICMP error for an earlier one: the next may do better.
                 await trio.lowlevel.checkpoint()

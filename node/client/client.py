@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from node.client.channel import BorrowedChannel, keep_alive
+from node.client.channel import BorrowedChannel, keep_alive, resolve
 from node.client.search import RelaySearch
 from node.errors import UserError
-from node.xmpp import Account, ChannelOffer, Session, XmppError, open_session
+from node.xmpp import Account, Session, XmppError, open_session
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay
 from overlay.nursery import open_background_nursery
@@ -64,7 +64,7 @@ class Client:
         Raises:
             NoRelayError: Nobody lent a channel in time.
         """
-        channel = BorrowedChannel(await self._request(relay, timeout))
+        channel = await self._request(relay, timeout)
         key = (channel.relay, channel.offer.id)
         self._held[key] = channel
         try:
@@ -75,12 +75,12 @@ class Client:
             del self._held[key]
             await self._release(channel)
 
-    async def _request(self, relay: str | None, timeout: float) -> ChannelOffer:
+    async def _request(self, relay: str | None, timeout: float) -> BorrowedChannel:
         refusals: list[str] = []
         with trio.move_on_after(timeout):
             candidates = [relay] if relay else [found.jid for found in await self.find()]
-            if offer := await self._first_offer(candidates, refusals):
-                return offer
+            if channel := await self._first_channel(candidates, refusals):
+                return channel
         if refusals:
             raise NoRelayError(f"no relay lent a channel: {'; '.join(refusals)}")
         raise NoRelayError(
@@ -88,18 +88,17 @@ class Client:
             "or name a relay yourself"
         )
 
-    async def _first_offer(
+    async def _first_channel(
         self, candidates: Iterable[str], refusals: list[str]
-    ) -> ChannelOffer | None:
+    ) -> BorrowedChannel | None:
         """Ask one after the other, and the next one already while one is slow to answer."""
-        offers: list[ChannelOffer] = []
+        channels: list[BorrowedChannel] = []
 
         async def ask(candidate: str, settled: trio.Event) -> None:
             try:
-                offers.append(
-                    await self._session.request_channel(candidate, timeout=ANSWER_TIMEOUT)
-                )
-            except XmppError as error:
+                offer = await self._session.request_channel(candidate, timeout=ANSWER_TIMEOUT)
+                channels.append(BorrowedChannel(offer, await resolve(offer)))
+            except UserError as error:
                 refusals.append(str(error))
             else:
                 # Whoever is asked still and grants too lets the channel expire unused.
@@ -112,7 +111,7 @@ class Client:
                 nursery.start_soon(ask, candidate, settled)
                 with trio.move_on_after(PATIENCE):
                     await settled.wait()
-        return offers[0] if offers else None
+        return channels[0] if channels else None
 
     async def _release(self, channel: BorrowedChannel) -> None:
         if channel.offer.id is None or channel.lost.is_set():

@@ -10,6 +10,7 @@ from node.client import BorrowedChannel, open_client
 from node.commands.signals import cancelled_by_signal
 from node.config import AccountSettings, OverlaySettings
 from node.errors import UsageError, UserError
+from node.xmpp.errors import one_line
 
 
 async def borrow(
@@ -51,8 +52,9 @@ def _print_channel(channel: BorrowedChannel, as_json: bool) -> None:
         return
     offer = channel.offer
     limit = "no limit" if offer.maxkbps is None else f"{offer.maxkbps} kbit/s"
+    name = one_line(offer.id or "without id")
     print(
-        f"{channel.relay} lends channel {offer.id} ({limit}, {offer.expire} s): "
+        f"{channel.relay} lends channel {name} ({limit}, {offer.expire} s): "
         f"send to {offer.host} port {offer.localport}, "
         f"give {offer.host} port {offer.remoteport} to the other end",
         flush=True,

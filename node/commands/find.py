@@ -5,10 +5,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from node.commands.signals import interruptible
 from node.config import OverlaySettings
 from node.errors import UsageError, UserError
+from node.xmpp.errors import one_line
 from overlay.core.addresses import format_address
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay, find_relays
@@ -32,7 +34,7 @@ async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bo
     if as_json:
         print(json.dumps([_as_json(relay) for relay in relays]))
     elif relays:
-        Console().print(_as_table(relays))
+        Console().print(as_table(relays))
     if not relays:
         raise UserError(
             f"no relay answered within {timeout:g} s; check that the bootstrap peers are up, "
@@ -52,11 +54,12 @@ def _as_json(relay: Relay) -> dict[str, Any]:
     }
 
 
-def _as_table(relays: list[Relay]) -> Table:
+def as_table(relays: list[Relay]) -> Table:
+    """The relays for a terminal."""
     table = Table("relay", "round trip", "free", "limit", "policy", "endpoint", box=None)
     for relay in relays:
         table.add_row(
-            relay.jid,
+            Text(one_line(relay.jid)),
             "?" if relay.rtt is None else f"{relay.rtt * 1000:.1f} ms",
             f"{relay.free:.0%}",
             "none" if relay.maxkbps is None else f"{relay.maxkbps} kbit/s",

@@ -2,6 +2,8 @@
 
 import socket
 
+from node.relay.addresses import address_of
+
 RECEIVE_BUFFER = 512 * 1024
 """Bytes that may wait at a port: 0.1 s of 40 Mbit/s video. The system may allow less."""
 
@@ -48,11 +50,16 @@ def twin(sock: socket.socket, host: str = "") -> socket.socket:
     return bind_udp(sock.family, sock.getsockname()[1], host=host, shared=True)
 
 
-def local_host(ancillary: list[tuple[int, int, bytes]]) -> str:
-    """The address that a datagram was sent to, from its ancillary data; empty if not known."""
+def bindable_host(ancillary: list[tuple[int, int, bytes]]) -> str:
+    """The address that a datagram was sent to, as its socket writes it; empty if not known."""
     for _, _, pktinfo in ancillary:
         return socket.inet_ntop(socket.AF_INET6, pktinfo[:16])
     return ""
+
+
+def local_host(ancillary: list[tuple[int, int, bytes]]) -> str:
+    """The same as hosts are written elsewhere: IPv4 as IPv4."""
+    return address_of((bindable_host(ancillary), 0))[0]
 
 
 def reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:

@@ -14,6 +14,10 @@ from node.xmpp.account import DIRECT_TLS_PORTS, Account, ComponentAccount
 SOFTWARE_NODE = "https://jingle-nodes.example/"  # XEP-0115 section 4: names the software
 
 
+MAX_DEPTH = 32
+"""Levels of elements within a stanza that are read; Jingle, the deepest in use here, has seven."""
+
+
 class Client(ClientXMPP):
     """An account's stream."""
 
@@ -49,6 +53,10 @@ class Client(ClientXMPP):
         self.del_event_handler("entity_caps", caps._process_caps)
         self.add_event_handler("tls_success", self._acknowledge_at_once)
 
+    def incoming_filter(self, xml: ET.Element) -> ET.Element:
+        """Cut what is nested too deeply."""
+        return _cut(xml)
+
     @property
     def encrypted(self) -> bool:
         """Whether TLS protects the stream."""
@@ -76,7 +84,8 @@ class Component(ComponentXMPP):
         self.add_filter("in", _without_traps)
 
     def incoming_filter(self, xml: ET.Element) -> ET.Element:
-        """Move stanzas from the component namespace to jabber:client."""
+        """Cut what is nested too deeply; move stanzas from the component namespace to the other."""
+        _cut(xml)
         if not xml.tag.endswith("}handshake"):
             for element in xml.iter():
                 if isinstance(element.tag, str):
@@ -84,6 +93,19 @@ class Component(ComponentXMPP):
                         "{jabber:component:accept}", "{jabber:client}", 1
                     )
         return xml
+
+
+def _cut(xml: ET.Element) -> ET.Element:
+    """Empty the elements at the greatest depth that has a use.
+
+    slixmpp copies stanzas by recursion: one of some thousand levels would end the whole stream.
+    """
+    level = [xml]
+    for _ in range(MAX_DEPTH):
+        level = [child for element in level for child in element]
+    for element in level:
+        del element[:]
+    return xml
 
 
 def _without_traps(stanza: StanzaBase) -> StanzaBase | None:

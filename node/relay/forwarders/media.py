@@ -15,7 +15,7 @@ from typing import Any
 from node.relay.addresses import address_of
 from node.relay.channel import Channel, ChannelRules, ChannelStats, Drop
 from node.relay.forwarders.loop import Loop
-from node.relay.sockets import ANCILLARY_SPACE, local_host, reply_from, twin
+from node.relay.sockets import ANCILLARY_SPACE, bindable_host, local_host, reply_from, twin
 
 MAX_DATAGRAM = 65535
 """Bytes: no UDP payload is longer."""
@@ -34,6 +34,7 @@ class MediaChannel:
         loop: that calls it.
         sockets: in the order of ports; owned from here on.
         rules: what the channel may do.
+        relay_ports: the ports of all open channels; this one's are among them while it is open.
         on_expired: called when the channel has been idle for too long.
     """
 
@@ -42,13 +43,17 @@ class MediaChannel:
         loop: Loop,
         sockets: list[socket.socket],
         rules: ChannelRules,
+        relay_ports: set[int],
         on_expired: Callable[[], object],
     ) -> None:
         self.loop = loop
         self.channel = Channel(rules, loop.now)
         self.closed = False
         self.ports = [_MediaPort(self, offset, sock) for offset, sock in enumerate(sockets)]
+        self.relay_ports = relay_ports
         self._on_expired = on_expired
+        self._own_ports = {sock.getsockname()[1] for sock in sockets}
+        relay_ports |= self._own_ports
         for port in self.ports:
             port.opposite = self.ports[port.offset ^ 2]
         loop.call_at(self.channel.expires_at, self._check_idle)
@@ -56,6 +61,7 @@ class MediaChannel:
     def close(self) -> None:
         """Close the sockets."""
         self.closed = True
+        self.relay_ports -= self._own_ports
         for port in self.ports:
             port.close()
 
@@ -143,6 +149,9 @@ class _MediaPort:
         size, ancillary, _, sockaddr = sock.recvmsg_into([_BUFFER], ANCILLARY_SPACE)
         port, channel, now = self._port, self._media.channel, self._loop.now
         source = address_of(sockaddr)
+        if source[1] in self._media.relay_ports and source[0] == local_host(ancillary):
+            channel.drops[Drop.OWN] += 1
+            return False
         live = source == port.source and now - port.heard < channel.rules.rebind_after
         outgoing = channel.receive(self.offset, bytes(_VIEW[:size]), source, now)
         if source == port.source:
@@ -167,7 +176,7 @@ class _MediaPort:
 
     def _connect(self) -> None:
         try:
-            connected = twin(self._socket, local_host(self._ancillary))
+            connected = twin(self._socket, bindable_host(self._ancillary))
         except OSError:
             return  # no memory or descriptors just now: it works without, too
         try:

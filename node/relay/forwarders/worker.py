@@ -40,6 +40,7 @@ class Worker:
         self._control = control
         self._loop = Loop()
         self._channels: dict[str, MediaChannel] = {}
+        self._relay_ports: set[int] = set()
         # Bounded by the channels: each closes once, and the relay asks for statistics only again
         # when it has them.
         self._outbox: deque[bytes] = deque()
@@ -79,7 +80,11 @@ class Worker:
             self._send(Closed(channel_id, "crashed", None))
             return
         media = MediaChannel(
-            self._loop, sockets, message.rules, lambda: self._close(channel_id, "expired")
+            self._loop,
+            sockets,
+            message.rules,
+            self._relay_ports,
+            lambda: self._close(channel_id, "expired"),
         )
         self._channels[channel_id] = media
 

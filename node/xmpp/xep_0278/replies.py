@@ -27,6 +27,8 @@ MAX_SERVICES = 256
 """Entries of one tracker that are read: a client visits at most tens of them."""
 
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # RFC 1123 section 2.1
+BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
 _HOST_NAME = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
 
 
@@ -96,8 +98,8 @@ def parse_channel_untrusted(iq: ET.Element, relay: str) -> ChannelOffer:
         raise RemoteProtocolError(f"an id of {len(channel_id)} characters")
     localport = _integer(channel, "localport", 1, MAX_PORT)
     remoteport = _integer(channel, "remoteport", 1, MAX_PORT)
-    if localport is None or remoteport is None:
-        raise RemoteProtocolError("no ports")
+    if localport is None or remoteport is None or localport == remoteport:
+        raise RemoteProtocolError("no ports, or one for both ends")
     return ChannelOffer(
         relay=relay,
         id=channel_id,
@@ -199,6 +201,7 @@ def _host(text: str) -> str:
         if _HOST_NAME.fullmatch(text) and not text.replace(".", "").isdecimal():
             return text
     else:
-        if not (address.is_unspecified or address.is_multicast):
+        zoned = isinstance(address, ipaddress.IPv6Address) and address.scope_id
+        if not (address.is_unspecified or address.is_multicast or address == BROADCAST or zoned):
             return str(address)
     raise RemoteProtocolError(f"host {one_line(text)!r}")

@@ -47,7 +47,8 @@ class FakeSession:
                 await trio.sleep(3 * PATIENCE)
             case "hangs":
                 await trio.sleep_forever()
-        return ChannelOffer(relay, "id1", "127.0.0.1", 9, 11, None, 60)
+        host = "a..b" if self.behaviour[relay] == "lies" else "127.0.0.1"
+        return ChannelOffer(relay, "id1", host, 9, 11, None, 60)
 
     async def release_channel(self, relay: str, channel_id: str) -> None:
         self.released.append((relay, channel_id))
@@ -80,6 +81,13 @@ async def test_the_next_one_is_asked_if_a_relay_refuses_or_is_silent(
     async with client_of(session, "full", "dead", "good").borrow() as channel:
         assert channel.relay == "good"
         assert trio.current_time() - start == pytest.approx(PATIENCE)
+
+
+async def test_a_channel_at_a_host_without_an_address_is_none() -> None:
+    session = FakeSession(liar="lies", good="lends")
+    async with client_of(session, "liar", "good").borrow() as channel:
+        assert channel.relay == "good"
+        assert channel.rtcp == ("127.0.0.1", 10)
 
 
 async def test_every_reason_is_told_if_nobody_lends() -> None:

@@ -148,6 +148,12 @@ async def test_a_raw_client_gets_a_channel(
             "2",
         )
         assert refused.get("type") == "error"
+        # What is nested absurdly deep is answered, too, and ends no stream.
+        for payload in (f"<channel xmlns='{NS}#channel' protocol='tcp'>", "<foo xmlns='urn:x'>"):
+            name = payload[1:].partition(" ")[0]
+            deep = f"{payload}{'<a>' * 3000}{'</a>' * 3000}</{name}>"
+            answer = await client.ask(f"<iq type='get' id='d' to='{asked}'>{deep}</iq>", "d")
+            assert answer.get("type") == "error"
         items = await client.ask(
             f"<iq type='get' id='3' to='{asked}'>"
             "<query xmlns='http://jabber.org/protocol/disco#items'/></iq>",

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from contextlib import AsyncExitStack
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.relay.channel import ChannelStats
+from node.relay.channel import ChannelStats, Drop
 from node.relay.forwarders.base import Reason
 from tests.node.relay.loopback import (
     PATIENCE,
@@ -75,6 +77,29 @@ async def test_the_legs_may_differ_in_ip_version(hosts: tuple[str, str]) -> None
             open_end(grant.remoteport, hosts[1]) as peer,
         ):
             await talk(requester, peer)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can forge a source")
+async def test_a_packet_from_one_of_the_relays_own_ports_is_dropped() -> None:
+    async with loopback_relay() as relay, AsyncExitStack() as stack:
+        first, second = await relay.channel(), await relay.channel()
+        ours = await stack.enter_async_context(open_end(first.localport))
+        theirs = await stack.enter_async_context(open_end(first.remoteport))
+        await talk(ours, theirs)
+        # What a forged source would do: the port of one channel as an end of another.
+        async with open_end(second.localport) as stranger:
+            await stranger.send(b"before the other leg has latched")
+            forged = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+            with forged:
+                payload = b"loop"
+                ports = struct.pack("!HHHH", first.localport, second.remoteport, 8 + 4, 0)
+                forged.sendto(ports + payload, ("127.0.0.1", 0))
+                with trio.fail_after(PATIENCE):
+                    while not any(
+                        status.stats and status.stats.drops.get(Drop.OWN)
+                        for status in await relay.service.status()
+                    ):
+                        await trio.sleep(0.01)
 
 
 async def test_a_packet_before_the_other_leg_latches_arrives() -> None:
