@@ -14,6 +14,9 @@ from node.xmpp.account import DIRECT_TLS_PORTS, Account, ComponentAccount
 SOFTWARE_NODE = "https://jingle-nodes.example/"  # XEP-0115 section 4: names the software
 
 
+DISCO = "{http://jabber.org/protocol/disco#"
+"""How the tags of service discovery begin (XEP-0030)."""
+
 MAX_DEPTH = 32
 """Levels of elements within a stanza that are read; Jingle, the deepest in use here, has seven."""
 
@@ -113,13 +116,26 @@ def _without_traps(stanza: StanzaBase) -> StanzaBase | None:
 
     A sender that is a JID to the server but none to slixmpp: there is nobody to answer, drop it.
     An error without a defined condition (RFC 6120 section 8.3.3): give it one.
+    A request without its one payload (section 8.2.3), or one that would change what we offer:
+    slixmpp would say nothing, so refuse it.
     """
     try:
         JID(stanza.xml.get("from", ""))
     except InvalidJID:
         return None
-    if isinstance(stanza, Iq) and stanza["type"] == "error":
+    if not isinstance(stanza, Iq):
+        return stanza
+    if stanza["type"] == "error":
         error = stanza["error"]
         if error["condition"] not in get_args(ErrorConditions):
             error["condition"] = "undefined-condition"
+    elif stanza["type"] in ("get", "set"):
+        payloads = [element.tag for element in stanza.xml]
+        changes = stanza["type"] == "set" and any(str(tag).startswith(DISCO) for tag in payloads)
+        if len(payloads) != 1 or changes:
+            reply = stanza.reply()
+            reply["error"]["condition"] = "bad-request"
+            reply["error"]["type"] = "modify"
+            reply.send()
+            return None
     return stanza

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar, Literal, Protocol
 from xml.etree import ElementTree as ET
 
-from slixmpp import Iq
+from slixmpp import JID, Iq
 from slixmpp.exceptions import XMPPError
 from slixmpp.plugins import BasePlugin
 from slixmpp.xmlstream import register_stanza_plugin
@@ -140,6 +140,8 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         self.xmpp.register_handler(
             CoroutineCallback("Jingle Nodes", JingleNodesRequest(None), self._handle_request)
         )
+        if self.xmpp.is_component:
+            self.xmpp.plugin["xep_0030"].set_node_handler("get_info", handler=self._info)
 
     def session_bind(self, jid: object) -> None:
         """Show what is offered under the JID that was bound."""
@@ -152,6 +154,11 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         self.xmpp.remove_handler("Jingle Nodes")
 
     # As a relay node
+
+    def _info(self, jid: object, node: str | None, sender: JID | None, data: object) -> object:
+        """What service discovery tells of a component: the same for every localpart."""
+        disco = self.xmpp.plugin["xep_0030"]
+        return disco.static.get_info(self.xmpp.boundjid, node, sender, data)
 
     def serve(self, handler: Handler) -> None:
         """Answer requests with ``handler``, and show the relay in service discovery."""

@@ -154,6 +154,18 @@ async def test_a_raw_client_gets_a_channel(
             deep = f"{payload}{'<a>' * 3000}{'</a>' * 3000}</{name}>"
             answer = await client.ask(f"<iq type='get' id='d' to='{asked}'>{deep}</iq>", "d")
             assert answer.get("type") == "error"
+        # RFC 6120 section 8.2.3: one payload; and nobody changes what is offered here.
+        for payload in ("", "<query xmlns='http://jabber.org/protocol/disco#info'/>"):
+            await client.send(f"<iq type='set' id='e' to='{asked}'>{payload}</iq>")
+            refused = await client.receive()
+            assert (refused.get("type"), refused.get("id")) == ("error", "e")
+        info = await client.ask(
+            f"<iq type='get' id='4' to='{asked}'>"
+            "<query xmlns='http://jabber.org/protocol/disco#info'/></iq>",
+            "4",
+        )
+        features = {feature.get("var") for feature in info[0]}
+        assert {NS, f"{NS}#channel"} <= features
         items = await client.ask(
             f"<iq type='get' id='3' to='{asked}'>"
             "<query xmlns='http://jabber.org/protocol/disco#items'/></iq>",
