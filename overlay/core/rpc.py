@@ -125,13 +125,15 @@ class Rpc:
         Returns:
             False if too many are under way: nothing was sent and `sink` hears nothing.
         """
-        if self.transactions.full:
-            self.counters["transactions_full"] += 1
+        is_check = sink is _NO_SINK
+        if self.transactions.is_full(is_check=is_check):
+            self.counters["checks_full" if is_check else "transactions_full"] += 1
             return False
         tid = self._rng.randbytes(TRANSACTION_ID_LENGTH)
         prove = contact.id == UNKNOWN_ID or self.table.wants(contact)
         data = pack_request(Request(tid, self.own_id, self.client, prove, body))
-        self.transactions.open(Pending(tid, self.own_id, contact, data, sink, attempts), now)
+        pending = Pending(tid, self.own_id, contact, data, sink, attempts, is_check=is_check)
+        self.transactions.open(pending, now)
         self.send(data, contact.address)
         return True
 

@@ -13,7 +13,9 @@ from overlay.core.contact import Contact
 from overlay.core.messages import Reply
 
 ATTEMPTS: Final = 2  # one retransmission before a peer counts as failed
-MAX_PENDING: Final = 1024
+MAX_PENDING: Final = 1024  # our own requests
+# Pings that strangers set off, with forged addresses too. They stand apart from our own.
+MAX_CHECKS: Final = 128
 _MAX_MEASURED: Final = 512
 
 # RFC 6298 asks for 1 s at least; that protects a congested path from a bulk transfer. Here a
@@ -45,6 +47,7 @@ class Pending:
         "contact",
         "data",
         "deadline",
+        "is_check",
         "rto",
         "sent_at",
         "sink",
@@ -52,7 +55,15 @@ class Pending:
     )
 
     def __init__(
-        self, tid: bytes, asker: bytes, contact: Contact, data: bytes, sink: Sink, attempts: int
+        self,
+        tid: bytes,
+        asker: bytes,
+        contact: Contact,
+        data: bytes,
+        sink: Sink,
+        attempts: int,
+        *,
+        is_check: bool = False,
     ) -> None:
         self.tid = tid
         self.asker = asker  # our id at the time; a proof is made out to it
@@ -60,6 +71,7 @@ class Pending:
         self.data = data
         self.sink = sink
         self.attempts_left = attempts
+        self.is_check = is_check
         self.sent_at: float | None = None  # None once a reply could be to either attempt
         self.rto = INITIAL_RTO
         self.deadline = 0.0
@@ -86,13 +98,14 @@ class RttEstimator:
 
 
 class Transactions:
-    """The requests of one peer that are under way, at most `MAX_PENDING`."""
+    """The requests of one peer that are under way, at most `MAX_PENDING` and `MAX_CHECKS`."""
 
-    __slots__ = ("_all", "_heap", "_pending", "_rtts", "_serial")
+    __slots__ = ("_all", "_checks", "_heap", "_pending", "_rtts", "_serial")
 
     def __init__(self) -> None:
         self._pending: dict[bytes, Pending] = {}
         self._heap: list[tuple[float, int, Pending]] = []
+        self._checks = 0
         self._serial = 0
         self._all: RttEstimator | None = None
         self._rtts: OrderedDict[Address, RttEstimator] = OrderedDict()
@@ -100,10 +113,11 @@ class Transactions:
     def __len__(self) -> int:
         return len(self._pending)
 
-    @property
-    def full(self) -> bool:
-        """Whether no further request may be opened."""
-        return len(self._pending) >= MAX_PENDING
+    def is_full(self, *, is_check: bool) -> bool:
+        """Whether no further request, or check, may be opened."""
+        if is_check:
+            return self._checks >= MAX_CHECKS
+        return len(self._pending) - self._checks >= MAX_PENDING
 
     def rtt(self, address: Address) -> float | None:
         """Return the smoothed round-trip time to a peer in seconds, if it was measured."""
@@ -121,6 +135,7 @@ class Transactions:
             pending.rto = min(INITIAL_RTO, self._all.rto)
         pending.sent_at = now
         self._pending[pending.tid] = pending
+        self._checks += pending.is_check
         self._schedule(pending, now)
 
     def match(self, tid: bytes, source: Address, now: float) -> Pending | None:
@@ -128,7 +143,7 @@ class Transactions:
         pending = self._pending.get(tid)
         if pending is None or pending.contact.address != source:
             return None
-        del self._pending[tid]
+        self._close(pending)
         if pending.sent_at is not None:
             self._measure(source, now - pending.sent_at)
         return pending
@@ -157,8 +172,12 @@ class Transactions:
             pending.rto = min(MAX_RTO, 2 * pending.rto)  # RFC 6298 section 5.5
             self._schedule(pending, now)
         else:
-            del self._pending[pending.tid]
+            self._close(pending)
         return pending
+
+    def _close(self, pending: Pending) -> None:
+        del self._pending[pending.tid]
+        self._checks -= pending.is_check
 
     def _schedule(self, pending: Pending, now: float) -> None:
         pending.deadline = now + pending.rto

@@ -2,6 +2,7 @@ from overlay.core.contact import Contact
 from overlay.core.rpc import NoSink
 from overlay.core.transactions import (
     INITIAL_RTO,
+    MAX_CHECKS,
     MAX_PENDING,
     MAX_RTO,
     MIN_RTO,
@@ -14,8 +15,9 @@ PEER = Contact(bytes(20), ("127.0.0.1", 4000))
 ELSEWHERE = ("127.0.0.1", 4001)
 
 
-def pending(tid: int = 1, attempts: int = 2) -> Pending:
-    return Pending(tid.to_bytes(8, "big"), bytes(20), PEER, b"request", NoSink(), attempts)
+def pending(tid: int = 1, attempts: int = 2, *, is_check: bool = False) -> Pending:
+    number = tid.to_bytes(8, "big")
+    return Pending(number, bytes(20), PEER, b"request", NoSink(), attempts, is_check=is_check)
 
 
 def test_a_reply_must_come_from_where_the_request_went() -> None:
@@ -78,6 +80,23 @@ def test_estimates_as_in_rfc_6298() -> None:
 def test_the_table_is_bounded() -> None:
     transactions = Transactions()
     for tid in range(MAX_PENDING):
-        assert not transactions.full
+        assert not transactions.is_full(is_check=False)
         transactions.open(pending(tid), 0.0)
-    assert transactions.full
+    assert transactions.is_full(is_check=False)
+
+
+def test_checks_have_a_share_of_their_own() -> None:
+    transactions = Transactions()
+    for tid in range(MAX_CHECKS):
+        assert not transactions.is_full(is_check=True)
+        transactions.open(pending(tid, attempts=1, is_check=True), 0.0)
+    assert transactions.is_full(is_check=True)
+    for tid in range(MAX_CHECKS, MAX_CHECKS + MAX_PENDING):
+        assert not transactions.is_full(is_check=False)
+        transactions.open(pending(tid), 0.0)
+    transactions.match((0).to_bytes(8, "big"), PEER.address, 0.1)
+    assert not transactions.is_full(is_check=True)
+    assert transactions.is_full(is_check=False)
+    while transactions.expire(INITIAL_RTO) is not None:
+        pass
+    assert len(transactions) == MAX_PENDING
