@@ -19,6 +19,8 @@ COMPACT_IPV6 = 18
 # Sizes, in bytes, of the prefixes that one party is likely to own: IPv4 /24, IPv6 /48.
 _NETWORK_IPV4 = 3
 _NETWORK_IPV6 = 6
+# RFC 6177, RFC 4291: the smallest IPv6 prefix that is handed out, and all of it to one host.
+_HOST_IPV6 = 8
 
 
 @lru_cache(maxsize=65_536)
@@ -76,10 +78,11 @@ def network_of(address: Address) -> bytes:
 def source_of(address: Address) -> bytes:
     """Return the key under which traffic from an endpoint is limited: one per host.
 
-    As in `network_of`, a private endpoint stands for itself.
+    That is an IPv4 address or an IPv6 /64. As in `network_of`, a private endpoint stands for
+    itself.
     """
     packed, private = _host_facts(address[0])
-    return packed + struct.pack("!H", address[1]) if private else packed
+    return packed + struct.pack("!H", address[1]) if private else packed[:_HOST_IPV6]
 
 
 def encode_endpoint(address: Address) -> bytes:

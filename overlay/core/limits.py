@@ -8,17 +8,27 @@ from overlay.core.addresses import Address, source_of
 # A peer that joins sends some dozens of requests to one neighbour; a client's look-up a few.
 RATE: Final = 50.0  # requests a second, sustained
 BURST: Final = 200.0
-_MAX_SOURCES: Final = 4096
+MAX_SOURCES: Final = 4096
 
 
 class RateLimiter:
-    """Token buckets by source. The source seen least recently is forgotten first."""
+    """Token buckets by source. The source seen least recently is forgotten first.
 
-    __slots__ = ("_buckets", "_burst", "_rate")
+    Args:
+        rate: Requests a second, sustained.
+        burst: Requests at once.
+        sources: How many are kept: whoever can send from more than that, forged or not, resets
+            the others.
+    """
 
-    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+    __slots__ = ("_buckets", "_burst", "_rate", "_sources")
+
+    def __init__(
+        self, rate: float = RATE, burst: float = BURST, sources: int = MAX_SOURCES
+    ) -> None:
         self._rate = rate
         self._burst = burst
+        self._sources = sources
         self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
 
     def admit(self, source: Address, now: float) -> bool:
@@ -29,6 +39,6 @@ class RateLimiter:
         admitted = tokens >= 1.0
         self._buckets[key] = (tokens - 1.0 if admitted else tokens, now)
         self._buckets.move_to_end(key)
-        if len(self._buckets) > _MAX_SOURCES:
+        if len(self._buckets) > self._sources:
             self._buckets.popitem(last=False)
         return admitted

@@ -41,6 +41,7 @@ _EXPIRY_INTERVAL: Final = 30.0  # seconds between two looks for expired adverts
 # A plain STUN request is answered with a reply up to 2.2 times its size, so strangers get few.
 _STUN_RATE: Final = 10.0
 _STUN_BURST: Final = 40.0
+_STUN_SOURCES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Peer:
         self._events: deque[Event] = deque()
         self._joining = Joining(self._rpc, rng, self._events)
         self._limiter = RateLimiter()
-        self._stun_limiter = RateLimiter(_STUN_RATE, _STUN_BURST)
+        self._stun_limiter = RateLimiter(_STUN_RATE, _STUN_BURST, _STUN_SOURCES)
         self._expiry_due: float | None = None
         self._handles = 0
         self._hunts: dict[int, RelayHunt] = {}

@@ -325,6 +325,18 @@ def test_a_binding_request_is_answered_a_bounded_number_of_times() -> None:
     assert peer.counters["stun_unexpected"] == 1
 
 
+def test_many_sources_do_not_reset_the_limit_of_binding_requests() -> None:
+    peer = make_peer()
+    request = stun.binding_request(bytes(12))
+    for _ in range(40):
+        peer.receive(request, THERE, NOW)
+    for n in range(5000):
+        peer.receive(request, (f"11.{n >> 8}.{n & 255}.1", 4000), NOW)
+    assert peer.counters["stun_rate_limited"] == 0
+    peer.receive(request, THERE, NOW)
+    assert peer.counters["stun_rate_limited"] == 1
+
+
 def test_a_flood_is_limited_by_source() -> None:
     peer = make_peer()
     answers = [send(peer, Ping()) for _ in range(300)]

@@ -161,11 +161,18 @@ def test_a_source_gets_a_burst_and_then_its_rate() -> None:
     assert not limiter.admit(source, 0.5)
 
 
+def test_an_ipv6_source_is_its_64_bit_prefix() -> None:
+    limiter = RateLimiter(rate=1.0, burst=1.0)
+    assert limiter.admit(("2a00:1:2:3::1", 1), 0.0)
+    assert not limiter.admit(("2a00:1:2:3:ffff::2", 1), 0.0)
+    assert limiter.admit(("2a00:1:2:4::1", 1), 0.0)
+
+
 def test_the_table_of_sources_is_bounded() -> None:
-    limiter = RateLimiter()
-    for n in range(10_000):
+    limiter = RateLimiter(sources=100)
+    for n in range(200):
         limiter.admit(("10.0.0.1", n + 1), 0.0)
-    assert len(limiter._buckets) == 4096
+    assert len(limiter._buckets) == 100
 
 
 def test_verifications() -> None:
