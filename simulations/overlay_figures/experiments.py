@@ -13,7 +13,7 @@ from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.ids import ID_LENGTH
 from overlay.core.records import Offer
 from overlay.discovery import SAMPLE
-from simulations.overlay_figures.audit import Audit
+from simulations.audit import Audit
 from simulations.overlay_figures.world import World
 from simulations.peers import SimulatedPeer
 from simulations.relays import TIMEOUT, Outcome, RelaySearch, Visitor

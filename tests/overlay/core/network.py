@@ -1,23 +1,23 @@
-"""Peers paired in memory: one heap of datagrams, one clock, one seed."""
+"""A few peers on a simulated network, seeded, whose events the tests take one by one."""
 
-import heapq
-import math
 import random
-from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 from overlay.core.addresses import Address
-from overlay.core.events import Event, VerifyEndpoint
-from overlay.core.identity import Identity
-from overlay.core.messages import Request
+from overlay.core.events import Event
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
-from overlay.core.wire import parse_message_untrusted
+from simulations.audit import Audit
+from simulations.events import EventHeap
+from simulations.firewall import Firewall
+from simulations.latency import FlatLatency
+from simulations.network import Conditions, Host, Trace
+from simulations.network import Network as Wire
+from simulations.peers import UNIX_TIME, SimulatedPeer
 
 SomeEvent = TypeVar("SomeEvent")
 
-UNIX_TIME = 1_800_000_000.0
+__all__ = ["UNIX_TIME", "Network", "offer"]
 
 
 def offer(name: str) -> Offer:
@@ -25,38 +25,43 @@ def offer(name: str) -> Offer:
 
 
 class Network:
-    """Delivers datagrams between peer cores after `delay` seconds, losing some.
-
-    `caused` has, for each request, its length and the bytes that its receipt set off at once.
-    """
+    """Peers that are `delay` seconds apart."""
 
     def __init__(self, seed: int, *, delay: float = 0.02, loss: float = 0.0) -> None:
         self.rng = random.Random(seed)
-        self.delay = delay
-        self.loss = loss
-        self.now = 1000.0
+        self.trace = Trace()
+        self.audit = Audit()
         self.peers: dict[Address, Peer] = {}
         self.events: dict[Address, list[Event]] = {}
-        self.dead: set[Address] = set()
-        self.unverifiable: set[Address] = set()
-        self.caused: list[tuple[int, int]] = []
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._serial = 0
-        self._timers: dict[Address, float] = {}
+        self._heap = EventHeap(1000.0)
+        conditions = Conditions(loss=loss)
+        self._wire = Wire(self._heap, FlatLatency(delay), self.rng, conditions, self.trace)
+        self._shells: dict[Address, SimulatedPeer] = {}
 
-    def add(self, address: Address, *, client: bool = False, seed: bytes | None = None) -> Peer:
-        config = PeerConfig(client=client, clock_offset=UNIX_TIME)
-        identity = Identity(seed or self.rng.randbytes(32))
-        peer = Peer(identity, config, random.Random(self.rng.getrandbits(64)))
-        self.peers[address] = peer
-        self.events[address] = []
-        return peer
+    @property
+    def now(self) -> float:
+        return self._heap.now
+
+    @property
+    def traffic(self) -> int:
+        """Bytes that all peers together have sent and received."""
+        return sum(shell.traffic for shell in self._shells.values())
+
+    def living(self) -> list[Address]:
+        return [address for address, shell in self._shells.items() if shell.alive]
 
     def join(self, address: Address, *bootstrap: Address, client: bool = False) -> Peer:
-        peer = self.add(address, client=client)
-        peer.bootstrap(bootstrap, self.now)
-        self.flush(address)
-        return peer
+        config = PeerConfig(client=client, clock_offset=UNIX_TIME)
+        host = Host(address[0], site=0)
+        shell = SimulatedPeer(self._wire, host, address[1], config, self.rng)
+        events: list[Event] = []
+        shell.on_event = events.append
+        shell.observers = (self.audit.observe,)
+        self.events[address] = events
+        self._shells[address] = shell
+        self.peers[address] = shell.core
+        shell.bootstrap(bootstrap)
+        return shell.core
 
     def build(self, count: int, *, public: bool = False) -> list[Address]:
         """Join `count` peers, each by way of one that is there already."""
@@ -70,72 +75,26 @@ class Network:
             self.run(0.5)
         return addresses
 
-    def flush(self, address: Address) -> int:
-        """Take what a peer has to say. Returns the bytes that it sends."""
-        peer = self.peers[address]
-        sent = 0
-        for data, to in peer.datagrams_to_send():
-            sent += len(data)
-            if self.rng.random() >= self.loss:
-                self._at(self.now + self.delay, partial(self._deliver, data, address, to))
-        while (event := peer.next_event()) is not None:
-            self.events[address].append(event)
-            if isinstance(event, VerifyEndpoint):
-                verify = partial(self._verify, address, event.endpoint)
-                self._at(self.now + 2 * self.delay, verify)
-        self._set_timer(address)
-        return sent
+    def kill(self, *addresses: Address) -> None:
+        """Have peers leave without a word."""
+        for address in addresses:
+            self._shells[address].leave()
+
+    def hide(self, address: Address) -> None:
+        """Put a peer behind a firewall that strangers do not get through."""
+        self._shells[address].host.gate = Firewall()
+
+    def flush(self, address: Address) -> None:
+        """Take what a peer has to say after a call to it."""
+        self._shells[address].settle()
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
-        until = self.now + seconds
-        while self._heap and self._heap[0][0] <= until:
-            self.now, _, action = heapq.heappop(self._heap)
-            action()
-        self.now = until
+        self._heap.run(seconds)
 
     def take(self, address: Address, kind: type[SomeEvent]) -> list[SomeEvent]:
         """Take the events of one kind that a peer has had."""
-        taken: list[SomeEvent] = []
-        left: list[Event] = []
-        for event in self.events[address]:
-            if isinstance(event, kind):
-                taken.append(event)
-            else:
-                left.append(event)
-        self.events[address] = left
+        events = self.events[address]
+        taken: list[SomeEvent] = [event for event in events if isinstance(event, kind)]
+        events[:] = [event for event in events if not isinstance(event, kind)]
         return taken
-
-    def _tick(self, address: Address, due: float) -> None:
-        if self._timers.get(address) != due:
-            return  # an earlier timer took its place
-        del self._timers[address]
-        if address not in self.dead:
-            self.peers[address].handle_timer(self.now)
-            self.flush(address)
-
-    def _set_timer(self, address: Address) -> None:
-        due = self.peers[address].get_timer()
-        if due is not None and due < self._timers.get(address, math.inf):
-            self._timers[address] = due = max(due, self.now)
-            self._at(due, partial(self._tick, address, due))
-
-    def _deliver(self, data: bytes, source: Address, to: Address) -> None:
-        if to in self.peers and to not in self.dead:
-            self.peers[to].receive(data, source, self.now)
-            sent = self.flush(to)
-            if isinstance(parse_message_untrusted(data), Request):
-                self.caused.append((len(data), sent))
-
-    def _verify(self, address: Address, endpoint: Address) -> None:
-        answered = (
-            endpoint in self.peers
-            and endpoint not in self.dead
-            and endpoint not in self.unverifiable
-        )
-        self.peers[address].endpoint_verified(endpoint, answered, self.now)
-        self.flush(address)
-
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        self._serial += 1
-        heapq.heappush(self._heap, (when, self._serial, action))

@@ -20,11 +20,7 @@ def look_up(network: Network, address: Address, target: bytes) -> LookupEnded:
 
 def closest(network: Network, target: bytes, but: Address) -> list[bytes]:
     """What a sort over all living peers says."""
-    living = [
-        peer.peer_id
-        for address, peer in network.peers.items()
-        if address not in network.dead and address != but
-    ]
+    living = [network.peers[address].peer_id for address in network.living() if address != but]
     value = int.from_bytes(target, "big")
     return sorted(living, key=lambda peer_id: int.from_bytes(peer_id, "big") ^ value)[:K]
 
@@ -60,8 +56,8 @@ def test_lookups_stand_dead_peers_and_loss() -> None:
     network = Network(4, loss=0.02)
     addresses = network.build(80)
     network.run(30)
-    network.dead.update(network.rng.sample(addresses, 24))
-    living = [address for address in addresses if address not in network.dead]
+    network.kill(*network.rng.sample(addresses, 24))
+    living = network.living()
     found = wanted = nearest = 0
     for _ in range(40):
         target = network.rng.randbytes(20)
@@ -96,7 +92,7 @@ def test_relays_are_found_by_a_client_that_knows_one_address() -> None:
 def test_a_relay_that_strangers_cannot_reach_is_not_found() -> None:
     network = Network(6)
     addresses = network.build(30, public=True)
-    network.unverifiable.add(addresses[3])
+    network.hide(addresses[3])
     advertise(network, addresses[3], "behind-nat")
     advertise(network, addresses[4], "open")
     network.run(2)
@@ -145,16 +141,16 @@ def test_no_request_sets_off_more_than_it_holds() -> None:
         advertise(network, address, f"r{number}")
     network.run(60)
     find(network, addresses[0])
-    assert len(network.caused) > 1000
-    assert all(sent <= received for received, sent in network.caused)
+    assert network.audit.requests > 1000
+    assert network.audit.larger == 0
 
 
 def test_the_same_seed_is_the_same_network() -> None:
-    def trace(seed: int) -> tuple[list[tuple[int, int]], list[bytes]]:
+    def trace(seed: int) -> str:
         network = Network(seed, loss=0.1)
-        addresses = network.build(15)
+        network.build(15)
         network.run(60)
-        return network.caused, [network.peers[address].peer_id for address in addresses]
+        return network.trace.hexdigest()
 
     assert trace(11) == trace(11)
     assert trace(11) != trace(12)
@@ -164,7 +160,6 @@ def test_an_idle_peer_sends_little() -> None:
     network = Network(12)
     addresses = network.build(40)
     network.run(60)
-    before = sum(received + sent for received, sent in network.caused)
+    before = network.traffic
     network.run(3600)
-    traffic = sum(received + sent for received, sent in network.caused) - before
-    assert traffic / len(addresses) / 3600 < 1000
+    assert (network.traffic - before) / len(addresses) / 3600 < 1000
