@@ -93,7 +93,7 @@ class Joining:
             return
         if self.joined and len(self._rpc.table) > 1:
             return  # somebody else was quicker
-        heard = self._rpc.reachable(reply.body.contacts)
+        heard = self._rpc.reachable(reply.body.contacts, contact.address)
         self._rpc.size_hint = estimate_size(self._rpc.own_id, heard)
         self._events.append(Connected())
         self._look_for(self._rpc.own_id, now, (contact, *heard))

@@ -6,14 +6,21 @@ answers after all.
 """
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
+from overlay.core.addresses import Address, is_private, network_of
 from overlay.core.contact import ALPHA, Contact, K
 
 BUDGET: Final = 128  # requests that one look-up may send
 _MAX_CANDIDATES: Final = 256
+
+# How much of a look-up goes to one place: a peer may make up any number of ids at a victim's
+# address, and whoever owns one network is not to own the answer.
+MAX_PER_HOST: Final = 2
+MAX_PER_NETWORK: Final = 4
 
 
 class State(Enum):
@@ -47,10 +54,12 @@ class Lookup:
 
     __slots__ = (
         "_alpha",
+        "_asked",
         "_budget",
         "_candidates",
         "_in_flight",
         "_k",
+        "_places",
         "_states",
         "ending",
         "target",
@@ -65,6 +74,8 @@ class Lookup:
         self._alpha = alpha
         self._budget = budget
         self._in_flight = 0
+        self._asked: set[Address] = set()
+        self._places: Counter[str | bytes] = Counter()
         self._candidates: list[tuple[int, bytes, Contact]] = []
         self._states: dict[bytes, State] = {}
 
@@ -101,6 +112,7 @@ class Lookup:
             self._budget -= 1
             self._in_flight += 1
             self._states[contact.id] = State.WAITING
+            self._note_place(contact.address)
             return contact
         if self._in_flight == 0:
             self._conclude(budget_spent=contact is not None)
@@ -140,12 +152,28 @@ class Lookup:
         for _, peer_id, contact in self._candidates:
             state = self._states[peer_id]
             if state is State.HEARD:
-                return contact
-            if state in (State.QUERIED, State.WAITING):
+                if self._may_ask(contact.address):
+                    return contact
+                self._states[peer_id] = State.UNREACHABLE
+            elif state in (State.QUERIED, State.WAITING):
                 alive += 1
                 if alive == self._k:
                     return None
         return None
+
+    def _may_ask(self, address: Address) -> bool:
+        """Whether the caps leave room; private addresses are as many as anybody likes."""
+        if address in self._asked:
+            return False
+        host = address[0]
+        return is_private(host) or (
+            self._places[host] < MAX_PER_HOST
+            and self._places[network_of(address)] < MAX_PER_NETWORK
+        )
+
+    def _note_place(self, address: Address) -> None:
+        self._asked.add(address)
+        self._places.update((address[0], network_of(address)))
 
     def _conclude(self, *, budget_spent: bool) -> None:
         states = self._states.values()

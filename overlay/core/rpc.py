@@ -4,7 +4,7 @@ import random
 from collections import Counter, deque
 from typing import Final
 
-from overlay.core.addresses import Address, is_ipv6
+from overlay.core.addresses import Address, is_ipv6, is_private
 from overlay.core.contact import Contact
 from overlay.core.coordinates import Vivaldi
 from overlay.core.identity import Identity, derive_id, id_fits, verify
@@ -99,14 +99,20 @@ class Rpc:
         """Estimate how many peers the network has."""
         return max(self.size_hint, self.table.estimated_size())
 
-    def reachable(self, contacts: tuple[Contact, ...]) -> list[Contact]:
-        """Drop the contacts that cannot be: wrong address family, wrong id, or ourselves."""
+    def reachable(self, contacts: tuple[Contact, ...], source: Address) -> list[Contact]:
+        """Drop the contacts that cannot be: wrong address family, wrong id, or ourselves.
+
+        Nor can a peer at a public address, `source`, know of peers in our private network.
+        """
         good = []
+        from_afar = not is_private(source[0])
         for contact in contacts:
             host = contact.address[0]
             if contact.id == self.own_id or (is_ipv6(host) and not self._use_ipv6):
                 continue
-            if id_fits_host(contact.id, host):
+            if from_afar and is_private(host):
+                self.counters["contact_private"] += 1
+            elif id_fits_host(contact.id, host):
                 good.append(contact)
             else:
                 self.counters["contact_id_unbound"] += 1

@@ -65,7 +65,7 @@ class Search:
             self.failed(contact, now)
             return
         self.answers += 1
-        self.lookup.answered(contact, self._rpc.reachable(body.contacts))
+        self.lookup.answered(contact, self._rpc.reachable(body.contacts, contact.address))
         if isinstance(body, Relays):
             self._collect(contact, body, now)
         self._advance(now)

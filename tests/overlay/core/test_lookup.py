@@ -1,7 +1,10 @@
 import random
 
+import pytest
+
+from overlay.core.addresses import Address
 from overlay.core.contact import Contact
-from overlay.core.lookup import Ending, Lookup
+from overlay.core.lookup import MAX_PER_HOST, MAX_PER_NETWORK, Ending, Lookup
 
 TARGET = bytes(20)
 
@@ -96,3 +99,24 @@ def test_candidates_are_bounded_and_the_closest_stay() -> None:
     lookup.hear(contact(d) for d in range(5000, 1, -1))
     assert lookup.next_query() == contact(2)
     assert len(lookup._candidates) <= 256
+
+
+@pytest.mark.parametrize(
+    ("places", "asked"),
+    [
+        ([("8.8.8.8", 4000)] * 40, 1),
+        ([("127.0.0.1", 4000)] * 40, 1),
+        ([("8.8.8.8", 4000 + n) for n in range(40)], MAX_PER_HOST),
+        ([(f"8.8.8.{n}", 4000) for n in range(40)], MAX_PER_NETWORK),
+        ([(f"2a00:1:2:{n}::1", 4000) for n in range(40)], MAX_PER_NETWORK),
+        ([("127.0.0.1", 4000 + n) for n in range(40)], 40),
+    ],
+)
+def test_one_look_up_asks_few_at_one_place(places: list[Address], asked: int) -> None:
+    lookup = Lookup(TARGET, k=100, alpha=100)
+    lookup.hear(Contact(n.to_bytes(20, "big"), place) for n, place in enumerate(places))
+    elsewhere = Contact(b"\xff" * 20, ("9.9.9.9", 1))
+    lookup.hear([elsewhere])
+    queries = [one for _ in range(100) if (one := lookup.next_query()) is not None]
+    assert len(queries) == asked + 1
+    assert elsewhere in queries

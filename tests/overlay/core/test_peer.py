@@ -275,14 +275,24 @@ def test_an_answer_of_another_kind_counts_as_none() -> None:
     assert peer.counters["reply_other_kind"] == 1
 
 
-def answer_all(peer: Peer) -> None:
+def test_a_public_peer_cannot_send_us_into_our_own_network() -> None:
+    peer = make_peer()
+    peer.bootstrap([THERE], NOW)
+    hosts = ("192.168.1.1", "10.0.0.1", "127.0.0.1", "169.254.1.1")
+    answer_all(peer, *(Contact(bytes([n]) * 20, (host, 53)) for n, host in enumerate(hosts)))
+    assert peer.counters["contact_private"] >= len(hosts)
+
+
+def answer_all(peer: Peer, *contacts: Contact) -> None:
     """Answer whatever the peer asks as if it had asked for nodes."""
     while sent := peer.datagrams_to_send():
-        for data, _ in sent:
+        for data, address in sent:
+            assert address == THERE
             request = parse_message_untrusted(data)
             assert isinstance(request, Request)
             proof = prove(request, STRANGER, STRANGER_ID, HERE)
-            reply = Reply(request.transaction_id, STRANGER_ID, HERE, proof, None, Nodes(()))
+            body = Nodes(contacts)
+            reply = Reply(request.transaction_id, STRANGER_ID, HERE, proof, None, body)
             packed = pack_reply(reply, 1200)
             assert packed is not None
             peer.receive(packed, THERE, NOW)
