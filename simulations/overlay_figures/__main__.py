@@ -62,8 +62,8 @@ def measure(settings: Settings, lookups: int, searches: int, adverts: int) -> li
     rows = [
         Row("look-up: k closest known, median ms", milliseconds(percentile(known, 0.5)), 400),
         Row("look-up: k closest known, 95th ms", milliseconds(percentile(known, 0.95)), 1500),
-        Row("look-up: over, median ms", milliseconds(percentile(ended, 0.5))),
-        Row("look-up: over, 95th ms", milliseconds(percentile(ended, 0.95))),
+        Row("look-up: over, median ms", milliseconds(percentile(ended, 0.5)), 400),
+        Row("look-up: over, 95th ms", milliseconds(percentile(ended, 0.95)), 1500),
         Row("look-up: share of the k closest live peers in the result, %", 100 * found / live),
         Row("find_relays under churn, % of searches", _success(churn.residents), 99.9, True),
         Row("find_relays by cold clients, % of searches", _success(churn.visitors), 99.9, True),

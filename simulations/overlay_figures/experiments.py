@@ -7,11 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from overlay.core import stun
 from overlay.core.addresses import Address
 from overlay.core.contact import K
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.ids import ID_LENGTH
+from overlay.core.messages import Nodes, Reply
 from overlay.core.records import Offer
+from overlay.core.wire import parse_message_untrusted
 from overlay.discovery import SAMPLE
 from simulations.audit import Audit
 from simulations.overlay_figures.world import World
@@ -31,10 +34,10 @@ class LookupRecord:
     """One look-up of a random id.
 
     Attributes:
-        known: Seconds until each of the k closest live peers had answered the asker; infinite
-            if one of them never did.
+        known: Seconds until the asker knew each of the k closest live peers, from its own
+            routing table or by a reply that named it; infinite if it never knew one of them.
         ended: Seconds until the look-up was over.
-        found: How many of the k closest live peers are in its result.
+        found: How many of the k closest live peers are in its result: they have answered too.
         live: How many there were.
     """
 
@@ -45,7 +48,7 @@ class LookupRecord:
 
 
 class WatchedLookup:
-    """A look-up, and which of the peers that are closest in truth have answered the asker.
+    """A look-up, and which of the peers that are closest in truth the asker hears of.
 
     Those that die before its end do not count; neither does the asker itself.
     """
@@ -58,16 +61,22 @@ class WatchedLookup:
         closest = world.population.closest(target, K + 1)
         self._closest = [address for address in closest if address != asker.address][:K]
         self._started = world.heap.now
-        self._answered: dict[Address, float] = {}
+        self._known = dict.fromkeys((known.address for known in asker.core.contacts()), 0.0)
         self._observers = asker.observers
         asker.observers = (*self._observers, self._observe)
         asker.find_node(target, self._ended)
 
-    def _observe(self, _: bytes, source: Address, __: object) -> None:
-        self._answered.setdefault(source, self._world.heap.now)
+    def _observe(self, data: bytes, source: Address, _: object) -> None:
+        if stun.is_stun(data):
+            return
+        message = parse_message_untrusted(data)
+        if isinstance(message, Reply) and isinstance(message.body, Nodes):
+            elapsed = self._world.heap.now - self._started
+            for address in (source, *(contact.address for contact in message.body.contacts)):
+                self._known.setdefault(address, elapsed)
 
     def _ended(self, result: LookupEnded) -> None:
-        # The observer has not been told of the last answer yet.
+        # The observer has not been told of the last reply yet.
         self._world.heap.after(0.0, self._conclude, result, self._world.heap.now)
 
     def _conclude(self, result: LookupEnded, now: float) -> None:
@@ -80,8 +89,7 @@ class WatchedLookup:
         record.ended = now - self._started
         record.live = len(live)
         record.found = sum(address in found for address in live)
-        answered = (self._answered.get(address, math.inf) for address in live)
-        record.known = max(answered, default=self._started) - self._started
+        record.known = max((self._known.get(address, math.inf) for address in live), default=0.0)
 
 
 def idle_traffic(world: World) -> list[float]:
