@@ -14,6 +14,7 @@ import trio
 from overlay.bootstrap import check_bootstrap, resolve
 from overlay.core.addresses import Address, is_ipv6, normalise
 from overlay.core.contact import Contact
+from overlay.core.coordinates import Coordinate
 from overlay.core.events import (
     Advertised,
     BootstrapFailed,
@@ -28,7 +29,7 @@ from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
 from overlay.errors import OverlayError
 from overlay.nursery import open_background_nursery
-from overlay.probing import measure
+from overlay.probing import Answer, measure
 from overlay.sockets import DatagramSocket, OpenSocket, open_udp, source_host
 from overlay.state import load_identity, read_cache, write_cache
 
@@ -126,6 +127,16 @@ class RunningPeer:
         return ((source_host() if host in ("::", "0.0.0.0") else host, port),)  # noqa: S104
 
     @property
+    def coordinate(self) -> Coordinate | None:
+        """Its place in the network; None as long as nothing was measured."""
+        return self._core.coordinate
+
+    @property
+    def unix_time(self) -> float:
+        """Unix time, seconds."""
+        return self._wall_clock()
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """What was sent, received, answered, dropped and refused since the start."""
         return self._core.counters
@@ -167,8 +178,12 @@ class RunningPeer:
         """Take this peer's advert out of the directory."""
         return await self._advertise(offer, ())
 
-    async def measure(self, endpoints: list[Address], enough: int) -> dict[Address, float]:
-        """Measure round-trip times, in seconds, from a fresh socket; see `probing.measure`."""
+    def set_free_share(self, free: float | None) -> None:
+        """Tell those who probe this peer what share of its channels is free; None for no relay."""
+        self._core.free_share = free
+
+    async def measure(self, endpoints: list[Address], enough: int) -> dict[Address, Answer]:
+        """Measure round-trip times from a fresh socket; see `probing.measure`."""
         return await measure(
             endpoints,
             open_socket=self._open_socket,

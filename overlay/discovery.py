@@ -1,6 +1,6 @@
 """Relays in the overlay: what a relay node and a client call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Never
 
@@ -8,11 +8,20 @@ import trio
 
 from overlay.core.addresses import Address
 from overlay.core.contact import K
+from overlay.core.coordinates import Coordinate
 from overlay.core.errors import LocalProtocolError
 from overlay.core.identity import derive_id
 from overlay.core.records import Advert, Offer, Policy
+from overlay.core.selection import (
+    NEARLY_FULL,
+    FailedRelays,
+    detour,
+    is_last_choice,
+    shortlist,
+)
 from overlay.dht import RunningPeer
 from overlay.errors import OverlayError
+from overlay.probing import Answer
 
 # An advert lives an hour: at six refreshes an hour five may be lost before a relay disappears.
 REFRESH: Final = 600.0  # seconds
@@ -21,8 +30,8 @@ _POLL: Final = 1.0
 _WITHDRAW_TIMEOUT: Final = 1.0
 
 SAMPLE: Final = 64  # adverts to choose from
-_PROBES_PER_RELAY: Final = 4  # relays probed for each one wanted
-_NEARLY_FULL: Final = 0.05  # free share below which a relay is the last choice
+_PROBES_PER_RELAY: Final = 2  # relays probed for each one wanted: some are dead or full
+_SOONEST_REFRESH: Final = 60.0  # seconds between two adverts that tell of full and free
 
 RelayDescription = Offer
 
@@ -36,7 +45,7 @@ class Relay:
         peer_id: Its 20-byte id in the overlay.
         endpoints: Where it answers STUN and the overlay.
         rtt: Measured round-trip time, seconds.
-        free: Share of its channels that is free, 0 to 1, as it last said.
+        free: Share of its channels that is free, 0 to 1, as it has just said.
         maxkbps: Limit of a channel, kilobits per second; None for none.
         policy: "public" or "roster".
         public_key: Its Ed25519 key.
@@ -73,6 +82,7 @@ async def advertise(
         OverlayError: What the relay offers does not fit into an advert.
     """
     await peer.wait_joined()
+    peer.set_free_share(describe().free)
     soon = _FIRST_REFRESH
     offer = describe()
     try:
@@ -83,36 +93,55 @@ async def advertise(
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
             settled = registered.stored >= K
-            due = trio.current_time() + (REFRESH if settled else soon) * peer.rng.uniform(0.9, 1.1)
+            now = trio.current_time()
+            soonest = now + _SOONEST_REFRESH
+            due = now + (REFRESH if settled else soon) * peer.rng.uniform(0.9, 1.1)
             soon = min(REFRESH, 2 * soon)
             # A network that is still small, or an address that has changed, does not wait.
             while trio.current_time() < due and peer.endpoints == endpoints:
                 await trio.sleep(_POLL)
+                free = describe().free
+                peer.set_free_share(free)
+                filled = (free < NEARLY_FULL) != (offer.free < NEARLY_FULL)
+                if filled and trio.current_time() >= soonest:
+                    break
                 if not settled and peer.contacts > contacts:
                     break
             offer = describe()
     except LocalProtocolError as error:
         raise OverlayError(f"{error}; check the relay's JID and limits") from error
     except trio.Cancelled:
+        peer.set_free_share(None)
         with trio.move_on_after(_WITHDRAW_TIMEOUT, shield=True):
             await peer.withdraw(offer)
         raise
 
 
-async def find_relays(peer: RunningPeer, *, count: int = 8, timeout: float = 5.0) -> list[Relay]:
-    """Find relays, measure them all at once, and return those that answer.
+async def find_relays(
+    peer: RunningPeer,
+    *,
+    count: int = 8,
+    timeout: float = 5.0,
+    callee: Coordinate | None = None,
+    failed: FailedRelays | None = None,
+) -> list[Relay]:
+    """Find relays, measure the most promising all at once, and return those that answer.
 
     Args:
         peer: Any peer, a client for instance; it need not have joined yet.
         count: Relays to return at most.
         timeout: Seconds for everything.
+        callee: Where the other end of the call is, if it has told.
+        failed: Relays that failed lately; they come last.
 
     Returns:
-        The best first: by round-trip time, those without free channels last.
+        The best first: by round-trip time to us and on to the callee, those without free
+        channels last.
 
     Raises:
         OverlayError: Nobody in the overlay answered.
     """
+    failed = FailedRelays() if failed is None else failed
     deadline = trio.current_time() + timeout
     connected = False
     with trio.move_on_at(deadline):
@@ -128,29 +157,35 @@ async def find_relays(peer: RunningPeer, *, count: int = 8, timeout: float = 5.0
     found = await peer.collect_adverts(max(SAMPLE, count), left * 2 / 3)
     adverts = [advert for advert in found.adverts if advert.public_key != peer.public_key]
     peer.rng.shuffle(adverts)
-    candidates = adverts[: _PROBES_PER_RELAY * count]
+    now = trio.current_time()
+    candidates = shortlist(adverts, _PROBES_PER_RELAY * count, peer.coordinate, callee, failed, now)
     endpoints = [endpoint for advert in candidates for endpoint in advert.endpoints]
-    rtts: dict[Address, float] = {}
+    answers: dict[Address, Answer] = {}
     with trio.move_on_at(deadline):
-        rtts = await peer.measure(endpoints, count)
-    relays = [relay for advert in candidates if (relay := _measured(advert, rtts)) is not None]
-    relays.sort(key=lambda relay: (relay.free < _NEARLY_FULL, relay.rtt))
-    return relays[:count]
+        answers = await peer.measure(endpoints, count)
+    paths: list[tuple[bool, float, Relay]] = []
+    for advert in candidates:
+        if (relay := answered_relay(advert, answers)) is not None:
+            last = is_last_choice(relay.public_key, relay.free, failed, now)
+            path = detour(advert.coordinate, None, callee, near=relay.rtt)
+            paths.append((last, path, relay))
+    paths.sort(key=lambda item: item[:2])
+    return [relay for _, _, relay in paths[:count]]
 
 
-def _measured(advert: Advert, rtts: dict[Address, float]) -> Relay | None:
+def answered_relay(advert: Advert, answers: Mapping[Address, Answer]) -> Relay | None:
     """Return the relay of an advert, unless none of its endpoints answered."""
-    answered = [endpoint for endpoint in advert.endpoints if endpoint in rtts]
+    answered = [endpoint for endpoint in advert.endpoints if endpoint in answers]
     if not answered:
         return None
-    nearest = min(answered, key=rtts.__getitem__)
+    nearest = min((answers[endpoint] for endpoint in answered), key=lambda answer: answer.rtt)
     offer = advert.offer
     return Relay(
         jid=offer.jid,
         peer_id=derive_id(advert.public_key, advert.endpoints[0][0]),
         endpoints=advert.endpoints,
-        rtt=rtts[nearest],
-        free=offer.free,
+        rtt=nearest.rtt,
+        free=offer.free if nearest.free is None else nearest.free,
         maxkbps=offer.maxkbps,
         policy=offer.policy,
         public_key=advert.public_key,

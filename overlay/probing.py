@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -15,6 +16,19 @@ _RTO: Final = 0.3  # seconds; doubles with each of the attempts (RFC 8489 sectio
 _ATTEMPTS: Final = 3
 _GRACE: Final = 0.05  # seconds for which stragglers are waited for, at the least
 _BUFFER: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answered.
+
+    Attributes:
+        rtt: Round-trip time, seconds.
+        free: Free share of its channels, 0 to 1, if it is a relay and says so.
+    """
+
+    rtt: float
+    free: float | None
 
 
 class Probe:
@@ -34,7 +48,7 @@ class Probe:
         enough: int,
         rng: random.Random,
     ) -> None:
-        self.rtts: dict[Address, float] = {}
+        self.answers: dict[Address, Answer] = {}
         self._sock = sock
         self._endpoints = endpoints
         self._enough = enough
@@ -47,9 +61,9 @@ class Probe:
         with trio.move_on_after(_RTO * (2**_ATTEMPTS - 1)) as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
-                while len(self.rtts) < len(self._endpoints):
+                while len(self.answers) < len(self._endpoints):
                     await self._receive()
-                    if len(self.rtts) >= self._enough:
+                    if len(self.answers) >= self._enough:
                         elapsed = trio.current_time() - started
                         scope.deadline = min(scope.deadline, started + 2 * elapsed + _GRACE)
                 nursery.cancel_scope.cancel()
@@ -57,7 +71,7 @@ class Probe:
     async def _send(self) -> None:
         for attempt in range(_ATTEMPTS):
             for endpoint in self._endpoints:
-                if endpoint in self.rtts:
+                if endpoint in self.answers:
                     continue
                 tid = self._rng.randbytes(stun.TRANSACTION_ID_LENGTH)
                 self._sent[tid] = (endpoint, trio.current_time())
@@ -75,7 +89,8 @@ class Probe:
             return
         endpoint, sent_at = self._sent.get(message.transaction_id, (None, 0.0))
         if endpoint == source and stun.reflexive_address(message) is not None:
-            self.rtts.setdefault(source, trio.current_time() - sent_at)
+            answer = Answer(trio.current_time() - sent_at, stun.free_share_untrusted(data))
+            self.answers.setdefault(source, answer)
 
 
 async def measure(
@@ -85,7 +100,7 @@ async def measure(
     host: str,
     rng: random.Random,
     enough: int | None = None,
-) -> dict[Address, float]:
+) -> dict[Address, Answer]:
     """Measure the round-trip times to endpoints, all at once.
 
     Args:
@@ -96,7 +111,7 @@ async def measure(
         enough: Answers after which the rest are waited for only briefly; None for all.
 
     Returns:
-        Seconds, for each endpoint that answered.
+        What each endpoint answered, if it did.
     """
     if not endpoints:
         return {}
@@ -104,6 +119,6 @@ async def measure(
     try:
         probe = Probe(sock, endpoints, len(endpoints) if enough is None else enough, rng)
         await probe.run()
-        return probe.rtts
+        return probe.answers
     finally:
         sock.close()

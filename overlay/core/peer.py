@@ -69,6 +69,9 @@ class Peer:
         identity: Its key.
         config: How it takes part.
         rng: Source of ids, tokens and prefixes; cryptographic where it matters.
+
+    Attributes:
+        free_share: Free share of our channels, told to whoever probes us; None for no relay.
     """
 
     __slots__ = (
@@ -85,6 +88,7 @@ class Peer:
         "_stun_limiter",
         "clock_offset",
         "counters",
+        "free_share",
         "store",
     )
 
@@ -92,6 +96,7 @@ class Peer:
         self._config = config
         self._rng = rng
         self.clock_offset = config.clock_offset
+        self.free_share: float | None = None
         self.counters: Counter[str] = Counter()
         self._rpc = Rpc(
             identity,
@@ -304,7 +309,10 @@ class Peer:
             self.counters["stun_rate_limited"] += 1
         else:
             self.counters["stun_answered"] += 1
-            self._rpc.send(stun.binding_response(message, source), source)
+            response = stun.binding_response(message, source, self.free_share)
+            if len(response) > len(data):
+                response = stun.binding_response(message, source)
+            self._rpc.send(response, source)
 
     def _request_received(self, request: Request, size: int, source: Address, now: float) -> None:
         if self._config.client:

@@ -16,10 +16,16 @@ TRANSACTION_ID_LENGTH: Final = 12
 
 _COOKIE_BYTES: Final = COOKIE.to_bytes(4, "big")
 
-# A Binding response is 44 bytes with an IPv6 address. SOFTWARE (RFC 8489 section 14.14) is the
-# one attribute that every server ignores, so it is the padding that makes our requests larger
-# than what they call forth: 20 + 4 + 24 bytes.
-_SOFTWARE: Final = "jingle-nodes overlay    "
+# A Binding response is 52 bytes with an IPv6 address and a free share. SOFTWARE (RFC 8489
+# section 14.14) is the one attribute that every server ignores, so it is the padding that makes
+# our requests as large as what they call forth: 20 + 4 + 28 bytes.
+_SOFTWARE: Final = "jingle-nodes overlay        "
+
+# FREE-SHARE: free channels of a relay in 255ths. A comprehension-optional attribute of the range
+# that is handed out first come, first served (RFC 8489 section 18.3): others skip it.
+_FREE_SHARE: Final = 0xC27B
+_FREE_SHARE_ATTRIBUTE: Final = struct.Struct("!HHB3x")
+_FREE_SHARE_STEPS: Final = 255
 
 
 def is_stun(data: bytes) -> bool:
@@ -47,21 +53,38 @@ def is_binding_request(message: Message) -> bool:
 
 
 def binding_request(transaction_id: bytes) -> bytes:
-    """Build a Binding request that is larger than any response to it."""
+    """Build a Binding request as large as the largest response to it."""
     attributes = {"SOFTWARE": _SOFTWARE}
     return bytes(Message(Method.BINDING, Class.REQUEST, transaction_id, attributes))
 
 
-def binding_response(request: Message, source: Address) -> bytes:
-    """Build the response that tells `source` the address it was seen from."""
-    return bytes(
-        Message(
-            Method.BINDING,
-            Class.RESPONSE,
-            request.transaction_id,
-            {"XOR-MAPPED-ADDRESS": source},
-        )
-    )
+def binding_response(request: Message, source: Address, free: float | None = None) -> bytes:
+    """Build the response that tells `source` the address it was seen from.
+
+    Args:
+        request: What is answered.
+        source: Where it came from.
+        free: Free share of our channels, 0 to 1, if we are a relay.
+    """
+    attributes = {"XOR-MAPPED-ADDRESS": source}
+    response = bytes(Message(Method.BINDING, Class.RESPONSE, request.transaction_id, attributes))
+    if free is None:
+        return response
+    steps = int(free * _FREE_SHARE_STEPS)
+    body = response[HEADER_LENGTH:] + _FREE_SHARE_ATTRIBUTE.pack(_FREE_SHARE, 1, steps)
+    return response[:2] + struct.pack("!H", len(body)) + response[4:HEADER_LENGTH] + body
+
+
+def free_share_untrusted(data: bytes) -> float | None:
+    """Return the free share of channels that a Binding response ends with, if it does."""
+    attribute = data[HEADER_LENGTH:][-_FREE_SHARE_ATTRIBUTE.size :]
+    if len(attribute) < _FREE_SHARE_ATTRIBUTE.size:
+        return None
+    kind, length, steps = _FREE_SHARE_ATTRIBUTE.unpack(attribute)
+    if (kind, length) != (_FREE_SHARE, 1):
+        return None
+    share: float = steps / _FREE_SHARE_STEPS
+    return share
 
 
 def reflexive_address(message: Message) -> Address | None:

@@ -1,0 +1,155 @@
+"""Relays kept measured in the background, for a program that stays up and calls now and then."""
+
+from typing import Final, Never
+
+import trio
+
+from overlay.core.addresses import Address
+from overlay.core.measured import INTERVAL, KnownRelay, MeasuredRelays
+from overlay.core.records import Advert
+from overlay.core.selection import SHORTLIST, FailedRelays
+from overlay.core.tables import RttTable, pack_table, parse_table_untrusted
+from overlay.dht import RunningPeer
+from overlay.discovery import SAMPLE, Relay, answered_relay, find_relays
+from overlay.errors import OverlayError
+
+MAX_ROUNDS: Final = 3  # times that the most promising relays are probed for one call
+_SEARCH_TIMEOUT: Final = 5.0  # seconds
+_FIRST_SEARCH: Final = 5.0  # seconds between searches as long as they bring new relays
+
+
+class RelayPool:
+    """Keeps the relays near to us measured, and chooses one for a call.
+
+    Both ends of a call that have a pool do this: the caller sends `table()` with the call, the
+    callee answers with `table(received)`, and the caller takes what `choose(answer)` returns.
+
+    Args:
+        peer: The peer to search with.
+    """
+
+    def __init__(self, peer: RunningPeer) -> None:
+        self._peer = peer
+        self._failed = FailedRelays()
+        self._relays = MeasuredRelays(self._failed, peer.rng)
+        self._changed = trio.Event()
+
+    @property
+    def measured(self) -> int:
+        """Relays that have answered a probe."""
+        return self._relays.measured
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Search and measure until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._search)
+            nursery.start_soon(self._measure)
+            task_status.started()
+
+    async def choose(self, theirs: bytes | None = None, *, count: int = SHORTLIST) -> list[Relay]:
+        """Choose relays for a call.
+
+        Args:
+            theirs: The table of the other end; None if it has none.
+            count: Relays to return at most.
+
+        Returns:
+            Relays that have just answered, the best first. Without a measured relay that
+            answers it is what `find_relays` finds.
+
+        Raises:
+            RemoteProtocolError: The other end's table is none.
+            OverlayError: Nobody in the overlay answered.
+        """
+        table = None if theirs is None else parse_table_untrusted(theirs)
+        chosen = await self._probe_best(table)
+        if chosen:
+            return list(chosen.values())[:count]
+        callee = None if table is None else table.coordinate
+        return await find_relays(self._peer, count=count, callee=callee, failed=self._failed)
+
+    async def table(self, theirs: bytes | None = None) -> bytes:
+        """Return what has been measured, for the other end of a call.
+
+        Args:
+            theirs: The other end's table: the relays that it makes promising are probed first,
+                so that it learns how far they are from here.
+
+        Raises:
+            RemoteProtocolError: The other end's table is none.
+        """
+        first: list[KnownRelay] = []
+        if theirs is not None:
+            probed = await self._probe_best(parse_table_untrusted(theirs))
+            first = [known for key in probed if (known := self._relays.get(key)) is not None]
+        return pack_table(self._relays.table(self._peer.coordinate, first))
+
+    def failed(self, relay: Relay) -> None:
+        """Note that a relay refused a channel or did not answer: it is the last choice now."""
+        self._failed.add(relay.public_key, trio.current_time())
+
+    def worked(self, relay: Relay) -> None:
+        """Note that a relay lent a channel."""
+        self._failed.forgive(relay.public_key)
+
+    async def _probe_best(self, theirs: RttTable | None) -> dict[bytes, Relay]:
+        """Probe until the most promising relay is one just probed; those that answered."""
+        answered: dict[bytes, Relay] = {}
+        asked: set[bytes] = set()
+        for _ in range(MAX_ROUNDS):
+            best = [relay.advert for relay in self._promising(len(asked) + SHORTLIST, theirs)]
+            fresh = [advert for advert in best if advert.public_key not in asked][:SHORTLIST]
+            silent = asked - answered.keys()
+            leader = next((ad for ad in best if ad.public_key not in silent), None)
+            if leader is None or leader.public_key in asked:
+                break
+            asked.update(advert.public_key for advert in fresh)
+            answered |= await self._probe(fresh, len(fresh) - len(fresh) // 4)
+        order = [relay.advert.public_key for relay in self._promising(len(self._relays), theirs)]
+        return {key: answered[key] for key in order if key in answered}
+
+    def _promising(self, count: int, theirs: RttTable | None) -> list[KnownRelay]:
+        return self._relays.promising(count, self._peer.coordinate, theirs, trio.current_time())
+
+    async def _probe(self, adverts: list[Advert], enough: int) -> dict[bytes, Relay]:
+        """Measure relays and note what comes of it; those that answered, by public key.
+
+        Once there are `enough`, the rest are waited for only briefly.
+        """
+        endpoints: list[Address] = [end for advert in adverts for end in advert.endpoints]
+        answers = await self._peer.measure(endpoints, enough)
+        now = trio.current_time()
+        found: dict[bytes, Relay] = {}
+        for advert in adverts:
+            relay = answered_relay(advert, answers)
+            if relay is None or relay.rtt is None:
+                self._relays.lost(advert.public_key, now)
+            else:
+                said = [answers[end].free for end in advert.endpoints if end in answers]
+                self._relays.answered(advert.public_key, relay.rtt, said[0], now)
+                found[advert.public_key] = relay
+        return found
+
+    async def _search(self) -> Never:
+        await self._peer.wait_connected()
+        while True:
+            known = len(self._relays)
+            found = await self._peer.collect_adverts(SAMPLE, _SEARCH_TIMEOUT)
+            others = [ad for ad in found.adverts if ad.public_key != self._peer.public_key]
+            now = trio.current_time()
+            self._relays.take(others, self._peer.coordinate, now, self._peer.unix_time)
+            self._changed.set()
+            pause = _FIRST_SEARCH if len(self._relays) > known else INTERVAL
+            await trio.sleep(pause * self._peer.rng.uniform(0.9, 1.1))
+
+    async def _measure(self) -> Never:
+        while True:
+            self._changed = trio.Event()
+            due = self._relays.next_due()
+            with trio.move_on_at(float("inf") if due is None else due):
+                await self._changed.wait()
+            adverts = self._relays.due(trio.current_time())
+            try:
+                await self._probe(adverts, len(adverts))
+            except OverlayError:
+                await trio.sleep(_FIRST_SEARCH)  # no socket to be had: they are due again later
