@@ -1,124 +1,25 @@
-"""XEP-0278 requests and answers, as XML."""
+"""XEP-0278 requests that a relay node answers, as XML."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from slixmpp.exceptions import IqError
 
 from node.xmpp import Account, ComponentAccount, ServiceEntry, StanzaError
-from node.xmpp.connection import Connection
-from node.xmpp.xep_0278 import ChannelOffer, Killed, ServiceLike
-from overlay.core.errors import RemoteProtocolError
+from node.xmpp.xep_0278 import Killed
 from tests.node.xmpp.relays import FULL, FakeRelay, Granted
-
-NS = "http://jabber.org/protocol/jinglenodes"
-CLIENT = Account("relay@example.net/node", "secret")
-COMPONENT = ComponentAccount("relay.example.net", "secret")
-
-
-class Wire(asyncio.Transport):
-    """The stream of a connection, with the test in the place of the server."""
-
-    def __init__(self, account: Account | ComponentAccount) -> None:
-        super().__init__()
-        self.connection = Connection(account)
-        self.xmpp = self.connection.client
-        self.sent: list[str] = []
-        self.xmpp.connection_made(self)
-        self._sender = asyncio.ensure_future(self.xmpp.run_filters())
-        ns = "jabber:client" if isinstance(account, Account) else "jabber:component:accept"
-        self.feed(
-            f"<stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='{ns}' id='1'>"
-        )
-        self.xmpp.event("session_bind", self.xmpp.boundjid)
-        self.xmpp.session_bind_event.set()
-        self.xmpp.event("session_start")
-        self.sent.clear()
-
-    def write(self, data: Any) -> None:
-        self.sent.append(bytes(data).decode())
-
-    def close(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        self._sender.cancel()
-
-    def feed(self, xml: str) -> None:
-        self.xmpp.data_received(xml.encode())
-
-    async def next_sent(self) -> str:
-        async with asyncio.timeout(2):
-            while not self.sent:
-                await asyncio.sleep(0)
-        return self.sent.pop(0)
-
-    async def ask(self, xml: str) -> str:
-        self.feed(xml)
-        return await self.next_sent()
-
-
-def on_wire(
-    test: Callable[[Wire], Awaitable[None]], account: Account | ComponentAccount = CLIENT
-) -> None:
-    async def run() -> None:
-        wire = Wire(account)
-        try:
-            if isinstance(account, ComponentAccount):
-                assert "<handshake" in await wire.next_sent()
-            await test(wire)
-        finally:
-            wire.abort()
-
-    asyncio.run(run())
-
-
-def answer(
-    request: str,
-    relay: FakeRelay | None,
-    *,
-    kind: str = "get",
-    account: Account | ComponentAccount = CLIENT,
-    to: str = "relay@example.net/node",
-) -> str:
-    """The answer to a request, as it goes out."""
-    answers: list[str] = []
-
-    async def test(wire: Wire) -> None:
-        if relay is not None:
-            wire.connection.jingle_nodes.serve(relay)
-        answers.append(
-            await wire.ask(
-                f"<iq type='{kind}' id='romeo@example.org/orchard' to='{to}' "
-                f"from='romeo@example.org/orchard'>{request}</iq>"
-            )
-        )
-
-    on_wire(test, account)
-    return answers[0]
-
-
-def same_xml(one: str, other: str) -> bool:
-    return ET.canonicalize(one, strip_text=True) == ET.canonicalize(other, strip_text=True)
-
-
-def error_of(reply: str) -> tuple[str, str]:
-    """Condition and type of an error answer."""
-    iq = ET.fromstring(reply)
-    assert iq.get("type") == "error"
-    assert iq.get("id") == "romeo@example.org/orchard"
-    assert iq.get("to") == "romeo@example.org/orchard"
-    error = next(child for child in iq if child.tag.endswith("error"))
-    condition = next(
-        child.tag
-        for child in error
-        if child.tag.startswith("{urn:ietf:params:xml:ns:xmpp-stanzas}")
-    )
-    return condition.partition("}")[2], error.get("type", "")
+from tests.node.xmpp.wire import (
+    CLIENT,
+    COMPONENT,
+    NS,
+    Wire,
+    answer,
+    error_of,
+    on_wire,
+    same_xml,
+)
 
 
 @pytest.mark.parametrize("kind", ["get", "set"])
@@ -421,102 +322,5 @@ def test_nobody_becomes_a_contact_by_asking() -> None:
         )
         assert 'id="1"' in reply
         assert not wire.sent
-
-    on_wire(test)
-
-
-# As a requester
-
-
-async def exchange(wire: Wire, request: Awaitable[Any], reply: str) -> tuple[Any, str]:
-    """Make a request and answer it; the result and what was sent, without its id."""
-    task = asyncio.ensure_future(request)
-    sent = await wire.next_sent()
-    iq = ET.fromstring(sent)
-    wire.feed(f"<iq type='result' id='{iq.get('id')}' from='{iq.get('to')}'>{reply}</iq>")
-    return await task, sent.replace(f'id="{iq.get("id")}" ', "")
-
-
-CHANNEL_REPLIES = {
-    # As the XEP's example, the Erlang component, the Openfire plugin and jnsapi write them.
-    "<channel id='HJJKL123' host='200.111.111.111' localport='10002' remoteport='10004'"
-    " protocol='udp' maxkbps='120' expire='60'/>": ("HJJKL123", 10002, 10004, 120, 60),
-    f"<channel xmlns='{NS}#channel' host='200.111.111.111' localport='10002' remoteport='10004'"
-    " id='8 &lt;a@b/c&gt;' expire='120'/>": ("8 <a@b/c>", 10002, 10004, None, 120),
-    f"<channel xmlns='{NS}#channel' protocol='udp' host='200.111.111.111' localport='10002'"
-    " remoteport='10004'></channel>": (None, 10002, 10004, None, 60),
-    f"<x xmlns='y'/><channel xmlns='{NS}#channel' protocol='udp' host='200.111.111.111' maxkbps=''"
-    " localport=' 10002 ' remoteport='10004' future='1'><a/></channel>": (
-        None,
-        10002,
-        10004,
-        None,
-        60,
-    ),
-}
-
-
-@pytest.mark.parametrize("reply", CHANNEL_REPLIES)
-def test_channels_of_deployed_relays_are_read(reply: str) -> None:
-    channel_id, localport, remoteport, maxkbps, expire = CHANNEL_REPLIES[reply]
-
-    async def test(wire: Wire) -> None:
-        request = wire.connection.jingle_nodes.request_channel("relay.example.org", timeout=5)
-        offer, sent = await exchange(wire, request, reply)
-        assert same_xml(
-            sent,
-            f"<iq to='relay.example.org' type='get'>"
-            f"<channel xmlns='{NS}#channel' protocol='udp'/></iq>",
-        )
-        assert offer == ChannelOffer(
-            "relay.example.org",
-            channel_id,
-            "200.111.111.111",
-            localport,
-            remoteport,
-            maxkbps,
-            expire,
-        )
-
-    on_wire(test)
-
-
-def test_an_answer_without_a_channel_is_an_error() -> None:
-    async def test(wire: Wire) -> None:
-        request = wire.connection.jingle_nodes.request_channel("relay.example.org", timeout=5)
-        with pytest.raises(RemoteProtocolError, match="without <channel/>"):
-            await exchange(wire, request, "")
-
-    on_wire(test)
-
-
-def test_services_of_deployed_trackers_are_read() -> None:
-    async def test(wire: Wire) -> None:
-        request = wire.connection.jingle_nodes.request_services("relay.example.org", timeout=5)
-        entries, sent = await exchange(
-            wire,
-            request,
-            f"""<services xmlns='{NS}'>
-            <relay policy='public' address='relay.example.org' protocol='udp' verified='true'/>
-            <tracker policy='public' address='relay.example.org' protocol='udp'/>
-            <relay policy='roster' address='friend@example.org' protocol='udp'/>
-            <relay address='bare.example.org'/>
-            <relay policy='public'/>
-            <relay policy='public' address='tcp.example.org' protocol='tcp'/>
-            <stun policy='public' address='192.0.2.7' port='3478' protocol='udp'/>
-            <stun policy='public' address='192.0.2.8' port='99999' protocol='udp'/>
-            <semaphore address='hill.example.org'/></services>""",
-        )
-        assert same_xml(
-            sent, f"<iq to='relay.example.org' type='get'><services xmlns='{NS}'/></iq>"
-        )
-        listed: list[ServiceLike] = entries
-        assert listed == [
-            ServiceEntry("relay", "relay.example.org"),
-            ServiceEntry("tracker", "relay.example.org"),
-            ServiceEntry("relay", "friend@example.org", "roster"),
-            ServiceEntry("relay", "bare.example.org", "roster"),
-            ServiceEntry("stun", "192.0.2.7", port=3478),
-        ]
 
     on_wire(test)
