@@ -31,7 +31,7 @@ _WITHDRAW_TIMEOUT: Final = 1.0
 
 SAMPLE: Final = 64  # adverts to choose from
 _PROBES_PER_RELAY: Final = 2  # relays probed for each one wanted: some are dead or full
-_SOONEST_REFRESH: Final = 60.0  # seconds between two adverts that tell of full and free
+SOONEST_REFRESH: Final = 60.0  # seconds between two adverts that tell of full and free
 
 RelayDescription = Offer
 
@@ -94,7 +94,7 @@ async def advertise(
             task_status = trio.TASK_STATUS_IGNORED
             settled = registered.stored >= K
             now = trio.current_time()
-            soonest = now + _SOONEST_REFRESH
+            soonest = now + SOONEST_REFRESH
             due = now + (REFRESH if settled else soon) * peer.rng.uniform(0.9, 1.1)
             soon = min(REFRESH, 2 * soon)
             # A network that is still small, or an address that has changed, does not wait.

@@ -15,7 +15,7 @@ from overlay.errors import OverlayError
 
 MAX_ROUNDS: Final = 3  # times that the most promising relays are probed for one call
 _SEARCH_TIMEOUT: Final = 5.0  # seconds
-_FIRST_SEARCH: Final = 5.0  # seconds between searches as long as they bring new relays
+_FIRST_SEARCH: Final = 5.0  # seconds to the next search; doubles unless one brings new relays
 
 
 class RelayPool:
@@ -132,6 +132,7 @@ class RelayPool:
 
     async def _search(self) -> Never:
         await self._peer.wait_connected()
+        pause = _FIRST_SEARCH
         while True:
             known = len(self._relays)
             found = await self._peer.collect_adverts(SAMPLE, _SEARCH_TIMEOUT)
@@ -139,7 +140,7 @@ class RelayPool:
             now = trio.current_time()
             self._relays.take(others, self._peer.coordinate, now, self._peer.unix_time)
             self._changed.set()
-            pause = _FIRST_SEARCH if len(self._relays) > known else INTERVAL
+            pause = _FIRST_SEARCH if len(self._relays) > known else min(INTERVAL, 2 * pause)
             await trio.sleep(pause * self._peer.rng.uniform(0.9, 1.1))
 
     async def _measure(self) -> Never:

@@ -1,0 +1,95 @@
+"""Pools of relays on loopback sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from overlay.core.errors import RemoteProtocolError
+from overlay.core.tables import parse_table_untrusted, relay_name
+from overlay.dht import RunningPeer
+from overlay.discovery import advertise, find_relays
+from overlay.pool import RelayPool
+from tests.overlay.test_discovery import describe, jids, peer_of
+
+pytestmark = pytest.mark.trio
+
+
+@asynccontextmanager
+async def pool_of(*others: RunningPeer) -> AsyncIterator[RelayPool]:
+    """A running pool that knows of a relay."""
+    async with peer_of(*others, client=True) as peer, trio.open_nursery() as nursery:
+        pool = RelayPool(peer)
+        while not await find_relays(peer):
+            await trio.sleep(0.02)  # the storing peers verify the relay first
+        await nursery.start(pool.run)
+        while not pool.measured:
+            await trio.sleep(0.01)
+        yield pool
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def relay_of(name: str) -> AsyncIterator[RunningPeer]:
+    async with peer_of() as relay, trio.open_nursery() as nursery:
+        await nursery.start(advertise, relay, describe(name))
+        yield relay
+        nursery.cancel_scope.cancel()
+
+
+async def test_both_ends_of_a_call_choose_by_their_tables() -> None:
+    with trio.fail_after(20):
+        async with relay_of("r") as relay, pool_of(relay) as ours, pool_of(relay) as theirs:
+            answer = await theirs.table(await ours.table())
+            assert list(parse_table_untrusted(answer).rtts) == [relay_name(relay.public_key)]
+            (chosen,) = await ours.choose(answer)
+            assert chosen.jid == "r@example.org"
+            assert chosen.free == 1.0
+            assert chosen.rtt is not None
+            assert jids(await ours.choose()) == {"r@example.org"}
+
+
+async def test_a_relay_that_refused_is_still_there_if_it_is_the_only_one() -> None:
+    with trio.fail_after(20):
+        async with relay_of("r") as relay, pool_of(relay) as pool:
+            (chosen,) = await pool.choose()
+            pool.failed(chosen)
+            assert jids(await pool.choose()) == {"r@example.org"}
+            pool.worked(chosen)
+            assert jids(await pool.choose()) == {"r@example.org"}
+
+
+async def test_before_anything_is_measured_the_overlay_is_searched() -> None:
+    with trio.fail_after(20):
+        async with relay_of("r") as relay, peer_of(relay, client=True) as peer:
+            pool = RelayPool(peer)
+            found: set[str] = set()
+            while not found:
+                found = jids(await pool.choose())
+                await trio.sleep(0.02)
+            assert found == {"r@example.org"}
+            assert parse_table_untrusted(await pool.table()).rtts == {}
+
+
+async def test_what_a_relay_has_free_is_known_at_once() -> None:
+    offers = [describe("r")()]
+    with trio.fail_after(20):
+        async with peer_of() as relay, trio.open_nursery() as nursery:
+            await nursery.start(advertise, relay, lambda: offers[-1])
+            async with pool_of(relay) as pool:
+                offers.append(describe("r", free=0.0)())
+                relay.set_free_share(0.0)  # as `advertise` does within a second
+                (full,) = await pool.choose()
+                assert full.free == 0.0
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_table_of_garbage_is_refused() -> None:
+    with trio.fail_after(20):
+        async with peer_of() as peer:
+            pool = RelayPool(peer)
+            with pytest.raises(RemoteProtocolError):
+                await pool.choose(b"garbage")
+            with pytest.raises(RemoteProtocolError):
+                await pool.table(b"garbage")
