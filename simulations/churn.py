@@ -4,6 +4,16 @@ from simulations.errors import SimulationError
 from simulations.population import Population
 
 
+def check_rate(share_per_hour: float) -> None:
+    """Refuse a negative rate.
+
+    Raises:
+        SimulationError: It is one.
+    """
+    if share_per_hour < 0:
+        raise SimulationError(f"churn of {share_per_hour:g} per hour is negative; choose 0 or more")
+
+
 class Churn:
     """Replaces peers one by one, at random times (a Poisson process): their number stays.
 
@@ -16,10 +26,7 @@ class Churn:
     """
 
     def __init__(self, population: Population, share_per_hour: float) -> None:
-        if share_per_hour < 0:
-            raise SimulationError(
-                f"churn of {share_per_hour:g} per hour is negative; choose 0 or more"
-            )
+        check_rate(share_per_hour)
         self.replaced = 0
         self._population = population
         self._rate = share_per_hour / 3600.0

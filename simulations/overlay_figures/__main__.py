@@ -135,17 +135,17 @@ def _settings() -> argparse.Namespace:
 def main() -> int:
     """Run the command."""
     args = _settings()
-    settings = Settings(
-        peers=args.peers,
-        minutes=args.minutes,
-        rtt=args.rtt,
-        rtt_unit=args.rtt_unit,
-        churn=args.churn,
-        loss=args.loss,
-        trace=args.trace,
-    )
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     try:
+        settings = Settings(
+            peers=args.peers,
+            minutes=args.minutes,
+            rtt=args.rtt,
+            rtt_unit=args.rtt_unit,
+            churn=args.churn,
+            loss=args.loss,
+            trace=args.trace,
+        )
         runs = [
             measure(replace(settings, seed=seed), args.lookups, args.searches, args.adverts)
             for seed in seeds

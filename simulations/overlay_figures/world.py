@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from simulations.churn import Churn
+from overlay.core.contact import K
+from simulations.churn import Churn, check_rate
+from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
 from simulations.network import Conditions, Network, Trace
@@ -45,6 +47,13 @@ class Settings:
     loss: float = 0.02
     jitter: float = 0.05
     trace: bool = False
+
+    def __post_init__(self) -> None:
+        if self.peers <= K:
+            raise SimulationError(f"{self.peers} peers are no network; choose more than {K}")
+        if self.minutes <= 0:
+            raise SimulationError(f"{self.minutes:g} minutes are no time; choose more than 0")
+        check_rate(self.churn)
 
 
 class World:
