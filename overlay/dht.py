@@ -162,7 +162,7 @@ class RunningPeer:
     async def collect_adverts(self, wanted: int, timeout: float) -> RelaysFound:
         """Collect adverts of relays, at most `wanted`, for at most `timeout` seconds."""
         found: RelaysFound = await self._result(
-            lambda now: self._core.find_relays(wanted, now), timeout
+            lambda now: self._core.find_relays(wanted, now, timeout), timeout
         )
         return found
 

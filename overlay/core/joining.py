@@ -89,12 +89,19 @@ class Joining:
         """A bootstrap address replied: go on from there."""
         self._outstanding -= 1
         self._retry = _FIRST_RETRY
-        if self._search is not None or not isinstance(reply.body, Nodes):
+        if not isinstance(reply.body, Nodes):
+            return
+        heard = self._rpc.reachable(reply.body.contacts, contact.address)
+        size = estimate_size(self._rpc.own_id, heard)
+        if self._search is not None:
+            # Somebody else was quicker, and may have lied. To be told of too small a network
+            # costs nothing: the root of the directory serves everybody.
+            self._rpc.size_hint = min(self._rpc.size_hint, size)
+            self._search.hear((contact, *heard), now)
             return
         if self.joined and len(self._rpc.table) > 1:
-            return  # somebody else was quicker
-        heard = self._rpc.reachable(reply.body.contacts, contact.address)
-        self._rpc.size_hint = estimate_size(self._rpc.own_id, heard)
+            return
+        self._rpc.size_hint = size
         self._events.append(Connected())
         self._look_for(self._rpc.own_id, now, (contact, *heard))
 

@@ -38,6 +38,7 @@ from overlay.core.store import AdvertStore, Entry, StaleAdvertError
 from overlay.core.wire import CHECK_LENGTH, parse_message_untrusted
 
 _EXPIRY_INTERVAL: Final = 30.0  # seconds between two looks for expired adverts
+SEARCH_TIME: Final = 3.0  # seconds that a search for relays may take, if nothing else is said
 # A plain STUN request is answered with a reply up to 2.2 times its size, so strangers get few.
 _STUN_RATE: Final = 10.0
 _STUN_BURST: Final = 40.0
@@ -175,13 +176,20 @@ class Peer:
 
     def get_timer(self) -> float | None:
         """Return when `handle_timer` is to be called."""
-        times = (self._rpc.transactions.next_deadline(), self._joining.due, self._expiry_due)
+        times = (
+            self._rpc.transactions.next_deadline(),
+            self._joining.due,
+            self._expiry_due,
+            *(hunt.due for hunt in self._hunts.values()),
+        )
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self._rpc.handle_timer(now)
         self._joining.handle_timer(now)
+        for hunt in list(self._hunts.values()):
+            hunt.handle_timer(now)
         if self._expiry_due is not None and now >= self._expiry_due:
             self.counters["advert_expired"] += self.store.expire(now)
             self._expiry_due = now + _EXPIRY_INTERVAL if len(self.store) else None
@@ -215,12 +223,14 @@ class Peer:
         search.start(now)
         return handle
 
-    def find_relays(self, wanted: int, now: float) -> int:
+    def find_relays(self, wanted: int, now: float, limit: float = SEARCH_TIME) -> int:
         """Collect adverts of relays from the directory.
 
         Args:
             wanted: Adverts after which the search stops, at most 64.
             now: Seconds.
+            limit: Seconds that it may take. The search does not end by itself then, see
+                `stop_search`, but has come to the root of the directory before.
 
         Returns:
             The handle of the `RelaysFound` to come.
@@ -238,7 +248,7 @@ class Peer:
 
         hunt = RelayHunt(self._rpc, wanted, held, self._rng, self.clock_offset, ended)
         self._hunts[handle] = hunt
-        hunt.start(now)
+        hunt.start(now, limit)
         return handle
 
     def stop_search(self, handle: int, now: float) -> None:

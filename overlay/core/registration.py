@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Final
 
 from overlay.core.contact import Contact
 from overlay.core.directory import SAMPLE_SIZE, deepest_level, directory_key
@@ -10,6 +11,9 @@ from overlay.core.messages import Reply, Store, Stored, StoreResult
 from overlay.core.records import Advert
 from overlay.core.rpc import Rpc
 from overlay.core.search import AdvertSearch, TokenSearch
+
+# Of the time for a hunt, what the levels below the root may take.
+_SHARE_BELOW_ROOT: Final = 0.4
 
 # Puts an advert under a directory key in our own store.
 Keep = Callable[[bytes, Advert, float], None]
@@ -115,6 +119,9 @@ class Registration:
 class RelayHunt:
     """Collects adverts from a random prefix of the directory tree upwards.
 
+    The level to begin at rests on what others say. So that no lie keeps a hunt in the depths, it
+    climbs faster where it finds nothing, and goes straight for the root when its time gets short.
+
     Args:
         rpc: Asks the peers.
         wanted: Adverts that are enough.
@@ -130,11 +137,13 @@ class RelayHunt:
         "_level",
         "_on_end",
         "_prefix",
+        "_rng",
         "_rpc",
         "_search",
         "_wanted",
         "adverts",
         "asked",
+        "due",
     )
 
     def __init__(
@@ -149,19 +158,27 @@ class RelayHunt:
         self._rpc = rpc
         self._wanted = min(wanted, SAMPLE_SIZE)
         self._held = held
+        self._rng = rng
         self._clock_offset = clock_offset
         self._on_end = on_end
         self._prefix = rng.randbytes(ID_LENGTH)
         self._level = deepest_level(rpc.network_size())
         self.asked = 0
+        self.due: float | None = None
         self.adverts: dict[bytes, Advert] = {}
         self._search = self._search_level()
 
-    def start(self, now: float) -> None:
-        """Search the current level."""
-        for encoded in self._held(self._search.target):
-            self._search.take(encoded, now)
-        self._search.start(now)
+    def start(self, now: float, limit: float) -> None:
+        """Search from the deepest level on, for about `limit` seconds."""
+        if self._level > 0:
+            self.due = now + limit * _SHARE_BELOW_ROOT
+        self._start_level(now)
+
+    def handle_timer(self, now: float) -> None:
+        """Go for the root, if it is time."""
+        if self.due is not None and now >= self.due:
+            self._level = min(self._level, 1)
+            self._search.cancel(now)
 
     def stop(self, now: float) -> None:
         """End with what there is."""
@@ -172,14 +189,30 @@ class RelayHunt:
         key = directory_key(self._level, self._prefix)
         # What deeper levels gave counts, so that a search stops as soon as there is enough.
         return AdvertSearch(
-            self._rpc, key, self._climb, self._wanted, self._clock_offset, self.adverts
+            self._rpc,
+            key,
+            self._climb,
+            self._wanted,
+            self._rng,
+            self._clock_offset,
+            self.adverts,
         )
+
+    def _start_level(self, now: float) -> None:
+        for encoded in self._held(self._search.target):
+            self._search.take(encoded, now)
+        self._search.start(now)
 
     def _climb(self, now: float) -> None:
         self.asked += self._search.answers
         if self._level == 0 or len(self.adverts) >= self._wanted:
+            self.due = None
             self._on_end(self)
             return
-        self._level -= 1
+        above = self._level - 1 if self.adverts else self._level // 2
+        # Others may have told by now that the network is smaller than was said at first.
+        self._level = min(above, deepest_level(self._rpc.network_size()))
+        if self._level == 0:
+            self.due = None
         self._search = self._search_level()
-        self.start(now)
+        self._start_level(now)
