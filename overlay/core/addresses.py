@@ -21,6 +21,7 @@ _NETWORK_IPV4 = 3
 _NETWORK_IPV6 = 6
 # RFC 6177, RFC 4291: the smallest IPv6 prefix that is handed out, and all of it to one host.
 _HOST_IPV6 = 8
+_LOOPBACK_IPV6 = bytes(15) + b"\1"
 
 
 @lru_cache(maxsize=65_536)
@@ -83,6 +84,21 @@ def source_of(address: Address) -> bytes:
     """
     packed, private = _host_facts(address[0])
     return packed + struct.pack("!H", address[1]) if private else packed[:_HOST_IPV6]
+
+
+def host_of(address: Address) -> bytes:
+    """Return the key of the machine behind an endpoint: its IPv4 address or IPv6 /64.
+
+    On the loopback interface a process is a host, and an endpoint stands for itself.
+    """
+    packed = pack_host(address[0])
+    if _is_loopback(packed):
+        return packed + struct.pack("!H", address[1])
+    return packed[:_HOST_IPV6]
+
+
+def _is_loopback(packed: bytes) -> bool:
+    return packed[0] == 127 if len(packed) == 4 else packed == _LOOPBACK_IPV6
 
 
 def encode_endpoint(address: Address) -> bytes:

@@ -32,6 +32,7 @@ class ErrorCode(IntEnum):
     BAD_TOKEN = 1
     BAD_ADVERT = 2
     FULL = 3
+    TOO_FAR = 4  # others are nearer to the key
 
 
 class StoreResult(IntEnum):

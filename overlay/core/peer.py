@@ -107,7 +107,7 @@ class Peer:
             rng=rng,
             counters=self.counters,
         )
-        self.store = AdvertStore()
+        self.store = AdvertStore(self._rpc.own_id)
         self._responder = Responder(self._rpc, self.store, rng, self.counters)
         self._events: deque[Event] = deque()
         self._joining = Joining(self._rpc, rng, self._events)
@@ -382,4 +382,5 @@ class Peer:
         public = [host for host, _ in self.endpoints if not is_private(host)]
         # One id for one key: that of the IPv4 address, if there is one.
         if public and self._rpc.move(min(public, key=is_ipv6)):
+            self.store.own_id = self._rpc.own_id
             self._joining.restart(now)

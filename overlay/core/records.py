@@ -16,6 +16,7 @@ from overlay.core.addresses import (
     Address,
     decode_endpoint_untrusted,
     encode_endpoint,
+    is_ipv6,
 )
 from overlay.core.coordinates import Coordinate, decode_coordinate_untrusted, encode_coordinate
 from overlay.core.errors import LocalProtocolError, RemoteProtocolError
@@ -151,6 +152,8 @@ def parse_advert_untrusted(data: bytes) -> Advert:
         decode_endpoint_untrusted(need_bytes(item, COMPACT_IPV4, COMPACT_IPV6))
         for item in need_list(fields[4], MAX_ENDPOINTS)
     )
+    if len({is_ipv6(host) for host, _ in endpoints}) < len(endpoints):
+        raise RemoteProtocolError("two endpoints of one address family")
     offer = Offer(
         jid=need_text(fields[5], MAX_JID),
         services=tuple(

@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from overlay.core.addresses import is_ipv6
 from overlay.core.contact import Contact
 from overlay.core.directory import SAMPLE_SIZE, deepest_level, directory_key
 from overlay.core.ids import ID_LENGTH
 from overlay.core.messages import Reply, Store, Stored, StoreResult
-from overlay.core.records import Advert
+from overlay.core.records import Advert, sign_advert
 from overlay.core.rpc import Rpc
 from overlay.core.search import AdvertSearch, TokenSearch
 
@@ -33,6 +34,7 @@ class Registration:
         "_advert",
         "_keep",
         "_level",
+        "_narrowed",
         "_on_end",
         "_outstanding",
         "_rejected",
@@ -57,6 +59,7 @@ class Registration:
         self._level = deepest_level(rpc.network_size())
         self._search = self._search_level()
         self._outstanding = self._taken = self._rejected = 0
+        self._narrowed: set[Contact] = set()
         self.stored = 0
         self.levels = 0
 
@@ -76,8 +79,28 @@ class Registration:
         """Wait on: nobody else is to hold this key."""
 
     def failed(self, contact: Contact, now: float) -> None:
-        """Do without this one."""
+        """Offer it the one endpoint that it sees, then do without it.
+
+        It may not reach the other: a peer without IPv6, or a firewall of ours.
+        """
+        advert = self._advert
+        if len(advert.endpoints) > 1 and contact not in self._narrowed:
+            self._narrowed.add(contact)
+            family = is_ipv6(contact.address[0])
+            narrow = sign_advert(
+                self._rpc.identity,
+                advert.offer,
+                seq=advert.seq,
+                expires=advert.expires,
+                endpoints=tuple(one for one in advert.endpoints if is_ipv6(one[0]) == family),
+                coordinate=advert.coordinate,
+            )
+            self._outstanding += self._ask(contact, narrow, now)
         self._settle(now)
+
+    def _ask(self, contact: Contact, advert: Advert, now: float) -> bool:
+        body = Store(self._level, self._search.tokens[contact.id], advert.encoded)
+        return self._rpc.ask(contact, body, self, now)
 
     def _search_level(self) -> TokenSearch:
         key = directory_key(self._level, self._rpc.own_id)
@@ -94,10 +117,9 @@ class Registration:
         if not closest:
             self._keep(self._search.target, self._advert, now)
             self._taken = 1
+        self._narrowed.clear()
         for contact in closest:
-            token = self._search.tokens[contact.id]
-            body = Store(self._level, token, self._advert.encoded)
-            self._outstanding += self._rpc.ask(contact, body, self, now)
+            self._outstanding += self._ask(contact, self._advert, now)
         self._settle(now)
 
     def _settle(self, now: float) -> None:

@@ -4,8 +4,8 @@ import random
 from collections import Counter
 from typing import Final
 
-from overlay.core.addresses import Address
-from overlay.core.contact import Contact
+from overlay.core.addresses import Address, is_private
+from overlay.core.contact import Contact, K
 from overlay.core.directory import directory_key
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.identity import id_fits
@@ -28,7 +28,12 @@ from overlay.core.messages import (
     StoreResult,
     proof_message,
 )
-from overlay.core.records import is_signed, parse_advert_untrusted, remaining_lifetime
+from overlay.core.records import (
+    Advert,
+    is_signed,
+    parse_advert_untrusted,
+    remaining_lifetime,
+)
 from overlay.core.rpc import Rpc
 from overlay.core.store import AdvertStore, Entry, StaleAdvertError
 from overlay.core.tokens import WriteTokens
@@ -37,6 +42,9 @@ from overlay.core.wire import pack_error, pack_reply
 
 # Adverts looked at for one reply: more than fit into a datagram.
 _PAGE: Final = 8
+# Peers nearer to a key, as far as we know, that show that it is none of ours. More than k: some
+# of those in our table are dead, and whoever stores has left them out.
+_NEARER: Final = 2 * K
 
 
 class RefusedError(Exception):
@@ -95,13 +103,13 @@ class Responder:
     def endpoint_verified(
         self, endpoint: Address, answered: bool, now: float, unix_time: float
     ) -> None:
-        """List the adverts that waited for an endpoint, if it has answered."""
-        waiting = self._verifications.conclude(endpoint, answered, now)
-        if not answered:
-            self._counters["advert_unreachable"] += len(waiting)
-            return
-        for advert in waiting:
-            entry = Entry(advert.advert, endpoint, now + advert.lifetime)
+        """List the adverts that waited for this endpoint alone, if it has answered."""
+        for advert in self._verifications.conclude(endpoint, answered, now):
+            if self._verifications.missing(advert.advert, now):
+                if not self._verifications.is_waiting(advert.advert):
+                    self._counters["advert_unreachable"] += 1
+                continue
+            entry = Entry(advert.advert, advert.source, now + advert.lifetime)
             try:
                 self.store.put(advert.key, entry, unix_time)
             except StaleAdvertError:
@@ -152,22 +160,37 @@ class Responder:
             if advert.withdrawn:
                 self.store.withdraw(key, advert, now + lifetime)
                 return StoreResult.LISTED
-            if source not in advert.endpoints:
+            if source not in advert.endpoints or not self._could_verify(advert, source):
                 raise RefusedError(ErrorCode.BAD_ADVERT)
-            return self._list(Waiting(key, advert, lifetime), source, now, unix_time)
+            if not self._is_near(key):
+                raise RefusedError(ErrorCode.TOO_FAR)
+            return self._list(Waiting(key, advert, source, lifetime), now, unix_time)
         except StaleAdvertError as error:
             raise RefusedError(ErrorCode.BAD_ADVERT) from error
 
-    def _list(self, waiting: Waiting, source: Address, now: float, unix_time: float) -> StoreResult:
-        entry = Entry(waiting.advert, source, now + waiting.lifetime)
-        if self._verifications.is_verified(source, now):
+    def _could_verify(self, advert: Advert, source: Address) -> bool:
+        """Whether all endpoints lie where we can, and may, send a Binding request."""
+        private = is_private(source[0])
+        return all(
+            self._rpc.reaches(host) and is_private(host) == private for host, _ in advert.endpoints
+        )
+
+    def _is_near(self, key: bytes) -> bool:
+        """Whether we could be among the k peers that are to hold a key."""
+        target = int.from_bytes(key, "big")
+        nearest = self._rpc.table.closest(target, _NEARER)
+        own = int.from_bytes(self._rpc.own_id, "big") ^ target
+        return len(nearest) < _NEARER or own < nearest[-1].long_id ^ target
+
+    def _list(self, waiting: Waiting, now: float, unix_time: float) -> StoreResult:
+        entry = Entry(waiting.advert, waiting.source, now + waiting.lifetime)
+        if not self._verifications.missing(waiting.advert, now):
             return self.store.put(waiting.key, entry, unix_time)
         result = self.store.judge(waiting.key, entry, unix_time)
         if result is not StoreResult.LISTED:
             return result
-        verify_now = self._verifications.wait(source, waiting)
-        if verify_now is None:
+        to_verify = self._verifications.wait(waiting, now)
+        if to_verify is None:
             raise RefusedError(ErrorCode.FULL)
-        if verify_now:
-            self.to_verify.append(source)
+        self.to_verify += to_verify
         return StoreResult.PENDING

@@ -99,6 +99,10 @@ class Rpc:
         """Estimate how many peers the network has."""
         return max(self.size_hint, self.table.estimated_size())
 
+    def reaches(self, host: str) -> bool:
+        """Whether our socket serves the address family of `host`."""
+        return self._use_ipv6 or not is_ipv6(host)
+
     def reachable(self, contacts: tuple[Contact, ...], source: Address) -> list[Contact]:
         """Drop the contacts that cannot be: wrong address family, wrong id, or ourselves.
 
@@ -108,7 +112,7 @@ class Rpc:
         from_afar = not is_private(source[0])
         for contact in contacts:
             host = contact.address[0]
-            if contact.id == self.own_id or (is_ipv6(host) and not self._use_ipv6):
+            if contact.id == self.own_id or not self.reaches(host):
                 continue
             if from_afar and is_private(host):
                 self.counters["contact_private"] += 1

@@ -7,6 +7,7 @@ from typing import Final
 
 from overlay.core.addresses import Address, network_of
 from overlay.core.directory import SAMPLE_SIZE, epoch_of, sample_rank
+from overlay.core.ids import distance
 from overlay.core.messages import StoreResult
 from overlay.core.records import Advert
 
@@ -36,11 +37,17 @@ class StaleAdvertError(Exception):
 
 
 class AdvertStore:
-    """Adverts by directory key, at most 64 for each."""
+    """Adverts by directory key, at most 64 for each.
 
-    __slots__ = ("_epoch", "_keys", "_networks", "_sorted", "_withdrawn")
+    Attributes:
+        own_id: Id of the peer that holds them. When there are too many keys, those furthest from
+            it give way: others are nearer to them.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_epoch", "_keys", "_networks", "_sorted", "_withdrawn", "own_id")
+
+    def __init__(self, own_id: bytes) -> None:
+        self.own_id = own_id
         self._keys: dict[bytes, dict[bytes, Entry]] = {}
         self._networks: Counter[bytes] = Counter()
         self._withdrawn: OrderedDict[tuple[bytes, bytes], tuple[int, float]] = OrderedDict()
@@ -76,7 +83,9 @@ class AdvertStore:
             if entry.advert.seq <= known.advert.seq:
                 raise StaleAdvertError
         elif not held and len(self._keys) >= MAX_KEYS:
-            return StoreResult.OUTSIDE_SAMPLE
+            furthest = max(self._keys, key=self._distance)
+            if self._distance(key) >= self._distance(furthest):
+                return StoreResult.OUTSIDE_SAMPLE
         if known is None and self._networks[network_of(entry.address)] >= MAX_PER_NETWORK:
             return StoreResult.OUTSIDE_SAMPLE
         others = [other for other in held.values() if other is not known]
@@ -92,6 +101,8 @@ class AdvertStore:
         result = self.judge(key, entry, unix_time)
         if result is StoreResult.LISTED:
             self._remove(key, entry.advert.public_key)
+            if key not in self._keys and len(self._keys) >= MAX_KEYS:
+                self._drop_furthest_key()
             held = self._keys.setdefault(key, {})
             held[entry.advert.public_key] = entry
             self._networks[network_of(entry.address)] += 1
@@ -135,6 +146,14 @@ class AdvertStore:
         for pair in over:
             del self._withdrawn[pair]
         return len(expired)
+
+    def _distance(self, key: bytes) -> int:
+        return distance(self.own_id, key)
+
+    def _drop_furthest_key(self) -> None:
+        furthest = max(self._keys, key=self._distance)
+        for public_key in list(self._keys[furthest]):
+            self._remove(furthest, public_key)
 
     def _remove(self, key: bytes, public_key: bytes) -> None:
         held = self._keys.get(key, {})

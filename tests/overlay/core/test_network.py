@@ -4,10 +4,25 @@ import pytest
 
 from overlay.core.addresses import Address
 from overlay.core.contact import K
+from overlay.core.directory import directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
+from overlay.core.identity import Identity, derive_id
 from overlay.core.lookup import Ending
+from overlay.core.messages import (
+    ErrorCode,
+    ErrorReply,
+    FindRelays,
+    Message,
+    Relays,
+    Reply,
+    Request,
+    RequestBody,
+    Store,
+)
+from overlay.core.records import sign_advert
+from overlay.core.wire import pack_request, parse_message_untrusted
 
-from .network import Network, offer
+from .network import UNIX_TIME, Network, offer
 
 
 def look_up(network: Network, address: Address, target: bytes) -> LookupEnded:
@@ -163,3 +178,38 @@ def test_an_idle_peer_sends_little() -> None:
     before = network.traffic
     network.run(3600)
     assert (network.traffic - before) / len(addresses) / 3600 < 1000
+
+
+def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:
+    network = Network(13)
+    addresses = network.build(100)
+    network.run(30)
+    key = directory_key(0, bytes(20))
+    distance_of = {
+        address: int.from_bytes(network.peers[address].peer_id, "big") ^ int.from_bytes(key, "big")
+        for address in addresses
+    }
+    *_, furthest = sorted(addresses, key=distance_of.__getitem__)
+    visitor = ("127.0.0.1", 9000)
+    identity = Identity(bytes(32))
+    sender = derive_id(identity.public_key, None)
+    it = sign_advert(
+        identity,
+        offer("r"),
+        seq=1,
+        expires=int(UNIX_TIME + network.now) + 3600,
+        endpoints=(visitor,),
+    )
+    peer = network.peers[furthest]
+
+    def ask(body: RequestBody) -> Message:
+        request = Request(bytes(8), sender, client=True, prove=False, body=body)
+        peer.receive(pack_request(request), visitor, network.now)
+        (reply,) = (data for data, to in peer.datagrams_to_send() if to == visitor)
+        return parse_message_untrusted(reply)
+
+    relays = ask(FindRelays(key, 0))
+    assert isinstance(relays, Reply)
+    assert isinstance(relays.body, Relays)
+    refusal = ask(Store(0, relays.body.token, it.encoded))
+    assert refusal == ErrorReply(bytes(8), ErrorCode.TOO_FAR)

@@ -16,6 +16,7 @@ from overlay.core.limits import RateLimiter
 from overlay.core.messages import StoreResult
 from overlay.core.records import sign_advert
 from overlay.core.store import (
+    MAX_KEYS,
     MAX_PER_NETWORK,
     MAX_PER_NETWORK_AND_KEY,
     AdvertStore,
@@ -23,7 +24,14 @@ from overlay.core.store import (
     StaleAdvertError,
 )
 from overlay.core.tokens import LIFETIME, WriteTokens
-from overlay.core.verification import MAX_WAITING, VERIFIED_FOR, Verifications, Waiting
+from overlay.core.verification import (
+    MAX_WAITING,
+    MAX_WAITING_PER_HOST,
+    MAX_WAITING_PER_NETWORK,
+    VERIFIED_FOR,
+    Verifications,
+    Waiting,
+)
 
 from .network import UNIX_TIME, offer
 
@@ -42,7 +50,7 @@ def entry(
 
 
 def test_a_newer_advert_replaces_an_older_one_and_never_the_reverse() -> None:
-    store = AdvertStore()
+    store = AdvertStore(bytes(20))
     key = Identity(bytes(32))
     old = entry(("8.8.8.8", 1), seq=1, identity=key)
     new = entry(("8.8.8.8", 1), seq=2, identity=key)
@@ -55,7 +63,7 @@ def test_a_newer_advert_replaces_an_older_one_and_never_the_reverse() -> None:
 
 
 def test_a_withdrawn_relay_stays_away() -> None:
-    store = AdvertStore()
+    store = AdvertStore(bytes(20))
     key = Identity(bytes(32))
     listed = entry(("8.8.8.8", 1), seq=5, identity=key)
     store.put(KEY, listed, UNIX_TIME)
@@ -73,7 +81,7 @@ def test_a_withdrawn_relay_stays_away() -> None:
 
 
 def test_adverts_expire() -> None:
-    store = AdvertStore()
+    store = AdvertStore(bytes(20))
     store.put(KEY, entry(("8.8.8.8", 1), expires_at=10.0), UNIX_TIME)
     store.put(KEY, entry(("9.9.9.9", 1), expires_at=20.0), UNIX_TIME)
     assert store.expire(9.9) == 0
@@ -87,7 +95,7 @@ def test_replicas_keep_the_same_sample_whatever_the_order() -> None:
     entries = [entry((f"{n + 11}.1.1.1", 4000)) for n in range(150)]
     samples = []
     for seed in range(3):
-        store = AdvertStore()
+        store = AdvertStore(bytes(20))
         for one in random.Random(seed).sample(entries, len(entries)):
             store.put(KEY, one, UNIX_TIME)
         samples.append(store.get(KEY, UNIX_TIME))
@@ -101,7 +109,7 @@ def test_replicas_keep_the_same_sample_whatever_the_order() -> None:
 
 
 def test_another_epoch_is_another_order() -> None:
-    store = AdvertStore()
+    store = AdvertStore(bytes(20))
     for n in range(20):
         store.put(KEY, entry((f"{n + 11}.1.1.1", 4000)), UNIX_TIME)
     today = store.get(KEY, UNIX_TIME)
@@ -111,17 +119,31 @@ def test_another_epoch_is_another_order() -> None:
 
 
 def test_keys_of_one_network_do_not_fill_a_sample() -> None:
-    store = AdvertStore()
+    store = AdvertStore(bytes(20))
     for n in range(30):
         store.put(KEY, entry(("8.8.8.8", 4000 + n)), UNIX_TIME)
     assert len(store.get(KEY, UNIX_TIME)) == MAX_PER_NETWORK_AND_KEY
 
 
 def test_one_network_has_a_quota_over_all_keys() -> None:
-    store = AdvertStore()
+    store = AdvertStore(bytes(20))
     for n in range(2 * MAX_PER_NETWORK):
         store.put(n.to_bytes(20, "big"), entry(("8.8.8.8", 4000 + n)), UNIX_TIME)
     assert len(store) == MAX_PER_NETWORK
+
+
+def test_when_there_are_too_many_keys_the_nearest_to_oneself_stay() -> None:
+    store = AdvertStore(bytes(20))
+    for n in range(MAX_KEYS):
+        store.put(
+            (2 * n).to_bytes(20, "big"), entry((f"{n % 200 + 11}.1.{n // 200}.1", 1)), UNIX_TIME
+        )
+    furthest, near, far = ((2 * MAX_KEYS + n).to_bytes(20, "big") for n in (-2, -3, 1))
+    assert store.put(far, entry(("9.9.9.9", 1)), UNIX_TIME) is StoreResult.OUTSIDE_SAMPLE
+    assert store.put(near, entry(("9.9.9.9", 1)), UNIX_TIME) is StoreResult.LISTED
+    assert store.get(furthest, UNIX_TIME) == []
+    assert len(store.get(near, UNIX_TIME)) == 1
+    assert len(store) == MAX_KEYS
 
 
 def test_directory_keys() -> None:
@@ -175,25 +197,65 @@ def test_the_table_of_sources_is_bounded() -> None:
     assert len(limiter._buckets) == 100
 
 
+def waiting(*endpoints: Address, key: bytes = KEY, source: Address | None = None) -> Waiting:
+    identity = Identity(RNG.randbytes(32))
+    advert = sign_advert(
+        identity, offer("r"), seq=1, expires=int(UNIX_TIME) + 3600, endpoints=endpoints
+    )
+    return Waiting(key, advert, source or endpoints[0], 60.0)
+
+
 def test_verifications() -> None:
     verifications = Verifications()
     endpoint = ("8.8.8.8", 1)
-    one = Waiting(KEY, entry(endpoint).advert, 60.0)
-    other = Waiting(bytes(19) + b"\1", one.advert, 60.0)
-    assert verifications.wait(endpoint, one) is True
-    assert verifications.wait(endpoint, one) is False
-    assert verifications.wait(endpoint, other) is False
-    assert not verifications.is_verified(endpoint, 0.0)
+    one = waiting(endpoint)
+    other = Waiting(bytes(19) + b"\1", one.advert, endpoint, 60.0)
+    assert verifications.wait(one, 0.0) == [endpoint]
+    assert verifications.wait(one, 0.0) == []
+    assert verifications.wait(other, 0.0) == []
+    assert verifications.missing(one.advert, 0.0) == [endpoint]
     assert verifications.conclude(endpoint, True, 0.0) == [one, other]
-    assert verifications.is_verified(endpoint, VERIFIED_FOR - 1)
-    assert not verifications.is_verified(endpoint, VERIFIED_FOR)
+    assert verifications.missing(one.advert, VERIFIED_FOR - 1) == []
+    assert verifications.missing(one.advert, VERIFIED_FOR) == [endpoint]
     assert verifications.conclude(endpoint, False, 1.0) == []
-    assert not verifications.is_verified(endpoint, 1.0)
+    assert verifications.missing(one.advert, 1.0) == [endpoint]
 
 
 def test_waiting_endpoints_are_bounded() -> None:
     verifications = Verifications()
-    one = Waiting(KEY, entry(("8.8.8.8", 1)).advert, 60.0)
     for n in range(MAX_WAITING):
-        assert verifications.wait(("8.8.8.8", n + 1), one) is True
-    assert verifications.wait(("9.9.9.9", 1), one) is None
+        assert verifications.wait(waiting((f"{n // 10 + 11}.{n % 10}.8.8", 1)), 0.0)
+    assert verifications.wait(waiting(("9.9.9.9", 1)), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("places", "limit"),
+    [
+        ([("8.8.8.8", n) for n in range(1, 300)], MAX_WAITING_PER_HOST),
+        ([("10.0.0.8", n) for n in range(1, 300)], MAX_WAITING_PER_HOST),
+        ([("2a00:1:2:3::" + f"{n:x}", 1) for n in range(1, 300)], MAX_WAITING_PER_HOST),
+        ([(f"8.8.8.{n}", 1) for n in range(1, 200)], MAX_WAITING_PER_NETWORK),
+    ],
+)
+def test_one_party_does_not_keep_others_from_being_verified(
+    places: list[Address], limit: int
+) -> None:
+    verifications = Verifications()
+    taken = [place for place in places if verifications.wait(waiting(place), 0.0)]
+    assert len(taken) == limit
+    assert verifications.wait(waiting(("9.9.9.9", 1)), 0.0)
+    verifications.conclude(taken[0], False, 1.0)
+    assert verifications.wait(waiting(places[-1]), 1.0)
+
+
+def test_a_host_named_by_others_is_asked_once_in_a_quarter_of_an_hour() -> None:
+    verifications = Verifications()
+    victim = "2a00:1:2:3::1"
+    assert verifications.wait(waiting(("8.8.8.8", 1), (victim, 1)), 0.0)
+    verifications.conclude((victim, 1), False, 1.0)
+    for n in range(20):
+        assert verifications.wait(waiting((f"{n + 11}.1.1.1", 1), (victim, n + 1)), 2.0) is None
+    own = waiting(("7.7.7.7", 1), (victim, 1), source=(victim, 1))
+    assert verifications.wait(own, 3.0) == [("7.7.7.7", 1), (victim, 1)]
+    again = waiting(("5.5.5.5", 1), (victim, 9))
+    assert verifications.wait(again, VERIFIED_FOR + 1) == [("5.5.5.5", 1), (victim, 9)]
