@@ -21,6 +21,7 @@ _NETWORK_IPV4 = 3
 _NETWORK_IPV6 = 6
 # RFC 6177, RFC 4291: the smallest IPv6 prefix that is handed out, and all of it to one host.
 _HOST_IPV6 = 8
+_LOOPBACK = b"loopback"
 _LOOPBACK_IPV6 = bytes(15) + b"\1"
 
 
@@ -73,6 +74,14 @@ def network_of(address: Address) -> bytes:
     packed, private = _host_facts(address[0])
     if private:
         return packed + struct.pack("!H", address[1])
+    return packed[: _NETWORK_IPV4 if len(packed) == 4 else _NETWORK_IPV6]
+
+
+def subnet_of(host: str) -> bytes:
+    """Return the /24 or /48 that a host is in, public or private; loopback is one network."""
+    packed = pack_host(host)
+    if _is_loopback(packed):
+        return _LOOPBACK
     return packed[: _NETWORK_IPV4 if len(packed) == 4 else _NETWORK_IPV6]
 
 

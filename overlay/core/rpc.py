@@ -88,7 +88,7 @@ class Rpc:
         self.table = RoutingTable(self.own_id)
         self.size_hint = 0.0  # until the routing table can tell the size of the network
         self.transactions = Transactions()
-        self.witnesses = Witnesses()
+        self.witnesses = Witnesses(host)
         self.coordinates = Vivaldi(rng)
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.counters = counters

@@ -3,17 +3,26 @@
 from collections import Counter, OrderedDict
 from typing import Final
 
-from overlay.core.addresses import Address, is_ipv6, is_private, network_of
+from overlay.core.addresses import Address, is_ipv6, is_private, network_of, subnet_of
 
 _MAX_WITNESSES: Final = 32
+_ENOUGH: Final = 2  # witnesses against what the machine knows by itself
 
 
 class Witnesses:
-    """The latest word of each network, at most 32 of them for either address family."""
+    """The latest word of each network, at most 32 of them for either address family.
 
-    __slots__ = ("_votes", "endpoints")
+    One witness may lie. Alone it is believed as long as there is nothing better: not about a
+    public address if the machine has one itself, and not about a private one out of the blue.
 
-    def __init__(self) -> None:
+    Args:
+        own_host: The machine's own IP address, or the one that it was told to have.
+    """
+
+    __slots__ = ("_own_host", "_votes", "endpoints")
+
+    def __init__(self, own_host: str | None) -> None:
+        self._own_host = own_host
         self._votes: dict[bool, OrderedDict[bytes, Address]] = {
             False: OrderedDict(),
             True: OrderedDict(),
@@ -32,6 +41,8 @@ class Witnesses:
         family = is_ipv6(seen[0])
         if is_private(witness[0]) != is_private(seen[0]) or is_ipv6(witness[0]) != family:
             return False
+        if is_private(seen[0]) and not self._could_be_ours(seen[0], witness[0]):
+            return False
         votes = self._votes[family]
         network = network_of(witness)
         if votes.get(network) == seen == self.endpoints.get(family):
@@ -43,5 +54,21 @@ class Witnesses:
         endpoint, count = Counter(votes.values()).most_common(1)[0]
         if 2 * count <= len(votes) or self.endpoints.get(family) == endpoint:
             return False
+        if count < _ENOUGH and self._is_at_odds(endpoint[0]):
+            return False
         self.endpoints[family] = endpoint
         return True
+
+    def _could_be_ours(self, host: str, witness: str) -> bool:
+        """Whether a private address is the machine's own, or in the network of the witness."""
+        return host == self._own_host or subnet_of(host) == subnet_of(witness)
+
+    def _is_at_odds(self, host: str) -> bool:
+        """Whether the machine itself has another public address of this family."""
+        own = self._own_host
+        return (
+            own is not None
+            and own != host
+            and not is_private(own)
+            and is_ipv6(own) == is_ipv6(host)
+        )
