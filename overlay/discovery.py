@@ -30,7 +30,7 @@ _POLL: Final = 1.0
 _WITHDRAW_TIMEOUT: Final = 1.0
 
 SAMPLE: Final = 64  # adverts to choose from
-_PROBES_PER_RELAY: Final = 2  # relays probed for each one wanted: some are dead or full
+PROBES_PER_RELAY: Final = 2  # relays probed for each one wanted: some are dead or full
 SOONEST_REFRESH: Final = 60.0  # seconds between two adverts that tell of full and free
 
 RelayDescription = Offer
@@ -158,7 +158,7 @@ async def find_relays(
     adverts = [advert for advert in found.adverts if advert.public_key != peer.public_key]
     peer.rng.shuffle(adverts)
     now = trio.current_time()
-    candidates = shortlist(adverts, _PROBES_PER_RELAY * count, peer.coordinate, callee, failed, now)
+    candidates = shortlist(adverts, PROBES_PER_RELAY * count, peer.coordinate, callee, failed, now)
     endpoints = [endpoint for advert in candidates for endpoint in advert.endpoints]
     answers: dict[Address, Answer] = {}
     with trio.move_on_at(deadline):
