@@ -104,7 +104,7 @@ async def measure(
     """Measure the round-trip times to endpoints, all at once.
 
     Args:
-        endpoints: Whom to ask.
+        endpoints: Whom to ask, each once: many adverts may name the same.
         open_socket: Opens the fresh socket.
         host: Local address for it.
         rng: Source of transaction ids.
@@ -113,6 +113,7 @@ async def measure(
     Returns:
         What each endpoint answered, if it did.
     """
+    endpoints = tuple(dict.fromkeys(endpoints))
     if not endpoints:
         return {}
     sock = await open_socket(host, 0)
