@@ -99,8 +99,10 @@ class Client:
                 offer = await self._session.request_channel(candidate, timeout=ANSWER_TIMEOUT)
                 channels.append(BorrowedChannel(offer, await resolve(offer)))
             except UserError as error:
+                self._search.note(candidate, lent=False)
                 refusals.append(str(error))
             else:
+                self._search.note(candidate, lent=True)
                 # Whoever is asked still and grants too lets the channel expire unused.
                 nursery.cancel_scope.cancel()
             settled.set()

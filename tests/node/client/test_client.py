@@ -14,14 +14,22 @@ class FakeSearch:
     """A search that has found these relays."""
 
     def __init__(self, *jids: str) -> None:
+        self.lent: dict[str, bool] = {}
         self.relays = [
-            Relay(jid, bytes(20), (("192.0.2.1", 9),), 0.01, 1.0, None, "public", b"", ())
+            Relay(
+                *(jid, bytes(20), (("192.0.2.1", 9),), 0.01, 1.0, None, "public"),
+                public_key=jid.encode(),
+                services=(),
+            )
             for jid in jids
         ]
 
     async def find(self) -> list[Relay]:
         await trio.lowlevel.checkpoint()
         return self.relays
+
+    def note(self, jid: str, *, lent: bool) -> None:
+        self.lent[jid] = lent
 
 
 class FakeSession:
@@ -88,6 +96,13 @@ async def test_a_channel_at_a_host_without_an_address_is_none() -> None:
     async with client_of(session, "liar", "good").borrow() as channel:
         assert channel.relay == "good"
         assert channel.rtcp == ("127.0.0.1", 10)
+
+
+async def test_who_refused_is_remembered() -> None:
+    search = FakeSearch("full", "good")
+    session = FakeSession(full="refuses", good="lends")
+    async with Client(search, session).borrow():  # type: ignore[arg-type]
+        assert search.lent == {"full": False, "good": True}
 
 
 async def test_every_reason_is_told_if_nobody_lends() -> None:
@@ -165,7 +180,7 @@ async def test_a_search_is_shared_and_remembered(
 ) -> None:
     searches = 0
 
-    async def find_relays(peer: object, *, timeout: float) -> list[Relay]:
+    async def find_relays(peer: object, **_: object) -> list[Relay]:
         nonlocal searches
         searches += 1
         await trio.sleep(1)
@@ -180,3 +195,20 @@ async def test_a_search_is_shared_and_remembered(
     await trio.sleep(FRESH)
     assert [relay.jid for relay in await search.find()] == ["near"]
     assert searches == 2
+
+
+async def test_a_relay_that_refused_is_asked_last_for_a_while(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find_relays(peer: object, **_: object) -> list[Relay]:
+        await trio.lowlevel.checkpoint()
+        return FakeSearch("near", "far").relays
+
+    monkeypatch.setattr("node.client.search.find_relays", find_relays)
+    search = RelaySearch(None)  # type: ignore[arg-type]
+    await search.find()
+    search.note("near", lent=False)
+    search.note("stranger", lent=False)
+    assert [relay.jid for relay in await search.find()] == ["far", "near"]
+    search.note("near", lent=True)
+    assert [relay.jid for relay in await search.find()] == ["near", "far"]
