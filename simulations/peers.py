@@ -89,7 +89,7 @@ class SimulatedPeer:
 
     def find_relays(self, wanted: int, timeout: float, done: Callable[[RelaysFound], None]) -> None:
         """Collect adverts, for `timeout` seconds at most."""
-        handle = self.core.find_relays(wanted, self._network.heap.now)
+        handle = self.core.find_relays(wanted, self._network.heap.now, timeout)
         self._wait(handle, done)
         self._network.heap.after(timeout, self._stop_search, handle)
 

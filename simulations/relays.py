@@ -9,14 +9,15 @@ from overlay.core.addresses import Address
 from overlay.core.contact import K
 from overlay.core.events import Advertised, Connected, Event, Joined, RelaysFound
 from overlay.core.records import Offer
-from overlay.discovery import REFRESH, SAMPLE
+from overlay.core.selection import FailedRelays, shortlist
+from overlay.discovery import PROBES_PER_RELAY, REFRESH, SAMPLE
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
 from simulations.probe import Probe
 
 COUNT: Final = 8  # relays that a client wants
 TIMEOUT: Final = 5.0  # seconds that it gives the search
-_PROBED: Final = 4 * COUNT
+_PROBED: Final = PROBES_PER_RELAY * COUNT
 _FIRST_RETRY: Final = 1.0
 
 
@@ -71,6 +72,11 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
+        """Whether a relay was found, and answered, in time."""
+        return self.first <= TIMEOUT
+
+    @property
+    def complete(self) -> bool:
         """Whether as many relays as wanted were found, and answered, in time."""
         end = self.started + TIMEOUT
         return sum(at <= end for at in self.answered.values()) >= COUNT
@@ -108,8 +114,10 @@ class RelaySearch:
     def _found(self, found: RelaysFound) -> None:
         adverts = list(found.adverts)
         self._population.rng.shuffle(adverts)
-        endpoints = [advert.endpoints[0] for advert in adverts[:_PROBED]]
         network = self._population.network
+        here, now = self._peer.core.coordinate, network.heap.now
+        candidates = shortlist(adverts, _PROBED, here, None, FailedRelays(), now)
+        endpoints = [advert.endpoints[0] for advert in candidates]
         Probe(network, self._peer.host, endpoints, self._population.rng, self._probed)
 
     def _probed(self, probe: Probe) -> None:

@@ -8,7 +8,7 @@ seen; the load of many clients; a third of all peers killed at once.
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -78,6 +78,7 @@ def measure(settings: Settings, lookups: int, searches: int, adverts: int) -> li
             3000,
         ),
         Row("find_relays, a third killed, % of searches", _success(killed), 99.5, True),
+        Row("the same, with all relays that were wanted, %", _complete(killed)),
         Row("advertise until 99 % of look-ups see it, median s", percentile(delays, 0.5)),
         Row("advertise until 99 % of look-ups see it, 95th s", percentile(delays, 0.95), 5),
         Row("busiest peer, multiple of the mean load", load, 5),
@@ -93,9 +94,12 @@ def measure(settings: Settings, lookups: int, searches: int, adverts: int) -> li
     return rows
 
 
-def _success(outcomes: Iterable[Outcome]) -> float:
-    results = [outcome.succeeded for outcome in outcomes]
-    return 100.0 * sum(results) / len(results)
+def _success(outcomes: Sequence[Outcome]) -> float:
+    return 100.0 * sum(outcome.succeeded for outcome in outcomes) / len(outcomes)
+
+
+def _complete(outcomes: Sequence[Outcome]) -> float:
+    return 100.0 * sum(outcome.complete for outcome in outcomes) / len(outcomes)
 
 
 def _step(settings: Settings, name: str, run: Callable[[], Result]) -> Result:
