@@ -101,9 +101,9 @@ class World:
         """Return the true round-trip time of a call through a relay, seconds."""
         return self.rtt(caller, relay.site) + self.rtt(relay.site, callee)
 
-    def vivaldi(self, site: int) -> Vivaldi:
-        """The coordinates of the peer on a site."""
-        return self._vivaldis[site]
+    def place(self, site: int) -> Coordinate:
+        """Where the peer on a site says that it is."""
+        return self._vivaldis[site].coordinate
 
     def _settle(self, sites: list[int]) -> None:
         """Let the relays find their coordinates, then each caller from a few replies."""
@@ -154,7 +154,7 @@ class Directory:
 
     def _publish(self, relay: Relay, now: float) -> None:
         offer = Offer(str(relay.number), ("channel",), "public", None, relay.capacity, relay.free)
-        place = self._world.vivaldi(relay.site).coordinate
+        place = self._world.place(relay.site)
         self._adverts[relay.number] = Advert(
             relay.public_key,
             int(now * 1000),
@@ -196,11 +196,13 @@ class Chooser:
 
     def warm(self, caller: int, callee: int, now: float) -> list[Relay]:
         """Both ends have measured 128 relays, exchange their tables and probe the best."""
-        offer = self._sent(self._table(caller, now).table(self._place(caller)))
+        offer = self._sent(self._table(caller, now).table(self._world.place(caller)))
         table = self._table(callee, now)
         probed = self._probe_best(callee, offer, now)
         first = [known for relay in probed if (known := table.get(relay.public_key)) is not None]
-        return self._probe_best(caller, self._sent(table.table(self._place(callee), first)), now)
+        return self._probe_best(
+            caller, self._sent(table.table(self._world.place(callee), first)), now
+        )
 
     def _probe_best(self, site: int, theirs: RttTable, now: float) -> list[Relay]:
         """As `overlay.pool` does: probe until the most promising relay is one just probed."""
@@ -208,7 +210,7 @@ class Chooser:
         probed: set[bytes] = set()
         for _ in range(MAX_ROUNDS):
             count = len(probed) + SHORTLIST
-            best = table.promising(count, self._place(site), theirs, now)
+            best = table.promising(count, self._world.place(site), theirs, now)
             if best[0].name in probed:
                 break
             fresh = [known for known in best if known.name not in probed]
@@ -217,11 +219,8 @@ class Chooser:
                 relay = self._by_name[known.name]
                 rtt = self._world.measure(site, relay.site)
                 table.answered(relay.public_key, rtt, relay.free, now)
-        best = table.promising(len(table), self._place(site), theirs, now)
+        best = table.promising(len(table), self._world.place(site), theirs, now)
         return [self._by_name[known.name] for known in best if known.name in probed]
-
-    def _place(self, site: int) -> Coordinate:
-        return self._world.vivaldi(site).coordinate
 
     def _sent(self, table: RttTable) -> RttTable:
         return parse_table_untrusted(pack_table(table))
@@ -231,8 +230,8 @@ class Chooser:
         return self._order(relays, lambda relay: self._both_ends(caller, relay, callee), now)
 
     def _shortlist(self, caller: int, callee: int | None, probes: int, now: float) -> list[Relay]:
-        there = None if callee is None else self._place(callee)
-        here = self._place(caller)
+        there = None if callee is None else self._world.place(callee)
+        here = self._world.place(caller)
         sample = self._directory.sample(SAMPLE)
         return self._of(shortlist(sample, probes, here, there, self._failed, now))
 
@@ -260,7 +259,7 @@ class Chooser:
         if now >= self._searched.get(site, 0.0):
             self._searched[site] = now + INTERVAL
             adverts = self._directory.sample(len(self._world.relays))
-            table.take(adverts, self._place(site), now, now)
+            table.take(adverts, self._world.place(site), now, now)
         for advert in table.due(now):
             relay = self._by_name[relay_name(advert.public_key)]
             rtt = self._world.measure(site, relay.site)
