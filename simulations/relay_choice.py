@@ -1,4 +1,4 @@
-"""How good the choice of a relay is: `python -m simulations.relay_choice [--rtt FILE --unit ms]`.
+"""How good the choice of a relay is: `python -m simulations.relay_choice [--rtt FILE]`.
 
 Relays and callers are put on the sites of an RTT matrix, or of a synthetic world. Their
 coordinates settle, then calls come and go so that a given share of all channels stays in use.
@@ -275,15 +275,6 @@ WAYS: Final[dict[str, Callable[[Chooser, int, int, float], list[Relay]]]] = {
     "warm, both ends": Chooser.warm,
 }
 
-# What the design's own experiment had on PlanetLab, good at 30 % and 60 % in use.
-DESIGN: Final = {
-    "random": "8 % / –",
-    "cold, caller alone": "41–46 % / 35–38 %",
-    "cold, both ends": "59–63 % / 47 %",
-    "cold, 16 probes": "–",
-    "warm, both ends": "86–89 % / 74–78 %",
-}
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -358,13 +349,13 @@ def main(argv: list[str]) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description="How good the choice of a relay is.")
     parser.add_argument("--rtt", type=Path, help="file with an RTT matrix; else a synthetic world")
-    parser.add_argument("--unit", choices=("ms", "s"), default="ms", help="of the numbers in it")
+    parser.add_argument("--rtt-unit", choices=("ms", "s"), default="ms", help="its unit")
     parser.add_argument("--seeds", type=int, default=3, help="worlds to build")
     parser.add_argument("--relays", type=int, default=RELAYS)
     parser.add_argument("--calls", type=int, default=CALLS, help="calls judged in each run")
     args = parser.parse_args(argv)
     try:
-        matrix = None if args.rtt is None else read_rtt_matrix(args.rtt, args.unit)
+        matrix = None if args.rtt is None else read_rtt_matrix(args.rtt, args.rtt_unit)
     except SimulationError as error:
         parser.error(str(error))
     sites = SITES if matrix is None else len(matrix)
@@ -384,14 +375,12 @@ def main(argv: list[str]) -> None:
 
 def _print(results: dict[tuple[str, float], list[Figures]]) -> None:
     """One line for each way and load, the smallest and the largest of all seeds."""
-    print(
-        f"{'':20} in use  within 10 % of best  refused first      over direct  design's (30/60 %)"
-    )
+    print(f"{'':20} in use  within 10 % of best  refused first      over direct")
     for (way, in_use), runs in results.items():
         good = _range([100 * run.good for run in runs], "%")
         refused = _range([100 * run.refused for run in runs], "%")
         over = _range([1000 * run.over_direct for run in runs], "ms")
-        print(f"{way:20} {in_use:6.0%}  {good:>19}  {refused:>13}  {over:>15}  {DESIGN[way]}")
+        print(f"{way:20} {in_use:6.0%}  {good:>19}  {refused:>13}  {over:>15}")
 
 
 def _range(values: list[float], unit: str) -> str:
