@@ -4,13 +4,15 @@ Both directions work alike: a call runs as a task on the other side, its result 
 back, and cancelling the caller cancels that task and waits until it has ended.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TypeVar, TypeVarTuple
 
 import trio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from overlay.nursery import lone_errors
 
 MAX_CALLS = 64
 """Calls into Trio at one time. A request takes milliseconds, so more of them are a flood."""
@@ -100,18 +102,3 @@ async def open_bridge(*, max_calls: int = MAX_CALLS) -> AsyncIterator[Bridge]:
                 await trio_side.stop(cancel_remaining=True)
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(stop)
-
-
-@contextmanager
-def lone_errors() -> Iterator[None]:
-    """Take an exception that is alone in its nursery's group out of it.
-
-    The nursery is ours and not the caller's, who expects to catch what was raised.
-    """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) != 1:
-            raise
-        error = group.exceptions[0]
-        raise error from error.__cause__

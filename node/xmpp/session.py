@@ -15,7 +15,7 @@ import trio
 from slixmpp.exceptions import IqError, IqTimeout
 
 from node.xmpp.account import Account, ComponentAccount, parse_jid
-from node.xmpp.bridge import Bridge, BridgeBusy, BridgeClosed, lone_errors, open_bridge
+from node.xmpp.bridge import Bridge, BridgeBusy, BridgeClosed, open_bridge
 from node.xmpp.connection import Connection
 from node.xmpp.errors import StanzaError, XmppError, XmppRefused
 from node.xmpp.xep_0278 import (
@@ -27,6 +27,7 @@ from node.xmpp.xep_0278 import (
     ServiceLike,
 )
 from overlay.core.errors import RemoteProtocolError
+from overlay.nursery import open_background_nursery
 
 OPEN_TIMEOUT = 15.0
 """Seconds to connect and log in."""
@@ -239,11 +240,9 @@ async def open_session(
         connection = await bridge.run(prepare)
         try:
             await bridge.run(connection.log_in, timeout)
-            with lone_errors():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(bridge.run, connection.stay_connected)
-                    yield Session(bridge, connection)
-                    nursery.cancel_scope.cancel()
+            async with open_background_nursery() as nursery:
+                nursery.start_soon(bridge.run, connection.stay_connected)
+                yield Session(bridge, connection)
         finally:
             with trio.CancelScope(shield=True):
                 await bridge.run(connection.close)
