@@ -60,7 +60,7 @@ async def test_a_program_that_will_not_end_is_killed_with_its_children(start: St
     program = await start(
         "import os, signal, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "print(os.fork() or os.getpid(), flush=True)\n"
+        "os.write(1, b'%d\\n' % (os.fork() or os.getpid()))\n"  # in one piece
         "time.sleep(60)"
     )
     child = max(int(await program.line()), int(await program.line()))
