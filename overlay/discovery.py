@@ -19,6 +19,7 @@ from overlay.core.selection import (
     is_last_choice,
     shortlist,
 )
+from overlay.core.tables import relay_name
 from overlay.dht import RunningPeer
 from overlay.errors import OverlayError
 from overlay.probing import Answer
@@ -55,7 +56,7 @@ class Relay:
     jid: str
     peer_id: bytes
     endpoints: tuple[Address, ...]
-    rtt: float | None
+    rtt: float
     free: float
     maxkbps: int | None
     policy: Policy
@@ -174,18 +175,26 @@ async def find_relays(
 
 
 def answered_relay(advert: Advert, answers: Mapping[Address, Answer]) -> Relay | None:
-    """Return the relay of an advert, unless none of its endpoints answered."""
-    answered = [endpoint for endpoint in advert.endpoints if endpoint in answers]
-    if not answered:
+    """Return the relay of an advert, unless it did not answer at any of its endpoints.
+
+    Somebody else who answers there does not count: the relay may be gone, and its port taken.
+    """
+    name = relay_name(advert.public_key)
+    said = [
+        (answer.rtt, answer.relay.free)
+        for endpoint in advert.endpoints
+        if (answer := answers.get(endpoint)) and answer.relay and answer.relay.name == name
+    ]
+    if not said:
         return None
-    nearest = min((answers[endpoint] for endpoint in answered), key=lambda answer: answer.rtt)
+    rtt, free = min(said)
     offer = advert.offer
     return Relay(
         jid=offer.jid,
         peer_id=derive_id(advert.public_key, advert.endpoints[0][0]),
         endpoints=advert.endpoints,
-        rtt=nearest.rtt,
-        free=offer.free if nearest.free is None else nearest.free,
+        rtt=rtt,
+        free=free,
         maxkbps=offer.maxkbps,
         policy=offer.policy,
         public_key=advert.public_key,

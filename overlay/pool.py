@@ -122,11 +122,10 @@ class RelayPool:
         found: dict[bytes, Relay] = {}
         for advert in adverts:
             relay = answered_relay(advert, answers)
-            if relay is None or relay.rtt is None:
+            if relay is None:
                 self._relays.lost(advert.public_key, now)
             else:
-                said = [answers[end].free for end in advert.endpoints if end in answers]
-                self._relays.answered(advert.public_key, relay.rtt, said[0], now)
+                self._relays.answered(advert.public_key, relay.rtt, relay.free, now)
                 found[advert.public_key] = relay
         return found
 

@@ -24,11 +24,11 @@ class Answer:
 
     Attributes:
         rtt: Round-trip time, seconds.
-        free: Free share of its channels, 0 to 1, if it is a relay and says so.
+        relay: Which relay answered and what it has free; None if it is none.
     """
 
     rtt: float
-    free: float | None
+    relay: stun.RelayStatus | None
 
 
 class Probe:
@@ -89,7 +89,7 @@ class Probe:
             return
         endpoint, sent_at = self._sent.get(message.transaction_id, (None, 0.0))
         if endpoint == source and stun.reflexive_address(message) is not None:
-            answer = Answer(trio.current_time() - sent_at, stun.free_share_untrusted(data))
+            answer = Answer(trio.current_time() - sent_at, stun.relay_status_untrusted(data))
             self.answers.setdefault(source, answer)
 
 

@@ -35,6 +35,7 @@ from overlay.core.responder import Responder
 from overlay.core.rpc import Rpc
 from overlay.core.search import Search
 from overlay.core.store import AdvertStore, Entry, StaleAdvertError
+from overlay.core.tables import relay_name
 from overlay.core.wire import CHECK_LENGTH, parse_message_untrusted
 
 _EXPIRY_INTERVAL: Final = 30.0  # seconds between two looks for expired adverts
@@ -319,10 +320,15 @@ class Peer:
             self.counters["stun_rate_limited"] += 1
         else:
             self.counters["stun_answered"] += 1
-            response = stun.binding_response(message, source, self.free_share)
+            response = stun.binding_response(message, source, self._relay_status())
             if len(response) > len(data):
                 response = stun.binding_response(message, source)
             self._rpc.send(response, source)
+
+    def _relay_status(self) -> stun.RelayStatus | None:
+        if self.free_share is None:
+            return None
+        return stun.RelayStatus(relay_name(self.public_key), self.free_share)
 
     def _request_received(self, request: Request, size: int, source: Address, now: float) -> None:
         if self._config.client:

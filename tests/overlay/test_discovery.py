@@ -81,6 +81,25 @@ async def test_a_relay_alone_is_found_and_withdraws_when_it_stops() -> None:
             assert await find_relays(client) == []
 
 
+@pytest.mark.parametrize("free", [None, 1.0])
+async def test_who_has_taken_the_port_of_a_relay_is_not_taken_for_it(free: float | None) -> None:
+    with trio.fail_after(20):
+        async with peer_of() as first, peer_of(first, client=True) as client:
+            async with peer_of(first) as relay:
+                port = relay.local_address[1]
+                relay.set_free_share(1.0)
+                await relay.wait_joined()
+                await relay.register(describe("r")())
+                while not await find_relays(client):
+                    await trio.sleep(0.02)  # the storing peer verifies the relay first
+            heir = PeerSettings(host=LOOPBACK, port=port, bootstrap=(first.local_address,))
+            async with open_peer(heir) as other:
+                other.set_free_share(free)
+                await other.wait_joined()
+                assert (await client.collect_adverts(8, 1.0)).adverts
+                assert await find_relays(client) == []
+
+
 async def test_relays_without_free_channels_come_last_and_oneself_not_at_all() -> None:
     with trio.fail_after(20):
         async with (

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.stun import (
+    RelayStatus,
     binding_request,
     binding_response,
-    free_share_untrusted,
     is_binding_request,
     is_stun,
     parse_stun_untrusted,
     reflexive_address,
+    relay_status_untrusted,
 )
 
 TID = bytes(range(12))
@@ -31,23 +32,29 @@ def test_a_binding(source: tuple[str, int]) -> None:
     assert answer.transaction_id == TID
     assert not is_binding_request(answer)
     assert reflexive_address(answer) == source
-    assert free_share_untrusted(response) is None
+    assert relay_status_untrusted(response) is None
 
 
 @pytest.mark.parametrize("source", [("192.0.2.1", 32_853), ("2001:db8::1", 1)])
 @pytest.mark.parametrize("free", [0.0, 0.2, 1.0])
-def test_a_relay_says_what_it_has_free(source: tuple[str, int], free: float) -> None:
+def test_a_relay_says_which_it_is_and_what_it_has_free(
+    source: tuple[str, int], free: float
+) -> None:
     request = binding_request(TID)
-    response = binding_response(parse_stun_untrusted(request), source, free)
+    told = RelayStatus(b"relay1", free)
+    response = binding_response(parse_stun_untrusted(request), source, told)
     assert len(response) <= len(request)
     assert reflexive_address(parse_stun_untrusted(response)) == source
-    assert free_share_untrusted(response) == pytest.approx(free, abs=0.004)
+    status = relay_status_untrusted(response)
+    assert status is not None
+    assert status.name == b"relay1"
+    assert status.free == pytest.approx(free, abs=0.004)
 
 
 @given(st.binary(max_size=60))
-def test_a_free_share_in_garbage(data: bytes) -> None:
-    free = free_share_untrusted(data)
-    assert free is None or 0 <= free <= 1
+def test_a_relay_status_in_garbage(data: bytes) -> None:
+    status = relay_status_untrusted(data)
+    assert status is None or 0 <= status.free <= 1
 
 
 def test_sample_ipv4_response_of_rfc_5769() -> None:
