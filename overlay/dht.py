@@ -182,7 +182,9 @@ class RunningPeer:
         """Tell those who probe this peer what share of its channels is free; None for no relay."""
         self._core.free_share = free
 
-    async def measure(self, endpoints: list[Address], enough: int) -> dict[Address, Answer]:
+    async def measure(
+        self, endpoints: list[Address], enough: int | None = None
+    ) -> dict[Address, Answer]:
         """Measure round-trip times from a fresh socket; see `probing.measure`."""
         return await measure(
             endpoints,
@@ -290,7 +292,7 @@ class RunningPeer:
     async def _verify(self, endpoint: Address) -> None:
         async with self._check_limit:
             try:
-                answered = bool(await self.measure([endpoint], 1))
+                answered = bool(await self.measure([endpoint]))
             except OverlayError:
                 answered = False  # no socket to be had: the relay will register again
         self._core.endpoint_verified(endpoint, answered, trio.current_time())

@@ -111,10 +111,10 @@ class RelayPool:
     def _promising(self, count: int, theirs: RttTable | None) -> list[KnownRelay]:
         return self._relays.promising(count, self._peer.coordinate, theirs, trio.current_time())
 
-    async def _probe(self, adverts: list[Advert], enough: int) -> dict[bytes, Relay]:
+    async def _probe(self, adverts: list[Advert], enough: int | None = None) -> dict[bytes, Relay]:
         """Measure relays and note what comes of it; those that answered, by public key.
 
-        Once there are `enough`, the rest are waited for only briefly.
+        With `enough` a call is waiting; see `probing.measure`.
         """
         endpoints: list[Address] = [end for advert in adverts for end in advert.endpoints]
         answers = await self._peer.measure(endpoints, enough)
@@ -150,6 +150,6 @@ class RelayPool:
                 await self._changed.wait()
             adverts = self._relays.due(trio.current_time())
             try:
-                await self._probe(adverts, len(adverts))
+                await self._probe(adverts)
             except OverlayError:
                 await trio.sleep(_FIRST_SEARCH)  # no socket to be had: they are due again later

@@ -12,8 +12,12 @@ from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
 from overlay.sockets import DatagramSocket, OpenSocket
 
-_RTO: Final = 0.3  # seconds; doubles with each of the attempts (RFC 8489 section 6.2.1)
-_ATTEMPTS: Final = 3
+RTO: Final = 0.2  # seconds to the first retransmission; doubles (RFC 8489 section 6.2.1)
+ATTEMPTS: Final = 3
+PATIENCE: Final = 2.0  # seconds for which answers are waited for
+# The same once there is an answer. A relay from which the reply, or that to the retransmission,
+# has not come by then is too far for a call: 0.15 s one way is all that ITU-T G.114 grants it.
+_PATIENCE_ANSWERED: Final = 0.4
 _GRACE: Final = 0.05  # seconds for which stragglers are waited for, at the least
 _BUFFER: Final = 2048
 
@@ -37,7 +41,7 @@ class Probe:
     Args:
         sock: A socket of its own.
         endpoints: Whom to ask.
-        enough: Answers after which the rest are waited for only briefly.
+        enough: Answers after which the rest are waited for only briefly; None to wait for all.
         rng: Source of transaction ids.
     """
 
@@ -45,41 +49,39 @@ class Probe:
         self,
         sock: DatagramSocket,
         endpoints: Collection[Address],
-        enough: int,
+        enough: int | None,
         rng: random.Random,
     ) -> None:
         self.answers: dict[Address, Answer] = {}
         self._sock = sock
-        self._endpoints = endpoints
+        self._waiting = list(endpoints)
         self._enough = enough
         self._rng = rng
         self._sent: dict[bytes, tuple[Address, float]] = {}
+        self._started = 0.0
+        self._scope = trio.CancelScope()
 
     async def run(self) -> None:
         """Send, receive, send again what was not answered."""
-        started = trio.current_time()
-        with trio.move_on_after(_RTO * (2**_ATTEMPTS - 1)) as scope:
+        self._started = trio.current_time()
+        self._scope.deadline = self._started + PATIENCE
+        with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
-                while len(self.answers) < len(self._endpoints):
+                while True:
                     await self._receive()
-                    if len(self.answers) >= self._enough:
-                        elapsed = trio.current_time() - started
-                        scope.deadline = min(scope.deadline, started + 2 * elapsed + _GRACE)
-                nursery.cancel_scope.cancel()
 
     async def _send(self) -> None:
-        for attempt in range(_ATTEMPTS):
-            for endpoint in self._endpoints:
-                if endpoint in self.answers:
-                    continue
+        for attempt in range(ATTEMPTS):
+            for endpoint in tuple(self._waiting):
                 tid = self._rng.randbytes(stun.TRANSACTION_ID_LENGTH)
                 self._sent[tid] = (endpoint, trio.current_time())
                 try:
                     await self._sock.sendto(stun.binding_request(tid), endpoint)
                 except OSError:
-                    continue  # no route to this one, or no such address family here
-            await trio.sleep(_RTO * 2**attempt)
+                    # No route to this one, or no such address family here.
+                    self._wait_no_more_for(endpoint)
+            await trio.sleep(RTO * 2**attempt)
 
     async def _receive(self) -> None:
         try:
@@ -88,9 +90,30 @@ class Probe:
         except (OSError, RemoteProtocolError):
             return
         endpoint, sent_at = self._sent.get(message.transaction_id, (None, 0.0))
-        if endpoint == source and stun.reflexive_address(message) is not None:
-            answer = Answer(trio.current_time() - sent_at, stun.relay_status_untrusted(data))
-            self.answers.setdefault(source, answer)
+        if (
+            endpoint == source
+            and source not in self.answers
+            and stun.reflexive_address(message) is not None
+        ):
+            rtt = trio.current_time() - sent_at
+            self.answers[source] = Answer(rtt, stun.relay_status_untrusted(data))
+            self._wait_no_more_for(source)
+            self._hurry()
+
+    def _wait_no_more_for(self, endpoint: Address) -> None:
+        if endpoint in self._waiting:
+            self._waiting.remove(endpoint)
+        if not self._waiting:
+            self._scope.cancel()
+
+    def _hurry(self) -> None:
+        """Somebody has answered: wait for the silent ones for a time that suits a call."""
+        if self._enough is None:
+            return
+        patience = 2 * (trio.current_time() - self._started) + _GRACE
+        if len(self.answers) < self._enough:
+            patience = max(patience, _PATIENCE_ANSWERED)
+        self._scope.deadline = min(self._scope.deadline, self._started + patience)
 
 
 async def measure(
@@ -108,7 +131,9 @@ async def measure(
         open_socket: Opens the fresh socket.
         host: Local address for it.
         rng: Source of transaction ids.
-        enough: Answers after which the rest are waited for only briefly; None for all.
+        enough: For somebody who waits for the first good ones: answers after which the rest are
+            waited for only briefly, as they are for less than half a second after the first. None
+            to be patient with each.
 
     Returns:
         What each endpoint answered, if it did.
@@ -118,7 +143,7 @@ async def measure(
         return {}
     sock = await open_socket(host, 0)
     try:
-        probe = Probe(sock, endpoints, len(endpoints) if enough is None else enough, rng)
+        probe = Probe(sock, endpoints, enough, rng)
         await probe.run()
         return probe.answers
     finally:

@@ -5,15 +5,12 @@ The same schedule as `overlay.probing`, without its Trio tasks.
 
 import random
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from overlay.core import stun
 from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
+from overlay.probing import ATTEMPTS, PATIENCE, RTO
 from simulations.network import Host, Network
-
-_RTO: Final = 0.3  # seconds; doubles with each of the attempts (RFC 8489 section 6.2.1)
-_ATTEMPTS: Final = 3
 
 
 class Probe:
@@ -46,16 +43,15 @@ class Probe:
         self._sent: dict[bytes, Address] = {}
         self._over = False
         self._socket = network.bind(host, 0, self._receive)
-        self._attempt(_RTO, _ATTEMPTS)
+        network.heap.after(PATIENCE, self._end)
+        self._attempt(RTO, ATTEMPTS)
 
     def _attempt(self, wait: float, left: int) -> None:
-        if self._over:
+        if self._over or not left:
             return
-        missing = [endpoint for endpoint in self._endpoints if endpoint not in self.answered]
-        if left == 0 or not missing:
-            self._end()
-            return
-        for endpoint in missing:
+        for endpoint in self._endpoints:
+            if endpoint in self.answered:
+                continue
             transaction_id = self._rng.randbytes(stun.TRANSACTION_ID_LENGTH)
             self._sent[transaction_id] = endpoint
             self._network.send(self._socket, stun.binding_request(transaction_id), endpoint)
@@ -73,6 +69,8 @@ class Probe:
                 self._end()
 
     def _end(self) -> None:
+        if self._over:
+            return
         self._over = True
         self._network.close(self._socket)
         self._on_end(self)
