@@ -1,9 +1,16 @@
 """What one peer knows of another: an id and an endpoint."""
 
+from functools import lru_cache
 from typing import Final
 
-from overlay.core.addresses import Address
-from overlay.core.ids import ID_LENGTH
+from overlay.core.addresses import (
+    REMEMBERED,
+    Address,
+    encode_endpoint,
+    is_private,
+    network_of,
+)
+from overlay.core.ids import ID_LENGTH, id_fits_host
 
 # Replication and answer size (k) and concurrency of look-ups (alpha), as in the Kademlia paper.
 K: Final = 20
@@ -15,14 +22,30 @@ class Contact:
 
     It stands in for `kademlia.node.Node` in a `KBucket`, which reads only `id`: without the
     instance dictionary it takes a third of the memory.
+
+    Args:
+        peer_id: The id.
+        address: The endpoint.
+
+    Attributes:
+        long_id: The id as a number.
+        network: The network that the endpoint counts for.
+        packed: Id and compact endpoint, as replies list them.
+        is_plausible: Whether the id may live at the address.
+        is_private: Whether the address is a private one.
     """
 
-    __slots__ = ("address", "id", "long_id")
+    __slots__ = ("address", "id", "is_plausible", "is_private", "long_id", "network", "packed")
 
     def __init__(self, peer_id: bytes, address: Address) -> None:
         self.id = peer_id
         self.address = address
         self.long_id = int.from_bytes(peer_id, "big")
+        # Each is asked for with nearly every datagram.
+        self.network = network_of(address)
+        self.packed = peer_id + encode_endpoint(address)
+        self.is_plausible = id_fits_host(peer_id, address[0])
+        self.is_private = is_private(address[0])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Contact):
@@ -34,3 +57,9 @@ class Contact:
 
     def __repr__(self) -> str:
         return f"Contact({self.id.hex()[: ID_LENGTH // 2]}…, {self.address[0]}:{self.address[1]})"
+
+
+@lru_cache(maxsize=REMEMBERED)
+def contact_at(peer_id: bytes, address: Address) -> Contact:
+    """Return the contact of an id at an endpoint, the same object as long as it is in use."""
+    return Contact(peer_id, address)

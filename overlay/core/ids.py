@@ -49,11 +49,6 @@ def distance(one: bytes, other: bytes) -> int:
     return int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
 
 
-def common_prefix_length(one: int, other: int) -> int:
-    """Return the number of leading bits that two ids share: 0 to 160."""
-    return ID_BITS - (one ^ other).bit_length()
-
-
 @lru_cache(maxsize=65_536)
 def bound_prefix(host: str, choice: int) -> int:
     """Return the 21 leading bits that BEP 42 gives to an address.

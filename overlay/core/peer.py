@@ -13,7 +13,7 @@ from typing import Final
 
 from overlay.core import stun
 from overlay.core.addresses import Address, is_ipv6, is_private
-from overlay.core.contact import Contact
+from overlay.core.contact import Contact, contact_at
 from overlay.core.coordinates import Coordinate
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.events import (
@@ -25,7 +25,6 @@ from overlay.core.events import (
     VerifyEndpoint,
 )
 from overlay.core.identity import Identity
-from overlay.core.ids import id_fits_host
 from overlay.core.joining import Joining
 from overlay.core.limits import RateLimiter
 from overlay.core.messages import Request
@@ -339,7 +338,7 @@ class Peer:
             return
         # A stranger that could be a contact is asked to prove itself. It may have forged its
         # address, so reply and check together are no larger than its request.
-        contact = Contact(request.sender, source)
+        contact = contact_at(request.sender, source)
         check = self._could_be_contact(request, contact) and size >= 2 * CHECK_LENGTH
         limit = size - CHECK_LENGTH if check else size
         reply = self._responder.answer(request, source, limit, now, now + self.clock_offset)
@@ -356,7 +355,7 @@ class Peer:
         return (
             not request.client
             and contact.id != self.peer_id
-            and id_fits_host(contact.id, contact.address[0])
+            and contact.is_plausible
             and self._rpc.table.wants(contact)
         )
 

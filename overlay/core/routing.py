@@ -4,17 +4,15 @@
 bucket, who may enter, who leaves and who is closest is decided here.
 """
 
-import heapq
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from kademlia.routing import KBucket
 
-from overlay.core.addresses import network_of
 from overlay.core.contact import Contact, K
-from overlay.core.ids import ID_BITS, common_prefix_length
+from overlay.core.ids import ID_BITS
 
 # Diversity: how much of a table one network (IPv4 /24, IPv6 /48) may fill.
 MAX_PER_BUCKET: Final = 2
@@ -55,7 +53,12 @@ class RoutingTable:
         return sum(len(bucket) for bucket in self.buckets.values())
 
     def __contains__(self, contact: Contact) -> bool:
-        return self.get(contact.id) == contact
+        bucket = self.buckets.get(self._index(contact.long_id))
+        if bucket is None:
+            return False
+        # Mostly one and the same object.
+        known = bucket.nodes.get(contact.id)
+        return known is contact or (known is not None and known == contact)
 
     def get(self, peer_id: bytes) -> Contact | None:
         """Return the contact with an id, if it is in a bucket."""
@@ -82,7 +85,8 @@ class RoutingTable:
         if bucket is not None:
             if contact.id in bucket.nodes or contact.id in bucket.replacement_nodes:
                 return False
-            if len(bucket) >= K and len(bucket.replacement_nodes) >= bucket.max_replacement_nodes:
+            replacements = bucket.replacement_nodes
+            if len(bucket.nodes) >= K and len(replacements) >= bucket.max_replacement_nodes:
                 return False
         return self._is_diverse(contact, bucket)
 
@@ -143,38 +147,33 @@ class RoutingTable:
         All contacts of the target's own bucket are closer to it than those of deeper buckets,
         which all share the same prefix with it, and those are closer than any shallower bucket.
         """
-        index = self._index(target)
-        deeper = [
-            contact
-            for depth, bucket in self.buckets.items()
-            if depth > index
-            for contact in bucket.nodes.values()
-        ]
-        groups = [self._nodes(index), deeper]
-        shallower = (depth for depth in range(index - 1, -1, -1) if depth in self.buckets)
         found: list[Contact] = []
-        while len(found) < count:
-            if groups:
-                group = groups.pop(0)
-            elif (depth := next(shallower, None)) is not None:
-                group = self._nodes(depth)
-            else:
+        for group in self._groups(self._index(target)):
+            found += sorted(group, key=lambda contact: contact.long_id ^ target)
+            if len(found) >= count:
                 break
-            found += heapq.nsmallest(
-                count - len(found), group, key=lambda contact: contact.long_id ^ target
-            )
-        return found
+        return found[:count]
 
     def estimated_size(self) -> float:
         """Estimate how many peers the network has, from the density of ids near our own."""
         return estimate_size(self._own_id, self.closest(self.own))
 
     def _index(self, long_id: int) -> int:
-        return common_prefix_length(self.own, long_id)
+        return ID_BITS - (self.own ^ long_id).bit_length()
 
-    def _nodes(self, index: int) -> list[Contact]:
-        bucket = self.buckets.get(index)
-        return [] if bucket is None else bucket.get_nodes()
+    def _groups(self, index: int) -> Iterator[Iterable[Contact]]:
+        """Yield a bucket, all deeper ones together, and the shallower ones one by one."""
+        buckets = self.buckets
+        if index in buckets:
+            yield buckets[index].nodes.values()
+        yield [
+            contact
+            for depth, bucket in buckets.items()
+            if depth > index
+            for contact in bucket.nodes.values()
+        ]
+        for depth in sorted((depth for depth in buckets if depth < index), reverse=True):
+            yield buckets[depth].nodes.values()
 
     def _head(self, bucket: KBucket) -> Contact:
         head: Contact = bucket.head()
@@ -183,7 +182,7 @@ class RoutingTable:
     def _insert(self, bucket: KBucket, contact: Contact) -> Contact | None:
         oldest_replacement = next(iter(bucket.replacement_nodes.values()), None)
         added = bucket.add_node(contact)
-        self._networks[network_of(contact.address)] += 1
+        self._networks[contact.network] += 1
         if added:
             return None
         if oldest_replacement is not None and oldest_replacement.id not in bucket.replacement_nodes:
@@ -192,17 +191,17 @@ class RoutingTable:
 
     def _is_diverse(self, contact: Contact, bucket: KBucket | None) -> bool:
         """Whether the caps leave room; replacements count, since they will be promoted."""
-        network = network_of(contact.address)
-        if self._networks[network] >= MAX_PER_TABLE:
+        network = contact.network
+        held = self._networks.get(network, 0)
+        if bucket is None or held < MAX_PER_BUCKET:
+            return held < MAX_PER_TABLE
+        if held >= MAX_PER_TABLE:
             return False
-        if bucket is None:
-            return True
         neighbours = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
-        same = sum(network_of(other.address) == network for other in neighbours)
-        return same < MAX_PER_BUCKET
+        return sum(other.network == network for other in neighbours) < MAX_PER_BUCKET
 
     def _forget(self, contact: Contact) -> None:
-        network = network_of(contact.address)
+        network = contact.network
         self._networks[network] -= 1
         if self._networks[network] <= 0:
             del self._networks[network]

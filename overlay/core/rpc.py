@@ -5,10 +5,10 @@ from collections import Counter, deque
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
-from overlay.core.contact import Contact
+from overlay.core.contact import Contact, contact_at
 from overlay.core.coordinates import Vivaldi
 from overlay.core.identity import Identity, derive_id, id_fits, verify
-from overlay.core.ids import ID_LENGTH, id_fits_host
+from overlay.core.ids import ID_LENGTH
 from overlay.core.messages import (
     TRANSACTION_ID_LENGTH,
     ErrorReply,
@@ -111,12 +111,11 @@ class Rpc:
         good = []
         from_afar = not is_private(source[0])
         for contact in contacts:
-            host = contact.address[0]
-            if contact.id == self.own_id or not self.reaches(host):
+            if contact.id == self.own_id or not self.reaches(contact.address[0]):
                 continue
-            if from_afar and is_private(host):
+            if from_afar and contact.is_private:
                 self.counters["contact_private"] += 1
-            elif id_fits_host(contact.id, host):
+            elif contact.is_plausible:
                 good.append(contact)
             else:
                 self.counters["contact_id_unbound"] += 1
@@ -167,7 +166,7 @@ class Rpc:
             return False
         # Even a peer that does not know its own address yet knows ours.
         changed = self.witnesses.report(source, reply.seen)
-        contact = Contact(reply.sender, source)
+        contact = contact_at(reply.sender, source)
         if not self._is_genuine(pending, reply, contact):
             self.table.remove(pending.contact)
             pending.sink.failed(pending.contact, now)
@@ -218,15 +217,14 @@ class Rpc:
         if reply.sender == self.own_id or asked not in (reply.sender, UNKNOWN_ID):
             self.counters["reply_other_id"] += 1
             return False
-        host = contact.address[0]
-        if not id_fits_host(contact.id, host):
+        if not contact.is_plausible:
             self.counters["reply_id_unbound"] += 1
             return False
         if reply.proof is None:
             return True
         message = proof_message(reply.transaction_id, reply.sender, pending.asker, reply.seen)
         public_key = reply.proof.public_key
-        if id_fits(contact.id, public_key, host) and verify(
+        if id_fits(contact.id, public_key, contact.address[0]) and verify(
             public_key, reply.proof.signature, message
         ):
             return True

@@ -20,10 +20,11 @@ import msgpack
 from overlay.core.addresses import (
     COMPACT_IPV4,
     COMPACT_IPV6,
+    REMEMBERED,
     decode_endpoint_untrusted,
     encode_endpoint,
 )
-from overlay.core.contact import Contact, K
+from overlay.core.contact import Contact, K, contact_at
 from overlay.core.coordinates import (
     COORDINATE_LENGTH,
     decode_coordinate_untrusted,
@@ -67,7 +68,6 @@ from overlay.core.unpack import (
 )
 
 VERSION: Final = 1
-_SHARED_CONTACTS: Final = 1 << 15
 
 _PROOF_LENGTH: Final = PUBLIC_KEY_LENGTH + SIGNATURE_LENGTH
 _CLIENT: Final = 1
@@ -127,7 +127,7 @@ def _fitting_contacts(contacts: tuple[Contact, ...], room: int) -> tuple[list[by
     lists: list[list[bytes]] = [[], []]
     room -= 2 * _LIST_HEADER
     for contact in contacts:
-        packed = contact.id + encode_endpoint(contact.address)
+        packed = contact.packed
         if len(packed) > room:
             break
         room -= len(packed)
@@ -320,8 +320,7 @@ def _parse_contacts(*lists: object) -> tuple[Contact, ...]:
     return tuple(contacts)
 
 
-# The same contacts come again and again, to one peer and to all peers of a process: they share
-# the objects.
-@lru_cache(maxsize=_SHARED_CONTACTS)
+# The same contacts come again and again, to one peer and to all peers of a process.
+@lru_cache(maxsize=REMEMBERED)
 def _parse_contact(packed: bytes) -> Contact:
-    return Contact(packed[:ID_LENGTH], decode_endpoint_untrusted(packed[ID_LENGTH:]))
+    return contact_at(packed[:ID_LENGTH], decode_endpoint_untrusted(packed[ID_LENGTH:]))

@@ -1,6 +1,6 @@
 """What others say our endpoint is: the majority of witnesses in different networks."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private, network_of, subnet_of
@@ -39,24 +39,26 @@ class Witnesses:
             Whether the endpoint that most witnesses agree on has changed.
         """
         family = is_ipv6(seen[0])
+        votes = self._votes[family]
+        network = network_of(witness)
+        believed = self.endpoints.get(family)
+        if votes.get(network) == seen == believed:
+            return False
         if is_private(witness[0]) != is_private(seen[0]) or is_ipv6(witness[0]) != family:
             return False
         if is_private(seen[0]) and not self._could_be_ours(seen[0], witness[0]):
-            return False
-        votes = self._votes[family]
-        network = network_of(witness)
-        if votes.get(network) == seen == self.endpoints.get(family):
             return False
         votes[network] = seen
         votes.move_to_end(network)
         if len(votes) > _MAX_WITNESSES:
             votes.popitem(last=False)
-        endpoint, count = Counter(votes.values()).most_common(1)[0]
-        if 2 * count <= len(votes) or self.endpoints.get(family) == endpoint:
+        # A word for one endpoint gives no other one the majority.
+        if seen == believed:
             return False
-        if count < _ENOUGH and self._is_at_odds(endpoint[0]):
+        count = sum(vote == seen for vote in votes.values())
+        if 2 * count <= len(votes) or (count < _ENOUGH and self._is_at_odds(seen[0])):
             return False
-        self.endpoints[family] = endpoint
+        self.endpoints[family] = seen
         return True
 
     def _could_be_ours(self, host: str, witness: str) -> bool:

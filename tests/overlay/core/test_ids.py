@@ -15,7 +15,6 @@ from overlay.core.identity import Identity, derive_id, id_fits, verify
 from overlay.core.ids import (
     bind_id,
     bound_prefix,
-    common_prefix_length,
     crc32c,
     distance,
     id_fits_host,
@@ -57,11 +56,8 @@ def test_private_addresses_bind_nothing() -> None:
     assert not is_private("8.8.8.8")
 
 
-def test_distance_and_prefix() -> None:
+def test_distance() -> None:
     assert distance(bytes(20), bytes(19) + b"\x05") == 5
-    assert common_prefix_length(0, 0) == 160
-    assert common_prefix_length(0, 1) == 159
-    assert common_prefix_length(0, 1 << 159) == 0
 
 
 @pytest.mark.parametrize(
