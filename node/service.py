@@ -71,6 +71,10 @@ class Node:
         """The services that this node knows: itself."""
         return [ServiceEntry("relay", self._session.jid)]
 
+    async def holds(self, requester: str, channel_id: str) -> bool:
+        """Whether a channel is open and the requester's own."""
+        return self._relay.holds(channel_id, requester)
+
     async def release(self, requester: str, channel_id: str) -> bool:
         """Close a channel if it is the requester's own."""
         return await self._relay.release(channel_id, requester)

@@ -7,10 +7,17 @@ from typing import NoReturn
 import trio
 
 from node.errors import UserError
-from node.xmpp import ChannelOffer
+from node.xmpp import ChannelOffer, Session, XmppError, XmppRefused
 
 KEEPALIVES_PER_EXPIRY = 3
 """Two lost keepalives in a row must not cost an idle channel."""
+
+CHECK_INTERVAL = 10.0
+"""Seconds between two questions to the relay whether the channel is still open."""
+
+GONE_AFTER = 35.0
+"""Seconds without a relay that answers after which its channels count as lost: one that has lost
+its XMPP server, and serves on, should be back by then."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class BorrowedChannel:
     """Where the borrower's RTCP goes: resolved, and kept alive."""
 
     lost: trio.Event = field(default_factory=trio.Event, compare=False)
-    """Set when the relay says that the channel is gone."""
+    """Set when the channel is gone: the relay says so, or does not answer over XMPP any more."""
 
     @property
     def relay(self) -> str:
@@ -80,3 +87,25 @@ async def keep_alive(channel: BorrowedChannel) -> NoReturn:
                 # No route for now, or an ICMP error for an earlier one: the next may do better.
                 await trio.lowlevel.checkpoint()
             await trio.sleep(interval)
+
+
+async def watch(channel: BorrowedChannel, session: Session) -> None:
+    """Ask the relay now and then for a channel; set ``lost`` when it or the relay is gone.
+
+    A relay says by itself when a channel ends, but not when it crashes, nor to somebody who was
+    disconnected at the time. Returns at once for a relay of another make, which has no answer.
+    """
+    answered_at: float | None = None
+    while answered_at is None or trio.current_time() - answered_at < GONE_AFTER:
+        try:
+            # While our own stream is down nobody can be asked: that says nothing about the relay.
+            if session.connected:
+                await session.check_channel(channel.relay, channel.offer.id or "")
+            answered_at = trio.current_time()
+        except XmppError as error:
+            if answered_at is None:
+                return
+            if isinstance(error, XmppRefused) and error.condition == "item-not-found":
+                break
+        await trio.sleep(CHECK_INTERVAL)
+    channel.lost.set()

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from node.client.channel import BorrowedChannel, keep_alive, resolve
+from node.client.channel import BorrowedChannel, keep_alive, resolve, watch
 from node.client.search import RelaySearch
 from node.errors import UserError
 from node.xmpp import Account, Session, XmppError, open_session
+from node.xmpp.session import OPEN_TIMEOUT
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay
 from overlay.nursery import open_background_nursery
@@ -70,6 +71,7 @@ class Client:
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(keep_alive, channel)
+                nursery.start_soon(watch, channel, self._session)
                 yield channel
         finally:
             del self._held[key]
@@ -135,13 +137,14 @@ class Client:
 
 @asynccontextmanager
 async def open_client(
-    account: Account, bootstrap: Iterable[tuple[str, int]]
+    account: Account, bootstrap: Iterable[tuple[str, int]], *, timeout: float = OPEN_TIMEOUT
 ) -> AsyncIterator[Client]:
     """Log in, enter the overlay as a client, and search relays in the background.
 
     Args:
         account: The borrower's own XMPP account.
         bootstrap: (host, port) of peers to enter the overlay through.
+        timeout: Seconds to connect and log in.
 
     Raises:
         XmppError: The login failed.
@@ -151,7 +154,7 @@ async def open_client(
         search = RelaySearch(peer)
         async with open_background_nursery() as nursery:
             nursery.start_soon(search.find)
-            async with open_session(account) as session:
+            async with open_session(account, timeout=timeout) as session:
                 client = Client(search, session)
                 nursery.start_soon(client.follow_events)
                 yield client

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import trio
 
 from node.client import BorrowedChannel, open_client
-from node.commands.signals import cancelled_by_signal
+from node.commands.signals import ended_by_signal
 from node.config import AccountSettings, OverlaySettings
 from node.errors import UsageError, UserError
 from node.xmpp.errors import one_line
@@ -24,7 +24,7 @@ async def borrow(
     """Print a borrowed channel and hold it until a signal comes or the time is over.
 
     Raises:
-        UserError: No relay lent a channel, or the relay ended it.
+        UserError: No relay lent a channel, or it is gone.
     """
     if not overlay.bootstrap and relay is None:
         raise UsageError(
@@ -35,15 +35,23 @@ async def borrow(
         raise UsageError("--timeout must be more than 0 and at most 120 seconds")
     if seconds is not None and not seconds > 0:
         raise UsageError("--seconds must be more than 0")
+    deadline = trio.current_time() + timeout
+    lent = False
     async with (
-        cancelled_by_signal(),
-        open_client(account.account(), overlay.bootstrap_addresses) as client,
-        client.borrow(relay, timeout=timeout) as channel,
+        ended_by_signal() as interruption,
+        open_client(account.account(), overlay.bootstrap_addresses, timeout=timeout) as client,
+        client.borrow(relay, timeout=deadline - trio.current_time()) as channel,
     ):
-        _print_channel(channel, as_json)
-        with trio.move_on_after(math.inf if seconds is None else seconds):
+        lent = True
+        with (
+            interruption.ends_only_this(),
+            trio.move_on_after(math.inf if seconds is None else seconds),
+        ):
+            _print_channel(channel, as_json)
             await channel.lost.wait()
-            raise UserError(f"the relay {channel.relay} ended the channel; borrow another one")
+            raise UserError(f"the channel on {channel.relay} is gone; borrow another one")
+    if not lent:
+        raise UserError("interrupted before a relay lent a channel")
 
 
 def _print_channel(channel: BorrowedChannel, as_json: bool) -> None:

@@ -5,16 +5,17 @@ from dataclasses import asdict
 
 import trio
 
-from node.commands.signals import cancelled_by_signal
+from node.commands.signals import ended_by_signal
 from node.config import RunSettings
 from node.service import Ready, open_node
 
 
 async def run(settings: RunSettings, as_json: bool) -> None:
     """Serve until SIGINT or SIGTERM."""
-    async with cancelled_by_signal(), open_node(settings) as ready:
-        _print_ready(ready, as_json)
-        await trio.sleep_forever()
+    async with ended_by_signal() as interruption, open_node(settings) as ready:
+        with interruption.ends_only_this():
+            _print_ready(ready, as_json)
+            await trio.sleep_forever()
 
 
 def _print_ready(ready: Ready, as_json: bool) -> None:

@@ -3,11 +3,12 @@
 This is the Trio shell that ties admission, ports and a forwarder together; XMPP is not known here.
 """
 
+import logging
 import math
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -22,10 +23,16 @@ from node.relay.forwarders.base import (
 )
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, check_port_range
+from node.relay.resources import channels_with_descriptors, explain
 from overlay.nursery import open_background_nursery
 
 CLOSE_TIME = 2.0
 """Seconds to wait for the forwarder to say that a channel has closed."""
+
+WARNING_PERIOD = 600.0
+"""Seconds from one warning that channels cannot be opened to the next, at least."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,11 +109,14 @@ async def open_relay(
 
     Raises:
         PortRangeError: the ports cannot be used.
+        UserError: there are no descriptors for channels, or the forwarder does not start.
     """
     check_port_range(*ports)
     ended_sender, ended = trio.open_memory_channel[ForwardingEnded](0)
     forwarder = make_forwarder(ended_sender)
-    relay = RelayService(limits, host, PortAllocator(*ports), forwarder)
+    allocator = PortAllocator(*ports)
+    channels = channels_with_descriptors(min(limits.channels, allocator.capacity))
+    relay = RelayService(replace(limits, channels=channels), host, allocator, forwarder)
     async with open_background_nursery() as nursery:
         await nursery.start(forwarder.run)
         nursery.start_soon(relay.run, ended)
@@ -133,13 +143,15 @@ class RelayService:
         self._ports = ports
         self._forwarder = forwarder
         self._admission = Admission(limits)
-        self._capacity = min(limits.channels, ports.capacity)
+        self.capacity = limits.channels
+        """Channels open at once, at most."""
         self._channels: dict[str, _OpenChannel] = {}
         self._draining = False
         self._closed_sender, self.closed = trio.open_memory_channel[ChannelClosed](limits.channels)
         """Each channel that has ended. Ends that nobody reads in time are counted and dropped."""
         self.unread_ends = 0
         """Ends dropped from `closed`."""
+        self._next_warning = -math.inf
 
     async def run(self, ended: trio.MemoryReceiveChannel[ForwardingEnded]) -> None:
         """Take note of the channels that the forwarder has ended, until cancelled."""
@@ -157,26 +169,29 @@ class RelayService:
             requester: the full JID that asks.
 
         Raises:
-            Refused: the relay is draining, a limit is reached, or there are no ports.
+            Refused: the relay is draining, a limit is reached, or the system or the forwarder has
+                no room for a channel.
         """
         if self._draining:
             raise Refused("service-unavailable", "cancel", "this relay is shutting down")
         self._admission.admit(requester, trio.current_time())
         try:
             block = self._ports.open()
-        except Refused:
+        except (Refused, OSError) as error:
             self._admission.leave(requester)
-            raise
+            raise self._cannot_open(error) from error
         channel_id = secrets.token_hex(16)  # 128 bits; RFC 4086
         self._channels[channel_id] = _OpenChannel(requester, block, trio.current_time())
         try:
             await self._forwarder.open(channel_id, block, self._limits.channel_rules)
         except ForwarderUnavailable as error:
             self._forget(channel_id)
-            raise resource_constraint(f"{error}; ask again in a second") from error
+            raise self._cannot_open(error) from error
         except BaseException:
             self._forget(channel_id)
             raise
+        if channel_id not in self._channels:
+            raise resource_constraint("the channel was closed while it opened")
         return ChannelGrant(
             id=channel_id,
             host=self._host(),
@@ -185,6 +200,11 @@ class RelayService:
             maxkbps=self._limits.maxkbps,
             expire=math.ceil(self._limits.expire),
         )
+
+    def holds(self, channel_id: str, requester: str) -> bool:
+        """Whether a channel is open, and of this full JID."""
+        channel = self._channels.get(channel_id)
+        return channel is not None and full_jid(channel.requester) == full_jid(requester)
 
     async def release(self, channel_id: str, requester: str) -> bool:
         """Close a channel because its requester gives it back.
@@ -196,10 +216,9 @@ class RelayService:
         Returns:
             Whether it had such a channel, which is closed now.
         """
-        channel = self._channels.get(channel_id)
-        if channel is None or full_jid(channel.requester) != full_jid(requester):
+        if not self.holds(channel_id, requester):
             return False
-        await self._close(channel_id, channel, Reason.RELEASED)
+        await self._close(channel_id, self._channels[channel_id], Reason.RELEASED)
         return True
 
     def drain(self) -> None:
@@ -215,9 +234,9 @@ class RelayService:
     @property
     def free(self) -> float:
         """Share of the channels that can still be had: 0 to 1."""
-        if self._draining:
+        if self._draining or not self._forwarder.ready:
             return 0.0
-        return 1 - len(self._channels) / self._capacity
+        return 1 - len(self._channels) / self.capacity
 
     async def status(self) -> list[ChannelStatus]:
         """The open channels, oldest first."""
@@ -238,6 +257,15 @@ class RelayService:
         await self._forwarder.close(channel_id, reason)
         with trio.move_on_after(CLOSE_TIME):
             await channel.closed.wait()
+
+    def _cannot_open(self, error: Exception) -> Refused:
+        """What to answer; the volunteer hears of it now and then."""
+        reason = explain(error) if isinstance(error, OSError) else str(error)
+        now = trio.current_time()
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_PERIOD
+            _log.warning("channels are refused: %s", reason)
+        return resource_constraint("this relay cannot open a channel now; ask again in a second")
 
     def _forget(self, channel_id: str) -> None:
         channel = self._channels.pop(channel_id, None)

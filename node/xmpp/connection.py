@@ -137,8 +137,12 @@ class Connection:
             pass
         self.client.cancel_connection_attempt()
         self.client.abort()
-        # asyncio closes the socket in one of its next turns.
+        # asyncio closes the socket in one of its next turns, and never if a handshake was cut off.
+        deadline = asyncio.get_running_loop().time() + CLOSE_TIMEOUT
         while sock is not None and sock.fileno() != -1:
+            if asyncio.get_running_loop().time() > deadline:
+                log.info("the connection to the XMPP server did not close")
+                break
             await asyncio.sleep(0)
 
     async def serve(self, handler: Handler) -> None:

@@ -26,7 +26,11 @@ class XmppRefused(XmppError):  # noqa: N818
         self.kind = kind
         self.text = one_line(text)
         reason = f"{condition}: {self.text}" if self.text else condition
-        super().__init__(f"{jid} refused: {reason}; ask another relay, or this one later")
+        remedy = "ask another relay, or this one later"
+        if "@" in jid and "/" not in jid:
+            # The server answers for an account; only what is logged in can be a relay.
+            remedy = "name the relay by its full JID with the resource, as find shows it"
+        super().__init__(f"{jid} refused: {reason}; {remedy}")
 
 
 class StanzaError(Exception):

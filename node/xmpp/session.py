@@ -123,6 +123,26 @@ class Session:
 
         await self._ask(relay, timeout, request)
 
+    async def check_channel(
+        self, relay: str, channel_id: str, *, timeout: float = REQUEST_TIMEOUT
+    ) -> None:
+        """Ask a relay whether a channel of ours is open; foreign relays do not know the question.
+
+        Args:
+            relay: JID of the relay that granted it.
+            channel_id: ``id`` of the offer.
+            timeout: Seconds to wait for the answer.
+
+        Raises:
+            XmppRefused: With ``item-not-found``: it is not.
+            XmppError: As for request_channel.
+        """
+
+        async def request() -> None:
+            await self._connection.jingle_nodes.check_channel(relay, channel_id, timeout=timeout)
+
+        await self._ask(relay, timeout, request)
+
     async def send_killed(self, requester: str, channel_id: str, seconds: float) -> None:
         """Tell a requester that its channel has ended. Not sent while disconnected.
 
@@ -204,6 +224,9 @@ class _TrioHandler:
 
     async def services(self, requester: str) -> Iterable[ServiceLike]:
         return await self._call(self._handler.services, requester)
+
+    async def holds(self, requester: str, channel_id: str) -> bool:
+        return await self._call(self._handler.holds, requester, channel_id)
 
     async def release(self, requester: str, channel_id: str) -> bool:
         return await self._call(self._handler.release, requester, channel_id)

@@ -18,6 +18,7 @@ from node.xmpp.xep_0278 import stanza
 from node.xmpp.xep_0278.replies import (
     ChannelOffer,
     ServiceEntry,
+    channel_id_untrusted,
     parse_channel_untrusted,
     parse_killed_untrusted,
     parse_services_untrusted,
@@ -94,6 +95,9 @@ class Handler(Protocol):
 
     async def services(self, requester: str) -> Iterable[ServiceLike]:
         """List what this node knows."""
+
+    async def holds(self, requester: str, channel_id: str) -> bool:
+        """Whether a channel is open and the requester's."""
 
     async def release(self, requester: str, channel_id: str) -> bool:
         """End a channel if it is the requester's; whether it was."""
@@ -184,7 +188,8 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
             channel_id: The channel.
             seconds: How long the channel lived.
         """
-        iq = self._event(jid, channel_id)
+        iq = self._event("set", jid, channel_id)
+        iq["jingle_nodes_event"]["event"] = "killed"
         iq["jingle_nodes_event"]["time"] = str(seconds)
         answer = iq.send(timeout=KILLED_TIMEOUT)
         answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
@@ -249,12 +254,15 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         return reply
 
     async def _answer_event(self, iq: Iq, request: ET.Element) -> Iq:
-        if iq["type"] != "set":
-            raise StanzaError("bad-request", "modify", "an event is told with type set")
-        killed = parse_killed_untrusted(request, iq["from"].full)
-        self.xmpp.event("jingle_nodes_killed", killed)
-        # Our extension: told to its relay by its requester, it gives the channel back.
-        if self._handler is not None and not await self._handler.release(killed.relay, killed.id):
+        # Both are our extension: asked of a relay, whether it has a channel of the requester's;
+        # told to it by the requester that a channel is over, it gives the channel back.
+        if iq["type"] == "get":
+            held = await self._serving().holds(iq["from"].full, channel_id_untrusted(request))
+        else:
+            killed = parse_killed_untrusted(request, iq["from"].full)
+            self.xmpp.event("jingle_nodes_killed", killed)
+            held = self._handler is None or await self._handler.release(killed.relay, killed.id)
+        if not held:
             raise StanzaError("item-not-found", "cancel", "no such channel of yours")
         reply: Iq = iq.reply()
         return reply
@@ -301,11 +309,19 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
 
         An extension of ours: foreign relays answer with an error and let the channel expire.
         """
-        await self._event(jid, channel_id).send(timeout=timeout)
-
-    def _event(self, jid: str, channel_id: str) -> Iq:
-        iq = self._request("set", jid)
+        iq = self._event("set", jid, channel_id)
         iq["jingle_nodes_event"]["event"] = "killed"
+        await iq.send(timeout=timeout)
+
+    async def check_channel(self, jid: str, channel_id: str, *, timeout: float) -> None:
+        """Ask a relay whether a channel of ours is open; errors as for request_channel.
+
+        An extension of ours, too. A relay that has no such channel answers item-not-found.
+        """
+        await self._event("get", jid, channel_id).send(timeout=timeout)
+
+    def _event(self, itype: Literal["get", "set"], jid: str, channel_id: str) -> Iq:
+        iq = self._request(itype, jid)
         iq["jingle_nodes_event"]["id"] = channel_id
         return iq
 

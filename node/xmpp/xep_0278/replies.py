@@ -159,14 +159,24 @@ def parse_killed_untrusted(event: ET.Element, sender: str) -> Killed:
     """
     if event.get("event") != "killed":
         raise RemoteProtocolError("an event other than killed")
-    channel_id = event.get("id", "")
-    if not 0 < len(channel_id) <= MAX_ID:
-        raise RemoteProtocolError("no id, or one that is too long")
+    channel_id = channel_id_untrusted(event)
     try:
         seconds = _integer(event, "time", 0, MAX_SECONDS)
     except RemoteProtocolError:
         seconds = None  # the Erlang relay sends fractions; nobody needs the figure
     return Killed(sender, channel_id, seconds)
+
+
+def channel_id_untrusted(event: ET.Element) -> str:
+    """The channel that an event, or a question about one, names.
+
+    Raises:
+        RemoteProtocolError: It names none.
+    """
+    channel_id = event.get("id", "")
+    if not 0 < len(channel_id) <= MAX_ID:
+        raise RemoteProtocolError("no id, or one that is too long")
+    return channel_id
 
 
 def _child(iq: ET.Element, name: str) -> ET.Element:

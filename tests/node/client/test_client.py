@@ -4,6 +4,7 @@ import pytest
 import trio
 import trio.testing
 
+from node.client.channel import CHECK_INTERVAL, GONE_AFTER
 from node.client.client import PATIENCE, Client, NoRelayError
 from node.client.search import FRESH, RelaySearch
 from node.xmpp import ChannelOffer, Killed, XmppError, XmppRefused
@@ -42,6 +43,8 @@ class FakeSession:
         self.asked: list[str] = []
         self.released: list[tuple[str, str]] = []
         self.tell, self.killed = trio.open_memory_channel[Killed](8)
+        self.connected = True
+        self.check: XmppError | None = None
 
     async def request_channel(self, relay: str, *, timeout: float) -> ChannelOffer:
         self.asked.append(relay)
@@ -57,6 +60,11 @@ class FakeSession:
                 await trio.sleep_forever()
         host = "a..b" if self.behaviour[relay] == "lies" else "127.0.0.1"
         return ChannelOffer(relay, "id1", host, 9, 11, None, 60)
+
+    async def check_channel(self, relay: str, channel_id: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.check is not None:
+            raise self.check
 
     async def release_channel(self, relay: str, channel_id: str) -> None:
         self.released.append((relay, channel_id))
@@ -173,6 +181,49 @@ async def test_only_the_relay_that_lent_a_channel_can_end_it(nursery: trio.Nurse
         await trio.testing.wait_all_tasks_blocked()
         assert channel.lost.is_set()
     assert session.released == []
+
+
+UNKNOWN = XmppRefused("near", "item-not-found", "cancel", "")
+OFFLINE = XmppRefused("near", "service-unavailable", "cancel", "")
+SILENT = XmppError("near does not answer")
+
+
+@pytest.mark.parametrize(
+    ("check", "seconds"), [(UNKNOWN, CHECK_INTERVAL), (OFFLINE, GONE_AFTER), (SILENT, GONE_AFTER)]
+)
+async def test_a_channel_is_lost_when_its_relay_is_gone(
+    autojump_clock: trio.testing.MockClock, check: XmppError, seconds: float
+) -> None:
+    session = FakeSession(near="lends")
+    async with client_of(session, "near").borrow() as channel:
+        await trio.sleep(25)
+        session.check = check
+        start = trio.current_time()
+        with trio.fail_after(60):
+            await channel.lost.wait()
+        assert trio.current_time() - start <= seconds
+
+
+async def test_no_channel_is_lost_by_a_hitch_or_by_ones_own_disconnection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    session = FakeSession(near="lends")
+    async with client_of(session, "near").borrow() as channel:
+        await trio.sleep(1)
+        for connected, check in ((True, SILENT), (True, None), (False, OFFLINE), (True, None)):
+            session.connected, session.check = connected, check
+            await trio.sleep(20 if connected else 200)
+        assert not channel.lost.is_set()
+
+
+async def test_a_relay_of_another_make_is_not_asked_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    session = FakeSession(near="lends")
+    session.check = OFFLINE
+    async with client_of(session, "near").borrow() as channel:
+        await trio.sleep(100)
+        assert not channel.lost.is_set()
 
 
 async def test_a_search_is_shared_and_remembered(

@@ -34,8 +34,11 @@ class FakeRelay:
     async def services(self, requester: str) -> Sequence[ServiceEntry]:
         return self.entries
 
-    async def release(self, requester: str, channel_id: str) -> bool:
+    async def holds(self, requester: str, channel_id: str) -> bool:
         return (requester, channel_id) == (self.owner, self.granted.id)
+
+    async def release(self, requester: str, channel_id: str) -> bool:
+        return await self.holds(requester, channel_id)
 
 
 FULL = StanzaError("resource-constraint", "wait", "this relay is full")

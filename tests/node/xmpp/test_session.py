@@ -54,6 +54,7 @@ async def test_a_component_is_asked(romeo: Account, component: ComponentAccount)
         assert relay.owner == session.jid
         assert session.jid.startswith(f"romeo@{DOMAIN}/jingle-nodes-")
         assert await session.request_services(COMPONENT) == [ServiceEntry("relay", COMPONENT)]
+        await session.check_channel(COMPONENT, "Zm9vYmFy")
         await session.release_channel(COMPONENT, "Zm9vYmFy")
 
 
@@ -92,6 +93,8 @@ async def test_refusals_say_what_the_relay_said(
         assert (caught.value.condition, caught.value.kind) == ("resource-constraint", "wait")
         with pytest.raises(XmppRefused, match="item-not-found"):
             await session.release_channel(COMPONENT, "another")
+        with pytest.raises(XmppRefused, match="item-not-found"):
+            await session.check_channel(COMPONENT, "another")
 
 
 async def test_requests_to_nobody_fail(romeo: Account) -> None:

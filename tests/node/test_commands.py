@@ -1,0 +1,157 @@
+"""The commands as processes: what signals, and a relay that is gone, do to them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.client import open_client
+from node.xmpp import Account
+from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody
+
+COMMAND = Path(sys.executable).with_name("jingle-nodes")
+
+
+@pytest.fixture
+def account(prosody: Prosody, tmp_path: Path) -> list[str]:
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    return ["--password-file", str(password), "--xmpp-host", f"127.0.0.1:{prosody.c2s_port}"]
+
+
+@pytest.fixture
+def component(prosody: Prosody, tmp_path: Path) -> list[str]:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    server = f"127.0.0.1:{prosody.component_port}"
+    return ["--component", COMPONENT, "--secret-file", str(secret), "--server", server]
+
+
+@asynccontextmanager
+async def started(*arguments: str) -> AsyncIterator[trio.Process]:
+    """A command; killed at the end if it still runs."""
+    process = await trio.lowlevel.open_process(
+        [str(COMMAND), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        with trio.fail_after(30):
+            yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await process.stdout.aclose()
+        await process.stderr.aclose()
+
+
+@asynccontextmanager
+async def running_node(state: Path, *arguments: str) -> AsyncIterator[tuple[trio.Process, str]]:
+    """A node, and its JID, once it serves."""
+    lab = ("--port", "0", "--public-address", "127.0.0.1", "--allow-private-peers")
+    async with started("run", "--json", "--state-dir", str(state), *lab, *arguments) as process:
+        yield process, json.loads(await first_line(process))["jid"]
+
+
+async def first_line(process: trio.Process) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        assert process.stdout is not None
+        line += await process.stdout.receive_some(1) or pytest.fail("it has ended")
+    return line
+
+
+async def last_words(process: trio.Process) -> str:
+    assert process.stderr is not None
+    return b"".join([data async for data in process.stderr]).decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("serving_as", ["account", "component"])
+async def test_a_node_that_is_told_to_stop_tells_its_borrowers(
+    number: signal.Signals, serving_as: str, request: pytest.FixtureRequest, romeo: Account
+) -> None:
+    arguments = request.getfixturevalue(serving_as)
+    if serving_as == "account":
+        arguments = ["--jid", f"relay@{DOMAIN}", *arguments]
+    state = request.getfixturevalue("tmp_path") / "state"
+    async with (
+        running_node(state, *arguments) as (node, jid),
+        open_client(romeo, ()) as client,
+        client.borrow(jid) as channel,
+    ):
+        os.kill(node.pid, number)
+        with trio.fail_after(5):
+            await channel.lost.wait()
+        assert await node.wait() == 0
+        assert await last_words(node) == ""
+
+
+async def test_borrow_ends_with_its_relay(account: list[str], tmp_path: Path) -> None:
+    async with (
+        running_node(tmp_path / "state", "--jid", f"relay@{DOMAIN}", *account) as (node, jid),
+        started("borrow", "--jid", f"romeo@{DOMAIN}", *account, "--relay", jid) as borrow,
+    ):
+        await first_line(borrow)
+        os.kill(node.pid, signal.SIGTERM)
+        assert await borrow.wait() == 1
+        words = await last_words(borrow)
+        assert words.startswith(f"jingle-nodes: the channel on {jid} is gone")
+        assert words.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupted_borrow_gives_its_channel_back(
+    number: signal.Signals, account: list[str], tmp_path: Path
+) -> None:
+    one = ("--jid", f"relay@{DOMAIN}", "--channels", "1")
+    async with running_node(tmp_path / "state", *one, *account) as (_, jid):
+        for _ in range(2):
+            arguments = ("--jid", f"romeo@{DOMAIN}", *account, "--relay", jid)
+            async with started("borrow", *arguments) as borrow:
+                await first_line(borrow)
+                os.kill(borrow.pid, number)
+                assert await borrow.wait() == 0
+                assert await last_words(borrow) == ""
+
+
+async def test_borrow_that_is_interrupted_without_a_channel_has_failed(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    with trio.socket.socket() as silent:
+        await silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        port = silent.getsockname()[1]
+        server = ("--xmpp-host", f"127.0.0.1:{port}", "--password-file", str(password))
+        arguments = ("--jid", "romeo@xmpp.test", *server, "--relay", "relay.xmpp.test")
+        async with started("borrow", *arguments) as borrow:
+            stream, _ = await silent.accept()
+            with stream:
+                os.kill(borrow.pid, signal.SIGINT)
+                assert await borrow.wait() == 1
+                assert await last_words(borrow) == (
+                    "jingle-nodes: interrupted before a relay lent a channel\n"
+                )
+
+
+async def test_the_timeout_of_borrow_includes_the_login(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    with trio.socket.socket() as silent:
+        await silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        port = silent.getsockname()[1]
+        server = ("--xmpp-host", f"127.0.0.1:{port}", "--password-file", str(password))
+        arguments = ("--relay", "relay.xmpp.test", "--timeout", "0.3")
+        async with started("borrow", "--jid", "romeo@xmpp.test", *server, *arguments) as borrow:
+            assert await borrow.wait() == 1
+            assert "does not answer within 0.3 s" in await last_words(borrow)
