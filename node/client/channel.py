@@ -89,21 +89,28 @@ async def keep_alive(channel: BorrowedChannel) -> NoReturn:
             await trio.sleep(interval)
 
 
-async def watch(channel: BorrowedChannel, session: Session) -> None:
+async def watch(channel: BorrowedChannel, session: Session, *, ours: bool) -> None:
     """Ask the relay now and then for a channel; set ``lost`` when it or the relay is gone.
 
     A relay says by itself when a channel ends, but not when it crashes, nor to somebody who was
-    disconnected at the time. Returns at once for a relay of another make, which has no answer.
+    disconnected at the time.
+
+    Args:
+        channel: With an id, else it cannot be asked for.
+        session: To ask in.
+        ours: The relay is known to be of this project. Others have no answer: if the first one is
+            an error, no more is asked.
     """
-    answered_at: float | None = None
-    while answered_at is None or trio.current_time() - answered_at < GONE_AFTER:
+    answered_at = trio.current_time()
+    while trio.current_time() - answered_at < GONE_AFTER:
         try:
             # While our own stream is down nobody can be asked: that says nothing about the relay.
             if session.connected:
                 await session.check_channel(channel.relay, channel.offer.id or "")
+                ours = True
             answered_at = trio.current_time()
         except XmppError as error:
-            if answered_at is None:
+            if not ours:
                 return
             if isinstance(error, XmppRefused) and error.condition == "item-not-found":
                 break

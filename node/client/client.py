@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
@@ -71,7 +72,9 @@ class Client:
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(keep_alive, channel)
-                nursery.start_soon(watch, channel, self._session)
+                if channel.offer.id is not None:
+                    ours = relay is None  # found in the overlay
+                    nursery.start_soon(partial(watch, channel, self._session, ours=ours))
                 yield channel
         finally:
             del self._held[key]

@@ -221,9 +221,12 @@ async def test_a_relay_of_another_make_is_not_asked_again(
 ) -> None:
     session = FakeSession(near="lends")
     session.check = OFFLINE
-    async with client_of(session, "near").borrow() as channel:
+    async with client_of(session).borrow("near") as channel:
         await trio.sleep(100)
         assert not channel.lost.is_set()
+    async with client_of(session, "near").borrow() as channel:  # it is in the overlay: ours
+        with trio.fail_after(GONE_AFTER + CHECK_INTERVAL):
+            await channel.lost.wait()
 
 
 async def test_a_search_is_shared_and_remembered(
