@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from overlay.core.addresses import Address
 from overlay.core.events import Advertised, Event, LookupEnded, RelaysFound, VerifyEndpoint
-from overlay.core.identity import SEED_LENGTH, Identity
+from overlay.core.identity import SEED_LENGTH, Identity, KeyPair
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
 from simulations.network import Host, Network
@@ -33,6 +33,7 @@ class SimulatedPeer:
         port: Of its socket.
         config: How it takes part.
         rng: Everything random about it; one generator may serve all peers.
+        make_identity: Makes its key from a seed.
 
     Attributes:
         core: The peer itself.
@@ -55,9 +56,15 @@ class SimulatedPeer:
     )
 
     def __init__(
-        self, network: Network, host: Host, port: int, config: PeerConfig, rng: random.Random
+        self,
+        network: Network,
+        host: Host,
+        port: int,
+        config: PeerConfig,
+        rng: random.Random,
+        make_identity: Callable[[bytes], KeyPair] = Identity,
     ) -> None:
-        self.core = Peer(Identity(rng.randbytes(SEED_LENGTH)), config, rng)
+        self.core = Peer(make_identity(rng.randbytes(SEED_LENGTH)), config, rng)
         self.host = host
         self.alive = True
         self.on_event: Callable[[Event], None] | None = None

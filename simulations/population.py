@@ -12,6 +12,7 @@ from overlay.core.ids import ID_BITS
 from overlay.core.joining import BUCKET_REFRESH
 from overlay.core.peer import PeerConfig
 from simulations.addresses import HOSTS_PER_NETWORK, public_hosts
+from simulations.identity import SimulatedIdentity
 from simulations.network import Filter, Host, Network
 from simulations.peers import PORT, UNIX_TIME, SimulatedPeer
 
@@ -112,7 +113,7 @@ class Population:
         name = next(self._hosts)
         host = Host(name, self.rng.randrange(self.network.latency.sites), gate)
         config = PeerConfig(client=client, host=name, use_ipv6=False, clock_offset=UNIX_TIME)
-        return SimulatedPeer(self.network, host, PORT, config, rng or self.rng)
+        return SimulatedPeer(self.network, host, PORT, config, rng or self.rng, SimulatedIdentity)
 
     def _add(self, peer: SimulatedPeer) -> None:
         self._places[peer.address] = len(self.peers)

@@ -1,7 +1,8 @@
 """A peer's Ed25519 key (RFC 8032), and the id that follows from the key and an address."""
 
 import hashlib
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -16,6 +17,26 @@ from overlay.core.ids import FREE_MASK, ID_LENGTH, bind_id, distance
 SEED_LENGTH: Final = 32
 PUBLIC_KEY_LENGTH: Final = 32
 SIGNATURE_LENGTH: Final = 64
+
+
+# Whether a signature (second) of a message (third) was made with the key of a public key (first).
+Verify = Callable[[bytes, bytes, bytes], bool]
+
+
+class KeyPair(Protocol):
+    """What a peer needs of cryptography: `Identity`, or what stands in for it in a simulation.
+
+    Attributes:
+        public_key: The 32 bytes that others know it by.
+    """
+
+    public_key: bytes
+
+    def sign(self, message: bytes, /) -> bytes:
+        """Return the 64-byte signature of `message`."""
+
+    def verify(self, public_key: bytes, signature: bytes, message: bytes, /) -> bool:
+        """Whether `signature` of `message` was made with the key of `public_key`."""
 
 
 class Identity:
@@ -37,14 +58,14 @@ class Identity:
         """Return the 64-byte signature of `message`."""
         return self._key.sign(message)
 
-
-def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
-    """Whether `signature` of `message` was made with the key of `public_key`."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    @staticmethod
+    def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
+        """Whether `signature` of `message` was made with the key of `public_key`."""
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
 
 def derive_id(public_key: bytes, host: str | None) -> bytes:

@@ -24,7 +24,7 @@ from overlay.core.events import (
     RelaysFound,
     VerifyEndpoint,
 )
-from overlay.core.identity import Identity
+from overlay.core.identity import KeyPair
 from overlay.core.joining import Joining
 from overlay.core.limits import RateLimiter
 from overlay.core.messages import Request
@@ -93,7 +93,7 @@ class Peer:
         "store",
     )
 
-    def __init__(self, identity: Identity, config: PeerConfig, rng: random.Random) -> None:
+    def __init__(self, identity: KeyPair, config: PeerConfig, rng: random.Random) -> None:
         self._config = config
         self._rng = rng
         self.clock_offset = config.clock_offset

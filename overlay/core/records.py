@@ -20,7 +20,7 @@ from overlay.core.addresses import (
 )
 from overlay.core.coordinates import Coordinate, decode_coordinate_untrusted, encode_coordinate
 from overlay.core.errors import LocalProtocolError, RemoteProtocolError
-from overlay.core.identity import PUBLIC_KEY_LENGTH, SIGNATURE_LENGTH, Identity, verify
+from overlay.core.identity import PUBLIC_KEY_LENGTH, SIGNATURE_LENGTH, KeyPair, Verify
 from overlay.core.unpack import (
     need_bytes,
     need_int,
@@ -100,7 +100,7 @@ class Advert:
 
 
 def sign_advert(
-    identity: Identity,
+    identity: KeyPair,
     offer: Offer,
     *,
     seq: int,
@@ -175,7 +175,7 @@ def parse_advert_untrusted(data: bytes) -> Advert:
     )
 
 
-def is_signed(advert: Advert) -> bool:
+def is_signed(advert: Advert, verify: Verify) -> bool:
     """Whether the advert was signed with the key that it names."""
     signature, body = advert.encoded[:SIGNATURE_LENGTH], advert.encoded[SIGNATURE_LENGTH:]
     return verify(advert.public_key, signature, _TAG + body)

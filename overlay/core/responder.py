@@ -153,7 +153,7 @@ class Responder:
         # The prefix that the advert is stored under must be that of the relay's own id.
         if lifetime <= 0 or not id_fits(sender, advert.public_key, source[0]):
             raise RefusedError(ErrorCode.BAD_ADVERT)
-        if not is_signed(advert):
+        if not is_signed(advert, self._rpc.identity.verify):
             raise RefusedError(ErrorCode.BAD_ADVERT)
         key = directory_key(request.level, sender)
         try:

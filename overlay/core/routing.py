@@ -198,7 +198,8 @@ class RoutingTable:
         if held >= MAX_PER_TABLE:
             return False
         neighbours = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
-        return sum(other.network == network for other in neighbours) < MAX_PER_BUCKET
+        same: int = sum(other.network == network for other in neighbours)
+        return same < MAX_PER_BUCKET
 
     def _forget(self, contact: Contact) -> None:
         network = contact.network

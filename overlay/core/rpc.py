@@ -7,7 +7,7 @@ from typing import Final
 from overlay.core.addresses import Address, is_ipv6, is_private
 from overlay.core.contact import Contact, contact_at
 from overlay.core.coordinates import Vivaldi
-from overlay.core.identity import Identity, derive_id, id_fits, verify
+from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
 from overlay.core.messages import (
     TRANSACTION_ID_LENGTH,
@@ -74,7 +74,7 @@ class Rpc:
 
     def __init__(
         self,
-        identity: Identity,
+        identity: KeyPair,
         host: str | None,
         *,
         client: bool,
@@ -224,7 +224,7 @@ class Rpc:
             return True
         message = proof_message(reply.transaction_id, reply.sender, pending.asker, reply.seen)
         public_key = reply.proof.public_key
-        if id_fits(contact.id, public_key, contact.address[0]) and verify(
+        if id_fits(contact.id, public_key, contact.address[0]) and self.identity.verify(
             public_key, reply.proof.signature, message
         ):
             return True

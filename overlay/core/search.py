@@ -235,7 +235,7 @@ class AdvertSearch(Search):
         if advert.withdrawn or (known is not None and known.seq >= advert.seq):
             return known is not None
         expired = remaining_lifetime(advert, now + self._clock_offset) <= 0
-        if expired or not is_signed(advert):
+        if expired or not is_signed(advert, self._rpc.identity.verify):
             self._rpc.counters["advert_expired" if expired else "advert_forged"] += 1
             return False
         network = network_of(advert.endpoints[0])

@@ -11,7 +11,7 @@ from overlay.core.addresses import (
     normalise,
 )
 from overlay.core.errors import LocalProtocolError, RemoteProtocolError
-from overlay.core.identity import Identity, derive_id, id_fits, verify
+from overlay.core.identity import Identity, derive_id, id_fits
 from overlay.core.ids import (
     bind_id,
     bound_prefix,
@@ -108,9 +108,9 @@ def test_an_id_follows_from_key_and_address() -> None:
 def test_signatures() -> None:
     identity = Identity(bytes(32))
     signature = identity.sign(b"message")
-    assert verify(identity.public_key, signature, b"message")
-    assert not verify(identity.public_key, signature, b"massage")
-    assert not verify(identity.public_key, signature[:-1], b"message")
-    assert not verify(b"short", signature, b"message")
+    assert identity.verify(identity.public_key, signature, b"message")
+    assert not identity.verify(identity.public_key, signature, b"massage")
+    assert not identity.verify(identity.public_key, signature[:-1], b"message")
+    assert not identity.verify(b"short", signature, b"message")
     with pytest.raises(LocalProtocolError):
         Identity(bytes(31))

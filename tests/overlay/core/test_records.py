@@ -40,7 +40,7 @@ def test_an_advert_survives_the_wire() -> None:
     )
     parsed = parse_advert_untrusted(advert.encoded)
     assert parsed == advert
-    assert is_signed(parsed)
+    assert is_signed(parsed, IDENTITY.verify)
     assert parsed.offer == dataclasses.replace(OFFER, free=6 / 15)
 
 
@@ -79,7 +79,7 @@ def test_a_changed_advert_is_refused(change: int, data: st.DataObject) -> None:
         parsed = parse_advert_untrusted(bytes(encoded))
     except RemoteProtocolError:
         return
-    assert not is_signed(parsed)
+    assert not is_signed(parsed, IDENTITY.verify)
 
 
 @given(st.binary(max_size=500))
