@@ -9,6 +9,7 @@ from typing import Literal
 
 from slixmpp import JID, InvalidJID
 
+from node.files import read_small_file
 from node.xmpp.errors import XmppError
 
 TlsPolicy = Literal["auto", "verify", "unverified", "off"]
@@ -16,13 +17,16 @@ TlsPolicy = Literal["auto", "verify", "unverified", "off"]
 
 ``verify``: TLS and a certificate that a known authority signed. ``unverified``: TLS with any
 certificate. ``off``: none. ``auto``: ``verify``, except towards a loopback address, where TLS is
-taken as it is offered, because nobody is between.
+taken as it is offered, because nobody is between, unless certificates to trust are given.
 """
 
 DIRECT_TLS_PORTS = frozenset({443, 5223})
 """Ports where servers expect TLS from the first byte on (XEP-0368); elsewhere it is STARTTLS."""
 
 CLIENT_PORT = 5222  # RFC 6120 section 14.7
+
+MAX_CA_BYTES = 2**22
+"""A longer file is no file of certificates: those of all public authorities take 0.2 MB."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Account:
     def opportunistic(self) -> bool:
         """Whether TLS is taken as it is offered."""
         host = self.host_port[0] if self.host_port else parse_jid(self.jid).domain
-        return self.tls == "auto" and is_loopback(host)
+        return self.tls == "auto" and self.ca_file is None and is_loopback(host)
 
     def ssl_context(self) -> ssl.SSLContext:
         """The TLS context that the policy asks for.
@@ -73,8 +77,14 @@ class Account:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context
+        if self.ca_file is None:
+            return ssl.create_default_context()
         try:
-            return ssl.create_default_context(cafile=self.ca_file)
+            content = read_small_file(self.ca_file, MAX_CA_BYTES)
+            # PEM is ASCII (RFC 7468); what else there is stands in comments.
+            text = content.decode("ascii", "ignore")
+            # Without any text, the system's certificates would be trusted.
+            return ssl.create_default_context(cadata=text or "\n")
         except OSError as error:  # ssl.SSLError too
             raise XmppError(
                 f"cannot read certificates from {self.ca_file}: {error.strerror or error}; "
