@@ -7,13 +7,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from node.commands.output import say
 from node.commands.signals import interruptible
 from node.config import OverlaySettings
 from node.errors import UsageError, UserError
-from node.xmpp.errors import one_line
 from overlay.core.addresses import format_address
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay, find_relays
+
+MAX_WIDTH = 10_000
+"""Columns that a table may take where it is not for a terminal."""
 
 
 async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bool) -> None:
@@ -24,17 +27,13 @@ async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bo
     """
     if not overlay.bootstrap:
         raise UsageError("the overlay needs an entrance: pass --bootstrap host:port of any peer")
-    if count < 1:
-        raise UsageError("--count must be at least 1")
-    if not 0 < timeout <= 60:
-        raise UsageError("--timeout must be more than 0 and at most 60 seconds")
     settings = PeerSettings(bootstrap=overlay.bootstrap_addresses, client=True)
     async with interruptible(), open_peer(settings) as peer:
         relays = await find_relays(peer, count=count, timeout=timeout)
     if as_json:
-        print(json.dumps([_as_json(relay) for relay in relays]))
+        say(json.dumps([_as_json(relay) for relay in relays]))
     elif relays:
-        Console().print(as_table(relays))
+        say(as_text(relays, Console()))
     if not relays:
         raise UserError(
             f"no relay answered within {timeout:g} s; check that the bootstrap peers are up, "
@@ -54,16 +53,28 @@ def _as_json(relay: Relay) -> dict[str, Any]:
     }
 
 
-def as_table(relays: list[Relay]) -> Table:
-    """The relays for a terminal."""
-    table = Table("relay", "round trip", "free", "limit", "policy", "endpoint", box=None)
+def as_text(relays: list[Relay], console: Console) -> str:
+    """A table for people, with nothing cut off: JIDs are there to be copied."""
+    table = Table(box=None)
+    table.add_column("relay", overflow="fold")
+    for name in ("round trip", "free", "limit", "policy"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("endpoint", overflow="fold")
     for relay in relays:
         table.add_row(
-            Text(one_line(relay.jid)),
+            Text(_printable(relay.jid)),
             "?" if relay.rtt is None else f"{relay.rtt * 1000:.1f} ms",
             f"{relay.free:.0%}",
             "none" if relay.maxkbps is None else f"{relay.maxkbps} kbit/s",
             relay.policy,
             " ".join(format_address(endpoint) for endpoint in relay.endpoints),
         )
-    return table
+    if not console.file.isatty():
+        console.width = MAX_WIDTH
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
