@@ -1,42 +1,48 @@
 """The command ``jingle-nodes``: parses, runs, prints. Exit status: 0 done, 1 failed, 2 usage."""
 
+import importlib.metadata
+import io
 import logging
+import os
 import sys
+import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, TextIO
 
 import trio
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.argument import ArgumentCollection
-from cyclopts.config import Env, Toml
+from cyclopts.config import Env
 
-from node.config import AccountSettings, OverlaySettings, RunSettings
+from node.config import AccountSettings, OverlaySettings, RunSettings, between
+from node.config_file import read_config_file
 from node.errors import UsageError, UserError
 from overlay import OverlayError
 from overlay.nursery import lone_error
 
 DONE, FAILED, USAGE = 0, 1, 2
 
+MAX_HOLD = 365 * 86400
+"""Seconds that ``--seconds`` may say; without it a channel is held for ever."""
 
-def _read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Take from the file behind ``--config`` what flags and environment leave open."""
-    for argument in arguments:
-        if "--config" not in argument.names or not argument.tokens:
-            continue
-        path = Path(argument.tokens[0].value)
-        source = Toml(path, must_exist=True, use_commands_as_keys=False)
-        try:
-            source(app, commands, arguments)
-        except OSError as error:
-            raise UserError(f"cannot read --config {path}: {error.strerror}") from error
-        except CycloptsError as error:
-            raise UsageError(f"--config {path}: {error}") from error
+_log = logging.getLogger(__name__)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("jingle-nodes")
+    except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+        project = Path(__file__).parents[1] / "pyproject.toml"
+        version: str = tomllib.loads(project.read_text())["project"]["version"]
+        return version
 
 
 app = App(
     name="jingle-nodes",
     help="A peer-to-peer network of UDP relays for calls: XEP-0278 over a Kademlia overlay.",
-    config=(Env("JINGLE_NODES_", command=False), _read_config_file),
+    version=_version,
+    config=(Env("JINGLE_NODES_", command=False), read_config_file),
     default_parameter=Parameter(negative=""),
     help_format="plaintext",
     result_action="return_value",
@@ -72,8 +78,9 @@ def run(
 def find(
     overlay: OverlaySettings = OverlaySettings(),
     *,
-    count: int = 8,
-    timeout: float = 5.0,
+    count: Annotated[int, between(1, 256)] = 8,
+    timeout: Annotated[float, between(0.1, 60)] = 5.0,
+    config: Path | None = None,
     json: bool = False,
     verbose: bool = False,
 ) -> None:
@@ -84,6 +91,7 @@ def find(
     Args:
         count: Most relays to show.
         timeout: Seconds that the search may take.
+        config: TOML file of these settings, such as: bootstrap = ["peer.example.net"]
         json: Print a JSON list.
         verbose: Tell on standard error what happens.
     """
@@ -99,8 +107,9 @@ def borrow(
     overlay: OverlaySettings = OverlaySettings(),
     *,
     relay: str | None = None,
-    seconds: float | None = None,
-    timeout: float = 15.0,
+    seconds: Annotated[float | None, between(0.1, MAX_HOLD)] = None,
+    timeout: Annotated[float, between(0.1, 120)] = 15.0,
+    config: Path | None = None,
     json: bool = False,
     verbose: bool = False,
 ) -> None:
@@ -109,9 +118,10 @@ def borrow(
     Example: jingle-nodes borrow --jid me@example.net --password-file pw --bootstrap example.org
 
     Args:
-        relay: JID of the relay to ask; the nearest in the overlay if not given.
+        relay: JID of the relay to ask, whole as find shows it; the nearest one if not given.
         seconds: Give the channel back after so long.
         timeout: Seconds within which a channel must be had.
+        config: TOML file of these settings, such as: jid = "me@example.org"
         json: Print the channel as a JSON object.
         verbose: Tell on standard error what happens.
     """
@@ -141,28 +151,70 @@ def demo(*, json: bool = False) -> int:
 
 def main() -> None:
     """Entry point of the command; ends the process with its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal may know fewer characters than JIDs are written in.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit status; errors become a line on standard error."""
+    status, complaint = _run(arguments)
+    if (error := _drain(sys.stdout)) is not None:
+        status, complaint = FAILED, f"cannot write to standard output: {error.strerror}"
+    if complaint and sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"jingle-nodes: {' '.join(complaint.split())}\n")
+        _drain(sys.stderr)
+    return status
+
+
+def _run(arguments: Sequence[str]) -> tuple[int, str | None]:
+    """The exit status, and what there is to complain about."""
+    if sys.stdout is None:  # Python found it closed
+        return FAILED, "standard output is closed: send it to /dev/null if nobody shall read it"
+    if not arguments:
+        return USAGE, "no command is given; see jingle-nodes --help"
     try:
-        return app(arguments) or DONE
+        return app(arguments) or DONE, None
     except BaseException as exception:
-        error = lone_error(exception)
-        if isinstance(error, CycloptsError | UsageError):
-            return _complain(error, USAGE)
-        if isinstance(error, UserError | OverlayError):
-            return _complain(error, FAILED)
-        if isinstance(error, KeyboardInterrupt):
-            return _complain("interrupted", FAILED)
+        match error := lone_error(exception):
+            case CycloptsError():
+                command = " ".join(["jingle-nodes", *(error.command_chain or ())])
+                return USAGE, f"{str(error).removesuffix('.')}; see {command} --help"
+            case UsageError():
+                return USAGE, str(error)
+            case UserError() | OverlayError():
+                return FAILED, str(error)
+            case KeyboardInterrupt():
+                return FAILED, "interrupted"
+            case SystemExit():
+                return FAILED, "cannot write to standard output: nobody reads it"  # so says rich
+            case MemoryError():
+                return FAILED, "out of memory; lower the limits, or give this machine more"
+            case OSError():
+                _log.info("the system refused", exc_info=error)
+                return FAILED, f"{_reason(error)}; run again with --verbose to see where"
         raise
 
 
-def _complain(error: object, status: int) -> int:
-    line = " ".join(str(error).split())
-    sys.stderr.write(f"jingle-nodes: {line}\n")
-    return status
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _drain(stream: TextIO) -> OSError | None:
+    """Write out what a stream holds back, or drop that: Python would fail on it once more."""
+    if stream is None:
+        return None
+    try:
+        stream.flush()
+    except OSError as error:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), stream.fileno())
+        return error
+    return None
 
 
 def _start_logging(verbose: bool) -> None:

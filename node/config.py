@@ -3,26 +3,63 @@
 Every field's docstring is also its help text, so a setting is described in one place.
 """
 
+import hashlib
+import logging
+import math
 import os
-from dataclasses import dataclass, fields
+import stat
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from node.errors import UsageError, UserError
+from node.files import read_small_file
 from node.relay.admission import RelayLimits
 from node.relay.ports import DEFAULT_RANGE
 from node.xmpp.account import Account, ComponentAccount, TlsPolicy
+from node.xmpp.xep_0278.replies import MAX_EXPIRE, MAX_KBPS
 from overlay.dht import PeerSettings
+from overlay.state import load_identity
 
 DEFAULT_PORT = 4278
 """UDP port of a node's overlay and STUN service; IANA has it unassigned."""
 
+KEY_FILE = "identity.key"
+"""Name of the overlay key within the state directory."""
+
 MAX_SECRET_BYTES = 4096
 """A longer password file is not a password file."""
+
+MAX_CHANNELS = 65536 // 4
+"""No range of ports has more: a channel takes four."""
+
+MAX_REQUESTS = 10_000
+"""Requests a minute that one JID may be allowed; the time of each is kept."""
+
+_log = logging.getLogger(__name__)
+
+
+def between(least: int | float, most: int | float) -> Parameter:
+    """Take a number from ``least`` to ``most`` and nothing else, as the field's type has it."""
+
+    def convert(kind: type[int] | type[float], tokens: Sequence[Token]) -> int | float:
+        text = tokens[0].value
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            whole = "whole " if kind is int else ""
+            raise ValueError(f"{text[:40]!r} is not a {whole}number from {least} to {most}")
+        return number
+
+    return Parameter(converter=convert)
 
 
 @Parameter(name="*")
@@ -75,13 +112,21 @@ class AccountSettings:
         host_port = None
         if self.xmpp_host is not None:
             host_port = parse_host_port("--xmpp-host", self.xmpp_host, 5222)
-        return Account(
+        if self.xmpp_ca_file is not None and self.xmpp_tls in ("unverified", "off"):
+            raise UsageError(
+                f"--xmpp-tls {self.xmpp_tls} verifies nothing, so --xmpp-ca-file has no use; "
+                "pass one of them"
+            )
+        account = Account(
             jid=self.jid,
             password=read_secret("--password-file", self.password_file),
             host_port=host_port,
             tls=self.xmpp_tls,
             ca_file=self.xmpp_ca_file,
         )
+        if account.ca_file is not None:
+            account.ssl_context()  # whether it can be used is told before anything is opened
+        return account
 
 
 @Parameter(name="*")
@@ -98,7 +143,7 @@ class RunSettings(AccountSettings, OverlaySettings):
     server: str | None = None
     """host:port where the XMPP server listens for components."""
 
-    port: int = DEFAULT_PORT
+    port: Annotated[int, between(0, 65535)] = DEFAULT_PORT
     """UDP port of the overlay and STUN; 0 lets the system choose."""
 
     relay_ports: str = "{}-{}".format(*DEFAULT_RANGE)
@@ -110,22 +155,22 @@ class RunSettings(AccountSettings, OverlaySettings):
     state_dir: Path | None = None
     """Where the node keeps its key and the peers it knows; default ~/.local/state/jingle-nodes."""
 
-    channels: int = RelayLimits.channels
+    channels: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels
     """Most channels at one time."""
 
-    channels_per_jid: int = RelayLimits.channels_per_jid
+    channels_per_jid: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels_per_jid
     """Most channels of one bare JID at one time."""
 
-    channels_per_domain: int = RelayLimits.channels_per_domain
+    channels_per_domain: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels_per_domain
     """Most channels of one domain's JIDs at one time."""
 
-    requests_per_minute: int = RelayLimits.requests_per_minute
+    requests_per_minute: Annotated[int, between(1, MAX_REQUESTS)] = RelayLimits.requests_per_minute
     """Most channel requests of one bare JID in a minute."""
 
-    maxkbps: int | None = RelayLimits.maxkbps
+    maxkbps: Annotated[int | None, between(1, MAX_KBPS)] = RelayLimits.maxkbps
     """Bandwidth limit of each channel and direction, kbit/s; none if not given."""
 
-    expire: float = RelayLimits.expire
+    expire: Annotated[float, between(1, MAX_EXPIRE)] = RelayLimits.expire
     """Seconds without a packet from either side after which a channel ends."""
 
     forwarder: Literal["auto", "userspace"] = "auto"
@@ -148,11 +193,16 @@ class RunSettings(AccountSettings, OverlaySettings):
                     "FILE for an ordinary account, or --component relay.domain --secret-file FILE "
                     "--server host:port if you run the XMPP server"
                 )
-            return self.account()
+            return self._with_lasting_resource(self.account())
         if self.jid is not None:
             raise UsageError("--jid and --component exclude each other: pass one of them")
         if self.secret_file is None or self.server is None:
             raise UsageError("--component also needs --secret-file FILE and --server host:port")
+        if self.xmpp_ca_file is not None or self.xmpp_tls == "verify":
+            raise UsageError(
+                "--component has no TLS (XEP-0114): connect to a server on this machine, "
+                "without --xmpp-ca-file and --xmpp-tls"
+            )
         host, port = parse_host_port("--server", self.server, 5347)
         return ComponentAccount(
             jid=self.component,
@@ -160,6 +210,18 @@ class RunSettings(AccountSettings, OverlaySettings):
             host=host,
             port=port,
         )
+
+    def _with_lasting_resource(self, account: Account) -> Account:
+        """Name the node after its key if it has no resource, the same after each start.
+
+        So others still find it under the JID that they know from before, and two nodes of one
+        account do not throw each other out.
+        """
+        if "/" in account.jid:
+            return account
+        key = load_identity(self.state_directory() / KEY_FILE).public_key
+        resource = f"jingle-nodes-{hashlib.sha256(key).hexdigest()[:8]}"
+        return replace(account, jid=f"{account.jid}/{resource}")
 
     def relay_limits(self) -> RelayLimits:
         """How much of the node others may use."""
@@ -186,8 +248,6 @@ class RunSettings(AccountSettings, OverlaySettings):
             UsageError: A setting is malformed.
             UserError: The state directory cannot be made.
         """
-        if not 0 <= self.port <= 65535:
-            raise UsageError(f"--port {self.port} is not in 0-65535")
         if self.public_address is not None and not _is_address(self.public_address):
             raise UsageError(
                 f"--public-address {self.public_address!r} is not an IP address such as 203.0.113.7"
@@ -196,7 +256,7 @@ class RunSettings(AccountSettings, OverlaySettings):
         return PeerSettings(
             port=self.port,
             bootstrap=self.bootstrap_addresses,
-            key_file=state / "identity.key",
+            key_file=state / KEY_FILE,
             cache_file=state / "peers",
             public_address=self.public_address,
         )
@@ -219,11 +279,22 @@ class RunSettings(AccountSettings, OverlaySettings):
 
 
 def default_state_dir() -> Path:
-    """Where state goes by default: systemd's StateDirectory, else as the XDG specification says."""
+    """Where state goes by default: systemd's StateDirectory, else as the XDG specification says.
+
+    Raises:
+        UserError: The user has no home directory.
+    """
     if systemd := os.environ.get("STATE_DIRECTORY"):
         return Path(systemd.split(":")[0])
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local/state") / "jingle-nodes"
+    if home := os.environ.get("XDG_STATE_HOME"):
+        return Path(home) / "jingle-nodes"
+    try:
+        return Path.home() / ".local/state/jingle-nodes"
+    except RuntimeError:
+        raise UserError(
+            "there is no place for the node's state: this user has no home directory; "
+            "pass --state-dir DIR"
+        ) from None
 
 
 def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int]:
@@ -269,16 +340,21 @@ def read_secret(option: str, path: Path) -> str:
         UserError: The file cannot be read, or is not such a file.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SECRET_BYTES + 1)
+        content = read_small_file(path, MAX_SECRET_BYTES)
+        mode = path.stat().st_mode
     except OSError as error:
         raise UserError(
             f"cannot read {option} {path}: {error.strerror}; check the path and its permissions"
         ) from error
+    if mode & stat.S_IROTH:
+        _log.warning("everybody on this machine can read %s %s: chmod 600 it", option, path)
     try:
-        lines = data.decode().splitlines()
+        secret = content.decode("utf-8-sig").partition("\n")[0].removesuffix("\r")
     except UnicodeDecodeError:
-        lines = []
-    if len(data) > MAX_SECRET_BYTES or not lines or not lines[0]:
-        raise UserError(f"{option} {path} must hold the password in its first line")
-    return lines[0]
+        secret = ""
+    if not secret or any(unicodedata.category(char) == "Cc" for char in secret):
+        raise UserError(
+            f"{option} {path} must hold the password in its first line, "
+            "as UTF-8 text without control characters"
+        )
+    return secret

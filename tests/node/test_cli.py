@@ -1,10 +1,18 @@
 """The command line: exit status, one-line errors, settings from file and environment."""
 
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from node import cli
 from node.cli import execute
+
+PROJECT = Path(cli.__file__).parents[1]
 
 
 def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int) -> str:
@@ -32,9 +40,14 @@ def test_every_subcommand_helps_with_an_example(
 @pytest.mark.parametrize(
     "arguments",
     [
+        [],
+        ["--"],
         ["nothing"],
+        ["run", "more"],
         ["run", "--no-such-option"],
+        ["run", "--port"],
         ["run", "--port", "many"],
+        ["find", "--count", "3.5"],
         ["run", "--jid", "a@b", "--component", "c"],
         ["find"],
         ["find", "--bootstrap", "127.0.0.1:0"],
@@ -43,10 +56,76 @@ def test_every_subcommand_helps_with_an_example(
         ["borrow", "--jid", "a@b"],
         ["borrow", "--bootstrap", "127.0.0.1:9"],
         ["borrow", "--bootstrap", "127.0.0.1:9", "--seconds", "-1"],
+        ["borrow", "--bootstrap", "127.0.0.1:9", "--seconds", "inf"],
+        ["borrow", "--bootstrap", "127.0.0.1:9", "--timeout", "nan"],
     ],
 )
 def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     complaint(capsys, arguments, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ([], "jingle-nodes --help"),
+        (["nothing"], "jingle-nodes --help"),
+        (["run", "--port"], "jingle-nodes run --help"),
+        (["find", "more"], "jingle-nodes find --help"),
+        (["borrow", "--xmpp-tls", "some"], "jingle-nodes borrow --help"),
+    ],
+)
+def test_usage_errors_tell_where_help_is(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], advice: str
+) -> None:
+    assert complaint(capsys, arguments, 2).endswith(f"; see {advice}\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--port", ["-1", "65536", "4280.5", "1e3"]),
+        ("--channels", ["0", "16385"]),
+        ("--channels-per-jid", ["0", "16385"]),
+        ("--channels-per-domain", ["0", "16385"]),
+        ("--requests-per-minute", ["0", "10001"]),
+        ("--maxkbps", ["0", "10000001", "9" * 5000]),
+        ("--expire", ["nan", "inf", "-inf", "1e300", "604801", "0.0001", "0", "soon"]),
+    ],
+)
+def test_numbers_have_bounds(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    option: str,
+    values: list[str],
+) -> None:
+    for value in values:
+        line = complaint(capsys, ["run", f"{option}={value}"], 2)
+        assert f"{option}: " in line
+        assert len(line) < 200
+    variable = "JINGLE_NODES_" + option[2:].upper().replace("-", "_")
+    monkeypatch.setenv(variable, values[0])
+    assert f"{variable}: " in complaint(capsys, ["run"], 2)
+    # A flag stands above the variable, and the variable above the file.
+    assert f"{option}: " in complaint(capsys, ["run", f"{option}={values[1]}"], 2)
+    config = tmp_path / "node.toml"
+    config.write_text(f"{option[2:]} = 30\n")
+    assert f"{variable}: " in complaint(capsys, ["run", "--config", str(config)], 2)
+
+
+def test_version_is_the_distributions(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    assert execute(["--version"]) == 0
+    assert capsys.readouterr().out == f"{version}\n"
+
+    def not_installed(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", not_installed)
+    assert execute(["--version"]) == 0
+    assert capsys.readouterr().out == f"{version}\n"
 
 
 def test_run_without_an_account_tells_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,19 +153,157 @@ def test_settings_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "/else/where" in complaint(capsys, ["run", *flags], 1)
 
 
+@pytest.mark.parametrize("command", ["run", "find", "borrow"])
+def test_one_file_serves_every_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text(
+        'password_file = "/nowhere/at-all"\njid = "a@b"\nchannels = 5\nbootstrap = ["c:0"]\n'
+    )
+    line = complaint(capsys, [command, "--config", str(config)], 2 if command == "find" else 1)
+    assert ("'c:0'" if command == "find" else "/nowhere/at-all") in line
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
-    [("prot = 1\n", "prot"), ('port = "many"\n', "port"), ("port =\n", "line 1")],
+    [
+        ("prot = 1\n", "'prot'"),
+        ("config = 'other.toml'\n", "'config'"),
+        ("settings = 1\n", "'settings'"),
+        ("[run]\nport = 1\n", "'run'; write settings at the top of the file"),
+        ("[find]\n", "'find'"),
+        ("relay-ports = '1-5'\nrelay_ports = '2-6'\n", "relay-ports is set twice"),
+        ('port = "many"\n', "port must be a whole number"),
+        ("port = 4280.5\n", "port must be a whole number"),
+        ("port = true\n", "port must be a whole number"),
+        ("port = 65536\n", "65536"),
+        ("expire = '60'\n", "expire must be a number"),
+        ("expire = nan\n", "nan"),
+        ("allow_private_peers = 'yes'\n", "allow_private_peers must be true or false"),
+        ("allow-private-peers = 1\n", "allow-private-peers must be true or false"),
+        ("jid = 1\n", "jid must be text"),
+        ("jid = ['a@b']\n", "jid must be text"),
+        ("state_dir = 1979-05-27\n", "state_dir must be text"),
+        ('state_dir = "a\\u0000b"\n', "state_dir must be text"),
+        ("bootstrap = [1]\n", "bootstrap must be a list of texts"),
+        ("bootstrap = {a = 1}\n", "bootstrap must be a list of texts"),
+        ("xmpp_tls = 'some'\n", "xmpp_tls"),
+        ("port =\n", "line 1"),
+        ("a = " + "[" * 5000, "recursion"),
+        ("\xff", "is no TOML file"),
+    ],
 )
 def test_mistakes_in_a_file_name_the_file_and_the_key(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, named: str
 ) -> None:
     config = tmp_path / "node.toml"
-    config.write_text(content)
+    config.write_text(content, "latin-1")
     line = complaint(capsys, ["run", "--config", str(config)], 2)
     assert str(config) in line
     assert named in line
+    assert "Error" not in line  # the name of a class
 
 
-def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert "--config" in complaint(capsys, ["run", "--config", str(tmp_path / "none")], 1)
+def test_a_bootstrap_peer_in_a_file_needs_no_list(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text('bootstrap = "c:0"\n')
+    assert "'c:0'" in complaint(capsys, ["find", "--config", str(config)], 2)
+
+
+def test_files_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    large, pipe = tmp_path / "large", tmp_path / "pipe"
+    with large.open("wb") as file:
+        file.truncate(300_000_000)
+    os.mkfifo(pipe)
+    for path in (tmp_path / "none", tmp_path, large, pipe, Path("/dev/zero")):
+        line = complaint(capsys, ["run", "--config", str(path)], 1)
+        assert f"cannot read --config {path}: " in line
+
+
+# Outputs that take nothing
+
+
+def started(arguments: list[str], redirection: str, **environment: str) -> tuple[int, str, str]:
+    """A command in a shell: its exit status, and what it said on both outputs."""
+    reader, broken = os.pipe()
+    os.close(reader)
+    script = f'"$@" {redirection.format(broken=broken)}'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, "-m", "node", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        pass_fds=[broken],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONUNBUFFERED": "", **environment},
+        check=False,
+    )
+    os.close(broken)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("redirection", [">&{broken}", ">&-", ">/dev/full"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_takes_nothing(redirection: str, unbuffered: str) -> None:
+    status, _, err = started(["--version"], redirection, PYTHONUNBUFFERED=unbuffered)
+    assert status == 1
+    assert err.startswith("jingle-nodes: ")
+    assert "standard output" in err or "No space left on device" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&{broken}"])
+def test_an_error_output_that_takes_nothing(redirection: str) -> None:
+    assert started(["run"], redirection) == (2, "", "")
+
+
+def test_characters_that_an_output_does_not_have(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def show(arguments: object) -> int:
+        print("r\xe9lay@example.org")
+        return 0
+
+    monkeypatch.setattr(cli, "execute", show)
+    with (tmp_path / "out").open("w", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit):
+            cli.main()
+    assert (tmp_path / "out").read_text() == "r\\xe9lay@example.org\n"
+
+
+# What nobody has foreseen
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(24, "Too many open files"), "Too many open files; "),
+        (PermissionError(13, "Permission denied", "/a/b"), "/a/b: Permission denied; "),
+        (MemoryError(), "out of memory; "),
+        (ExceptionGroup("", [OSError(24, "Too many open files")]), "Too many open files; "),
+    ],
+)
+def test_the_system_refuses(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    said: str,
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("trio.run", refuse)
+    assert said in complaint(capsys, ["find", "--bootstrap", "127.0.0.1:9"], 1)
+
+
+def test_a_defect_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("trio.run", fail)
+    with pytest.raises(ZeroDivisionError):
+        execute(["find", "--bootstrap", "127.0.0.1:9"])

@@ -1,13 +1,22 @@
 """Settings: what people type, in flags and files, and what they are told when it is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.config import RunSettings, parse_host_port, read_secret
+from node.config import (
+    AccountSettings,
+    RunSettings,
+    default_state_dir,
+    parse_host_port,
+    read_secret,
+)
 from node.errors import UsageError, UserError
+from node.xmpp import Account, TlsPolicy
+from simulations.lab.certificates import Authority
 
 
 @pytest.mark.parametrize(
@@ -54,25 +63,100 @@ def test_what_is_not_a_port_range(text: str) -> None:
         RunSettings(relay_ports=text).relay_port_range()
 
 
-def test_secret_is_the_first_line(tmp_path: Path) -> None:
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
     path = tmp_path / "password"
     path.write_text("correct horse \n# a comment\n")
-    assert read_secret("--password-file", path) == "correct horse "
+    path.chmod(0o600)
+    return path
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 5000])
-def test_what_is_not_a_secret(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "password"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="first line"):
-        read_secret("--password-file", path)
+def test_secret_is_the_first_line(password_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_secret("--password-file", password_file) == "correct horse "
+    # As editors of another system write it.
+    password_file.write_bytes(b"\xef\xbb\xbfcorrect horse \r\n")
+    assert read_secret("--password-file", password_file) == "correct horse "
+    assert not caplog.records
 
 
-def test_secret_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No such file"):
-        read_secret("--password-file", tmp_path / "password")
-    with pytest.raises(UserError, match="Is a directory"):
-        read_secret("--password-file", tmp_path)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"\r\n", b"\xff\xfe", b"a\0b\n", b"a\x1bb", b"a\x0bb", b"a\x7f", b"a\xc2\x85b"],
+)
+def test_what_is_not_a_secret(password_file: Path, content: bytes) -> None:
+    password_file.write_bytes(content)
+    with pytest.raises(UserError, match="first line, as UTF-8 text without control characters"):
+        read_secret("--password-file", password_file)
+
+
+def test_secret_that_cannot_be_read(tmp_path: Path) -> None:
+    long, pipe = tmp_path / "long", tmp_path / "pipe"
+    long.write_bytes(b"x" * 5000)
+    os.mkfifo(pipe)
+    for path, reason in [
+        (tmp_path / "none", "No such file"),
+        (tmp_path, "Is a directory"),
+        (Path("a\0b"), "null byte"),
+        (long, "more than 4096 bytes"),
+        (pipe, "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+    ]:
+        with pytest.raises(UserError, match=f"^cannot read --password-file .*: .*{reason}"):
+            read_secret("--password-file", path)
+
+
+def test_secret_that_everybody_can_read(
+    password_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    password_file.chmod(0o644)
+    assert read_secret("--password-file", password_file) == "correct horse "
+    [record] = caplog.records
+    assert f"everybody on this machine can read --password-file {password_file}" in record.message
+    assert "correct horse" not in record.message
+
+
+def test_what_cannot_be_read_is_not_left_open(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    for path in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(UserError):
+            read_secret("--password-file", path)
+    assert descriptors() == before
+
+
+def test_certificates_to_trust_are_checked_with_the_settings(
+    password_file: Path, tmp_path: Path
+) -> None:
+    good, bad = Authority(tmp_path).ca_file, tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+
+    def account(ca_file: Path, tls: TlsPolicy = "auto") -> Account:
+        return AccountSettings(
+            jid="a@localhost", password_file=password_file, xmpp_tls=tls, xmpp_ca_file=ca_file
+        ).account()
+
+    assert account(good).ca_file == good
+    for path in (bad, tmp_path / "none", tmp_path):
+        with pytest.raises(UserError, match=r"cannot read certificates from .*; give a PEM file"):
+            account(path)
+    with pytest.raises(UsageError, match="--xmpp-tls off"):
+        account(good, "off")
+    with pytest.raises(UsageError, match="--xmpp-tls unverified"):
+        account(good, "unverified")
+
+
+def test_a_node_keeps_its_resource(password_file: Path, tmp_path: Path) -> None:
+    def jid_of(state: str, jid: str = "relay@example.org") -> str:
+        settings = RunSettings(jid=jid, password_file=password_file, state_dir=tmp_path / state)
+        return settings.xmpp_account().jid
+
+    first = jid_of("one")
+    assert first.startswith("relay@example.org/jingle-nodes-")
+    assert jid_of("one") == first
+    assert jid_of("two") != first
+    assert jid_of("one", "relay@example.org/mine") == "relay@example.org/mine"
 
 
 def test_a_node_needs_an_xmpp_address() -> None:
@@ -88,6 +172,17 @@ def test_account_and_component_exclude_each_other() -> None:
 def test_a_component_needs_its_server() -> None:
     with pytest.raises(UsageError, match="--server"):
         RunSettings(component="relay.b").xmpp_account()
+
+
+def test_a_component_has_no_tls(password_file: Path) -> None:
+    for settings in (
+        RunSettings(component="relay.b", secret_file=password_file, server="b", xmpp_tls="verify"),
+        RunSettings(
+            component="relay.b", secret_file=password_file, server="b", xmpp_ca_file=password_file
+        ),
+    ):
+        with pytest.raises(UsageError, match="no TLS"):
+            settings.xmpp_account()
 
 
 @pytest.mark.parametrize("name", ["channels", "channels_per_jid", "requests_per_minute", "expire"])
@@ -111,3 +206,16 @@ def test_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--state-dir"):
         RunSettings(state_dir=tmp_path / "file" / "state").state_directory()
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_user(uid: int) -> None:
+        raise KeyError(uid)
+
+    for variable in ("HOME", "XDG_STATE_HOME", "STATE_DIRECTORY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", no_such_user)
+    with pytest.raises(UserError, match="no home directory; pass --state-dir DIR"):
+        default_state_dir()
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")
+    assert default_state_dir() == Path("/var/lib/a")

@@ -1,0 +1,92 @@
+"""The file behind ``--config``: TOML whose keys are called as the flags are, with - or _.
+
+Keys stand at the top of the file, in no table. One file serves every command: what only
+``jingle-nodes run`` can be told, the others pass over.
+"""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_origin
+
+from cyclopts import App, Token
+from cyclopts.argument import ArgumentCollection
+
+from node.config import RunSettings
+from node.errors import UsageError, UserError
+from node.files import read_small_file
+
+MAX_CONFIG_BYTES = 2**20
+"""A longer file is no file of settings."""
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Take from the file behind ``--config`` what flags and environment leave open.
+
+    Called by cyclopts, as a source of settings.
+
+    Raises:
+        UserError: The file cannot be read.
+        UsageError: Something in it is wrong.
+    """
+    settings = {name: argument for argument in arguments for name in argument.names}
+    config = settings.pop("--config", None)
+    if config is None or not config.tokens:
+        return
+    path = Path(config.tokens[0].value)
+    for_run = {field.name.replace("_", "-") for field in fields(RunSettings)}
+    seen = set()
+    for key, value in _load(path).items():
+        name = key.replace("_", "-")
+        if name in seen:
+            raise UsageError(f"--config {path}: {name} is set twice; remove one of them")
+        seen.add(name)
+        argument = settings.get(f"--{name}")
+        if argument is not None:
+            values = _values(f"--config {path}: {key}", value, argument.resolved_hint)
+            if not argument.tokens:
+                for index, text in enumerate(values):
+                    argument.append(Token(keyword=f"{key} in {path}", value=text, index=index))
+        elif name not in for_run:
+            advice = f"see jingle-nodes {' '.join(commands)} --help"
+            if isinstance(value, dict):
+                advice = "write settings at the top of the file, in no table"
+            raise UsageError(f"--config {path}: there is no setting {key[:40]!r}; {advice}")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_small_file(path, MAX_CONFIG_BYTES).decode())
+    except OSError as error:
+        raise UserError(
+            f"cannot read --config {path}: {error.strerror}; give a TOML file"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--config {path} is no TOML file: {error}") from error
+
+
+def _values(where: str, value: object, hint: Any) -> list[str]:
+    """A value of the file, as the texts that the command line would have in its place.
+
+    Raises:
+        UsageError: It is of another type than the setting.
+    """
+    match value:
+        case bool():
+            fits = hint is bool
+        case int():
+            fits = hint in (int, float)
+        case float():
+            fits = hint is float
+        case str():
+            fits = hint not in _KINDS and "\0" not in value
+        case list():
+            fits = get_origin(hint) is tuple and all(isinstance(item, str) for item in value)
+        case _:
+            fits = False
+    if not fits:
+        kind = "a list of texts in quotes" if get_origin(hint) is tuple else "text in quotes"
+        raise UsageError(f"{where} must be {_KINDS.get(hint, kind)}")
+    return value if isinstance(value, list) else [str(value)]
