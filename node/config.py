@@ -312,6 +312,7 @@ def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int
     try:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # as it will be looked up
     except ValueError:
         host, port = None, None
     # What a URL may have besides (user, path, ...) is no part of an address.

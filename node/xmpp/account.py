@@ -128,7 +128,7 @@ def parse_jid(text: str) -> JID:
     """
     try:
         jid = JID(text)
-    except InvalidJID as error:
+    except (InvalidJID, UnicodeError) as error:  # the latter: bytes that were no UTF-8
         raise XmppError(
             f"{text!r} is not an XMPP address; it reads user@domain/resource"
         ) from error

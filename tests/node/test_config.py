@@ -27,6 +27,8 @@ from simulations.lab.certificates import Authority
         (" 127.0.0.1:1 ", ("127.0.0.1", 1)),
         ("[2001:db8::1]:65535", ("2001:db8::1", 65535)),
         ("[::1]", ("::1", 9)),
+        ("[fe80::1%eth0]:7", ("fe80::1%eth0", 7)),
+        ("bücher.example.", ("bücher.example.", 9)),
     ],
 )
 def test_host_and_port(text: str, expected: tuple[str, int]) -> None:
@@ -35,7 +37,10 @@ def test_host_and_port(text: str, expected: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":1", "::1", "a:b", "a:0", "a:65536", "a:-1", "a:1:2", "[::1", "[::1]x", "u@a:1", "a/b:1"],
+    [
+        *("", ":1", "::1", "a:b", "a:0", "a:65536", "a:-1", "a:1:2", "[::1", "[::1]x", "u@a:1"),
+        *("a/b:1", "a..b:1", "a" * 64, "\udcff:1"),
+    ],
 )
 def test_what_is_not_host_and_port(text: str) -> None:
     with pytest.raises(UsageError, match="--bootstrap"):

@@ -56,3 +56,12 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path, pipe, Path("/dev/zero")):
         with pytest.raises(XmppError, match=r"cannot read certificates from .*; give a PEM file"):
             Account("a@example.org", "secret", ca_file=path).ssl_context()
+
+
+@pytest.mark.parametrize(
+    "jid", ["", "example.org", "a@b@c", "\udcff@example.org", "a@example.org/\udcff"]
+)
+def test_what_is_not_an_account(jid: str) -> None:
+    with pytest.raises(XmppError, match="it reads user@domain") as caught:
+        Account(jid, "secret").full_jid()
+    assert "\n" not in str(caught.value)
