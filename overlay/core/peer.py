@@ -13,6 +13,7 @@ from typing import Final
 
 from overlay.core import stun
 from overlay.core.addresses import Address, is_ipv6, is_private
+from overlay.core.advertising import Advertising
 from overlay.core.contact import Contact, contact_at
 from overlay.core.coordinates import Coordinate
 from overlay.core.errors import RemoteProtocolError
@@ -29,7 +30,7 @@ from overlay.core.joining import Joining
 from overlay.core.limits import RateLimiter
 from overlay.core.messages import Request
 from overlay.core.records import MAX_LIFETIME, Advert, Offer, remaining_lifetime, sign_advert
-from overlay.core.registration import Registration, RelayHunt
+from overlay.core.registration import RelayHunt
 from overlay.core.responder import Responder
 from overlay.core.rpc import Rpc
 from overlay.core.search import Search
@@ -76,6 +77,7 @@ class Peer:
     """
 
     __slots__ = (
+        "_advertising",
         "_config",
         "_events",
         "_expiry_due",
@@ -114,6 +116,7 @@ class Peer:
         self._limiter = RateLimiter()
         self._stun_limiter = RateLimiter(_STUN_RATE, _STUN_BURST, _STUN_SOURCES)
         self._expiry_due: float | None = None
+        self._advertising = Advertising(self._rpc, self._keep)
         self._handles = 0
         self._hunts: dict[int, RelayHunt] = {}
 
@@ -275,18 +278,17 @@ class Peer:
         )
 
     def advertise(self, advert: Advert, now: float) -> int:
-        """Register an advert in the directory.
+        """Register an advert in the directory, or take ours out with one without endpoints.
 
         Returns:
             The handle of the `Advertised` to come.
         """
         handle = self._next_handle()
 
-        def ended(registration: Registration) -> None:
-            result = Advertised(handle, registration.stored, registration.levels)
-            self._events.append(result)
+        def done(stored: int, levels: int) -> None:
+            self._events.append(Advertised(handle, stored, levels))
 
-        Registration(self._rpc, advert, self._keep, ended).start(now)
+        self._advertising.put(advert, now, done)
         return handle
 
     # What goes out.

@@ -12,6 +12,7 @@ from overlay.core.messages import Reply, Store, Stored, StoreResult
 from overlay.core.records import Advert, sign_advert
 from overlay.core.rpc import Rpc
 from overlay.core.search import AdvertSearch, TokenSearch
+from overlay.core.withdrawal import Holder
 
 # Of the time for a hunt, what the levels below the root may take.
 _SHARE_BELOW_ROOT: Final = 0.4
@@ -27,11 +28,17 @@ class Registration:
         rpc: Asks the peers.
         advert: What to store.
         keep: Stores the advert with ourselves, as long as there is nobody else.
+        holders: Where to note who is asked to hold the advert, and until when (Unix time).
         on_end: Called once, at the end.
+
+    Attributes:
+        stored: Peers that took it at the deepest level.
+        levels: Levels that took it.
     """
 
     __slots__ = (
         "_advert",
+        "_holders",
         "_keep",
         "_level",
         "_narrowed",
@@ -40,6 +47,7 @@ class Registration:
         "_rejected",
         "_rpc",
         "_search",
+        "_stopped",
         "_taken",
         "levels",
         "stored",
@@ -50,22 +58,29 @@ class Registration:
         rpc: Rpc,
         advert: Advert,
         keep: Keep,
+        holders: dict[Holder, int],
         on_end: "Callable[[Registration], None]",
     ) -> None:
         self._rpc = rpc
         self._advert = advert
         self._keep = keep
+        self._holders = holders
         self._on_end = on_end
         self._level = deepest_level(rpc.network_size())
         self._search = self._search_level()
         self._outstanding = self._taken = self._rejected = 0
         self._narrowed: set[Contact] = set()
+        self._stopped = False
         self.stored = 0
         self.levels = 0
 
     def start(self, now: float) -> None:
         """Find the peers that hold the current level's key."""
         self._search.start(now)
+
+    def stop(self) -> None:
+        """Ask nobody else: the advert is out of date."""
+        self._stopped = True
 
     def answered(self, contact: Contact, reply: Reply, now: float) -> None:
         """Count what a storing peer did."""
@@ -99,6 +114,9 @@ class Registration:
         self._settle(now)
 
     def _ask(self, contact: Contact, advert: Advert, now: float) -> bool:
+        if self._stopped:
+            return False
+        self._holders[self._level, contact] = self._advert.expires
         body = Store(self._level, self._search.tokens[contact.id], advert.encoded)
         return self._rpc.ask(contact, body, self, now)
 
@@ -114,7 +132,7 @@ class Registration:
         closest = self._search.lookup.closest()
         self._outstanding = 1  # ours, so that nothing is settled before all are asked
         self._taken = self._rejected = 0
-        if not closest:
+        if not closest and not self._stopped:
             self._keep(self._search.target, self._advert, now)
             self._taken = 1
         self._narrowed.clear()
@@ -130,7 +148,7 @@ class Registration:
         if self.levels == 0:
             self.stored = self._taken
         self.levels += accepted
-        if self._level > 0 and accepted:
+        if self._level > 0 and accepted and not self._stopped:
             self._level -= 1
             self._search = self._search_level()
             self._search.start(now)

@@ -119,11 +119,10 @@ class AdvertStore:
             StaleAdvertError: A later one of the same key is known.
         """
         known = self._keys.get(key, {}).get(advert.public_key)
-        if known is None:
-            return  # nothing is kept for those who never stored
-        if advert.seq <= known.advert.seq:
+        if known is not None and advert.seq <= known.advert.seq:
             raise StaleAdvertError
         self._remove(key, advert.public_key)
+        # Even if none is known: an earlier one may be under verification, or still on its way.
         self._withdrawn[key, advert.public_key] = (advert.seq, expires_at)
         if len(self._withdrawn) > _MAX_WITHDRAWN:
             self._withdrawn.popitem(last=False)
