@@ -4,7 +4,6 @@ Ports are drawn at random, so that nobody can tell which will be used next, and 
 freed comes last: its former peers may still be sending.
 """
 
-import errno
 import random
 import socket
 from collections import deque
@@ -14,14 +13,13 @@ from dataclasses import dataclass
 from node.errors import UserError
 from node.relay.admission import Refused, resource_constraint
 from node.relay.channel import PORTS
+from node.relay.resources import OUT_OF_SOCKETS, explain
 from node.relay.sockets import bind_udp, widest_family
 
 DEFAULT_RANGE = (20000, 29999)
 """First and last port, inclusive; below those from which Linux picks its own (32768 up)."""
 
 MAX_PORT = 65535
-
-_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class PortRangeError(UserError):
@@ -59,7 +57,8 @@ class PortAllocator:
         """Open four ports.
 
         Raises:
-            Refused: no four ports in a row are left, or no sockets are.
+            Refused: no four ports in a row are left.
+            OSError: no sockets are.
         """
         taken = []
         try:
@@ -69,8 +68,8 @@ class PortAllocator:
                     return PortBlock(first, self._bind_all(first))
                 except OSError as error:
                     taken.append(first)
-                    if error.errno in _NO_DESCRIPTORS:
-                        raise resource_constraint("this relay has no sockets left") from error
+                    if error.errno in OUT_OF_SOCKETS:
+                        raise
         finally:
             self._freed.extend(taken)
         raise resource_constraint("no ports left")
@@ -101,7 +100,8 @@ def check_port_range(first: int, last: int) -> None:
     """Check at start that a range can be used, by opening ports in it.
 
     Raises:
-        PortRangeError: it holds no channel, needs privilege, or every port is in use.
+        PortRangeError: it holds no channel, needs privilege, every port is in use, or no sockets
+            are left.
     """
     name = f"relay ports {first}-{last}"
     if not 1 <= first <= last <= MAX_PORT:
@@ -125,5 +125,7 @@ def check_port_range(first: int, last: int) -> None:
         block = allocator.open()
     except Refused as refused:
         raise PortRangeError(f"{name}: {refused.text}; use a range that is free") from None
+    except OSError as error:
+        raise PortRangeError(f"{name}: {explain(error)}") from error
     for sock in block.sockets:
         sock.close()

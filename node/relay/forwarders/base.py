@@ -45,11 +45,19 @@ class ForwarderUnavailable(Exception):  # noqa: N818
 class Forwarder(Protocol):
     """Carries the packets of channels."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether it can take channels, as far as it knows."""
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Work until cancelled; the channels that are open then close unreported."""
+        """Work until cancelled; the channels that are open then close unreported.
+
+        Raises:
+            UserError: it cannot start.
+        """
 
     async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
-        """Start to forward.
+        """Start to forward; returns when it does.
 
         Args:
             channel_id: names the channel from here on.
@@ -61,7 +69,10 @@ class Forwarder(Protocol):
         """
 
     async def close(self, channel_id: str, reason: Reason) -> None:
-        """Stop forwarding; the end is reported with this reason unless it has come already."""
+        """Stop forwarding; the end is reported with this reason unless it has come already.
+
+        Also while the channel opens.
+        """
 
     async def stats(self) -> Mapping[str, ChannelStats]:
         """What each open channel has carried, by its id."""

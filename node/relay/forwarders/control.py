@@ -7,7 +7,7 @@ Both ends run the same code of the same machine; a message that does not fit is 
 
 import socket
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 
@@ -44,6 +44,20 @@ class AskStats:
 
 
 @dataclass(frozen=True)
+class Ping:
+    """Relay to forwarder: are you there? And the same back."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Forwarder to relay, the answer to `Open`: it carries the channel, or why it cannot."""
+
+    channel_id: str
+    errno: int
+    """0 if it does."""
+
+
+@dataclass(frozen=True)
 class Closed:
     """Forwarder to relay: a channel and its sockets are closed."""
 
@@ -61,11 +75,9 @@ class StatsReport:
     last: bool
 
 
-Message = Open | Close | AskStats | Closed | StatsReport
+Message = Open | Close | AskStats | Ping | Opened | Closed | StatsReport
 
-_TYPES: dict[str, type[Message]] = {
-    message.__name__: message for message in (Open, Close, AskStats, Closed, StatsReport)
-}
+_TYPES: dict[str, type[Message]] = {message.__name__: message for message in get_args(Message)}
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

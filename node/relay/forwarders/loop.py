@@ -32,8 +32,8 @@ class Loop:
 
     def add(self, fd: int, handler: Callable[[], object]) -> None:
         """Call `handler` whenever `fd` is readable or has an error; it must receive once."""
-        self._handlers[fd] = handler
         self._epoll.register(fd, select.EPOLLIN)
+        self._handlers[fd] = handler
 
     def watch_writable(self, fd: int, *, writable: bool) -> None:
         """Also call the handler of `fd` when it is writable, or no longer."""

@@ -36,6 +36,9 @@ class MediaChannel:
         rules: what the channel may do.
         relay_ports: the ports of all open channels; this one's are among them while it is open.
         on_expired: called when the channel has been idle for too long.
+
+    Raises:
+        OSError: the system cannot watch as many sockets.
     """
 
     def __init__(
@@ -49,7 +52,14 @@ class MediaChannel:
         self.loop = loop
         self.channel = Channel(rules, loop.now)
         self.closed = False
-        self.ports = [_MediaPort(self, offset, sock) for offset, sock in enumerate(sockets)]
+        self.ports: list[_MediaPort] = []
+        try:
+            for offset, sock in enumerate(sockets):
+                self.ports.append(_MediaPort(self, offset, sock))
+        except OSError:
+            for port in self.ports:
+                port.close()
+            raise
         self.relay_ports = relay_ports
         self._on_expired = on_expired
         self._own_ports = {sock.getsockname()[1] for sock in sockets}

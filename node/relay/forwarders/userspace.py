@@ -1,12 +1,13 @@
 """The userspace forwarder: works for everyone, without privilege.
 
-Keeps a process of its own (`worker`) and hands it the sockets of channels. If the process ends, its
-channels are reported as closed and a new one takes its place.
+Keeps a process of its own (`worker`) and hands it the sockets of channels. If the process ends or
+hangs, its channels are reported as closed and a new one takes its place.
 """
 
+import itertools
+import logging
+import os
 import socket
-import subprocess
-import sys
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,27 +17,36 @@ import trio
 from node.relay.channel import ChannelRules, ChannelStats
 from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason
 from node.relay.forwarders.control import (
-    MAX_MESSAGE,
     AskStats,
     Close,
     Closed,
     Message,
     Open,
+    Opened,
+    Ping,
     StatsReport,
     decode,
     encode,
-    pair,
 )
+from node.relay.forwarders.process import NotStartedError, open_process, receive
 from node.relay.ports import PortBlock
-
-WORKER = "node.relay.forwarders.worker"
-"""The module that the process runs."""
+from node.relay.resources import explain
 
 RESTART_DELAY = 1.0
 """Seconds from one start of the process to the next, at least: so a failing one costs little."""
 
+LONGEST_RESTART_DELAY = 60.0
+"""Each start that comes to nothing doubles the delay, up to this; a process that has lived for as
+long sets it back."""
+
 ANSWER_TIME = 1.0
-"""Seconds that the process has to take a message, to answer, or to end."""
+"""Seconds that the process has to take a message, and to answer."""
+
+SILENCE = 5.0
+"""Seconds without a word of the process after which it is asked for one; after as many more it
+hangs, and so do its channels."""
+
+_log = logging.getLogger(__name__)
 
 
 class UserspaceForwarder:
@@ -52,32 +62,63 @@ class UserspaceForwarder:
         self._sending = trio.Lock()
         self._channels: set[str] = set()
         self._asking = trio.Lock()
-        self._serial = 0
-        self._stats: dict[str, ChannelStats] = {}
+        self._awaited: str | int | None = None
         self._answered = trio.Event()
+        self._failure = ""
+        self._serials = itertools.count()
+        self._stats: dict[str, ChannelStats] = {}
         self.pid: int | None = None
         """Of the process, while one runs."""
 
+    @property
+    def ready(self) -> bool:
+        """See `Forwarder.ready`."""
+        return self._control is not None
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Forwarder.run`."""
+        delay = RESTART_DELAY
+        has_run = False
         while True:
-            next_start = trio.current_time() + RESTART_DELAY
-            await self._run_process(task_status)
-            task_status = trio.TASK_STATUS_IGNORED
-            for channel_id in self._channels.copy():
-                await self._end(channel_id, Reason.CRASHED, None)
-            self._answered.set()
-            await trio.sleep_until(next_start)
+            began = trio.current_time()
+            try:
+                async with open_process() as (process, control):
+                    self._control, self.pid = control, process.pid
+                    if not has_run:
+                        task_status.started()
+                        has_run = True
+                    try:
+                        failure = await self._read(control)
+                    finally:
+                        self._control = self.pid = None
+                failure += f" (exit status {process.returncode})"
+            except NotStartedError as error:
+                if not has_run:
+                    raise
+                failure = str(error)
+            now = trio.current_time()
+            if now - began > LONGEST_RESTART_DELAY:
+                delay = RESTART_DELAY
+            wait = max(0.0, began + delay - now)
+            delay = min(2 * delay, LONGEST_RESTART_DELAY)
+            _log.warning(
+                "%s; closing its %d channels; restart in %.0f s",
+                failure,
+                len(self._channels),
+                wait,
+            )
+            await self._end_all()
+            await trio.sleep(wait)
 
     async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
         """See `Forwarder.open`."""
         fds = array("i", [sock.fileno() for sock in block.sockets])
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes())
-        self._channels.add(channel_id)  # at once: the end may be reported while this sends
         try:
-            await self._send(Open(channel_id, rules), rights)
+            await self._ask(channel_id, Open(channel_id, rules), rights)
         except BaseException:
-            self._channels.discard(channel_id)
+            with trio.CancelScope(shield=True):  # it may be open, or be opened later
+                await self.close(channel_id, Reason.CRASHED)
             raise
         finally:
             for sock in block.sockets:
@@ -85,59 +126,84 @@ class UserspaceForwarder:
 
     async def close(self, channel_id: str, reason: Reason) -> None:
         """See `Forwarder.close`."""
-        if channel_id in self._channels:
-            with suppress(ForwarderUnavailable):  # then its end is about to be reported
-                await self._send(Close(channel_id, reason))
+        with suppress(ForwarderUnavailable):  # then its end is about to be reported
+            await self._send(Close(channel_id, reason))
 
     async def stats(self) -> Mapping[str, ChannelStats]:
         """See `Forwarder.stats`."""
-        async with self._asking:
-            self._serial += 1
-            self._stats = {}
-            self._answered = trio.Event()
-            with trio.move_on_after(ANSWER_TIME), suppress(ForwarderUnavailable):
-                await self._send(AskStats(self._serial))
-                await self._answered.wait()
-            return self._stats
+        serial = next(self._serials)
+        try:
+            return await self._ask(serial, AskStats(serial))
+        except ForwarderUnavailable:
+            return {}
 
-    async def _run_process(self, task_status: trio.TaskStatus[None]) -> None:
-        ours, theirs = pair()
-        with trio.socket.from_stdlib_socket(ours) as self._control:
-            with theirs:
-                process = await trio.lowlevel.open_process(
-                    [sys.executable, "-m", WORKER, str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C in a terminal is for the relay
-                )
-            self.pid = process.pid
-            try:
-                task_status.started()
-                await self._read(self._control)
-            finally:
-                self._control.close()
-                self._control = self.pid = None
-                await _reap(process)
-
-    async def _read(self, sock: trio.socket.SocketType) -> None:
+    async def _read(self, control: trio.socket.SocketType) -> str:
+        """Take what the process says until it fails; returns how it did."""
+        asked = False
         while True:
-            try:
-                record = await sock.recv(MAX_MESSAGE)
-            except ConnectionResetError:
-                return
-            if not record:
-                return
-            match decode(record):
-                case Closed(channel_id, reason, stats):
-                    await self._end(channel_id, Reason(reason), stats)
-                case StatsReport(serial, channels, last) if serial == self._serial:
-                    self._stats |= channels
-                    if last:
-                        self._answered.set()
+            with trio.move_on_after(SILENCE) as waiting:
+                record = await receive(control)
+            if waiting.cancelled_caught:
+                if asked:
+                    return "the forwarder's process hangs"
+                asked = True
+                with suppress(ForwarderUnavailable):
+                    await self._send(Ping())
+            elif not record:
+                return "the forwarder's process has ended"
+            else:
+                asked = False
+                await self._take(decode(record))
+
+    async def _take(self, message: Message) -> None:
+        match message:
+            case Opened(channel_id, 0):
+                if channel_id == self._awaited:
+                    self._channels.add(channel_id)
+                self._answer(channel_id)
+            case Opened(channel_id, errno):
+                reason = explain(OSError(errno, os.strerror(errno)))
+                self._answer(channel_id, f"the forwarder takes no channel: {reason}")
+            case Closed(channel_id, reason, stats):
+                await self._end(channel_id, Reason(reason), stats)
+            case StatsReport(serial, channels, last) if serial == self._awaited:
+                self._stats |= channels
+                if last:
+                    self._answer(serial)
+
+    async def _end_all(self) -> None:
+        self._answer(self._awaited, "the forwarder has just failed")
+        for channel_id in self._channels.copy():
+            await self._end(channel_id, Reason.CRASHED, None)
 
     async def _end(self, channel_id: str, reason: Reason, stats: ChannelStats | None) -> None:
         self._channels.discard(channel_id)
         await self._ended.send(ForwardingEnded(channel_id, reason, stats))
+
+    async def _ask(
+        self, key: str | int, question: Message, *ancillary: tuple[int, int, bytes]
+    ) -> Mapping[str, ChannelStats]:
+        """Send a question and wait for its answer: one at a time, so few pile up unanswered."""
+        try:
+            with trio.fail_after(ANSWER_TIME):
+                async with self._asking:
+                    self._awaited, self._answered = key, trio.Event()
+                    self._failure, self._stats = "", {}
+                    try:
+                        await self._send(question, *ancillary)
+                        await self._answered.wait()
+                    finally:
+                        self._awaited = None
+                    if self._failure:
+                        raise ForwarderUnavailable(self._failure)
+                    return self._stats
+        except trio.TooSlowError:
+            raise ForwarderUnavailable("the forwarder does not respond") from None
+
+    def _answer(self, key: str | int | None, failure: str = "") -> None:
+        if key == self._awaited:  # else its time is over
+            self._failure = failure
+            self._answered.set()
 
     async def _send(self, message: Message, *ancillary: tuple[int, int, bytes]) -> None:
         with trio.move_on_after(ANSWER_TIME):
@@ -146,17 +212,7 @@ class UserspaceForwarder:
                     raise ForwarderUnavailable("the forwarder is about to restart")
                 try:
                     await self._control.sendmsg([encode(message)], ancillary)
-                except OSError as error:
+                except (OSError, trio.ClosedResourceError) as error:  # the latter: given up
                     raise ForwarderUnavailable("the forwarder has just failed") from error
                 return
         raise ForwarderUnavailable("the forwarder does not respond")
-
-
-async def _reap(process: trio.Process) -> None:
-    """End a process whose control socket is closed, which tells it to end."""
-    with trio.CancelScope(shield=True):
-        with trio.move_on_after(ANSWER_TIME):
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-            await process.wait()

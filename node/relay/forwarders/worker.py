@@ -5,14 +5,14 @@ imports little, so that a crashed one is replaced in no time; it ends when the r
 learns from the control socket FD; and it writes nothing anywhere but its messages.
 """
 
+import errno
 import gc
-import resource
 import signal
 import socket
 import sys
 from collections import deque
 
-from node.relay.channel import PORTS
+from node.relay.channel import PORTS, ChannelRules
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
@@ -21,6 +21,8 @@ from node.relay.forwarders.control import (
     Closed,
     Message,
     Open,
+    Opened,
+    Ping,
     StatsReport,
     decode,
     encode,
@@ -41,8 +43,7 @@ class Worker:
         self._loop = Loop()
         self._channels: dict[str, MediaChannel] = {}
         self._relay_ports: set[int] = set()
-        # Bounded by the channels: each closes once, and the relay asks for statistics only again
-        # when it has them.
+        # Bounded by what the relay asks: one question at a time, and each channel closes once.
         self._outbox: deque[bytes] = deque()
         self._loop.add(control.fileno(), self._control_ready)
 
@@ -71,22 +72,30 @@ class Worker:
                 self._close(channel_id, reason)
             case AskStats(serial):
                 self._report_stats(serial)
+            case Ping() as message:
+                self._send(message)
 
     def _open(self, message: Open, sockets: list[socket.socket]) -> None:
-        channel_id = message.channel_id
-        if len(sockets) != PORTS:  # this process has no descriptors left, so some were not taken
+        failure = self._carry(message.channel_id, message.rules, sockets)
+        if failure:
             for sock in sockets:
                 sock.close()
-            self._send(Closed(channel_id, "crashed", None))
-            return
-        media = MediaChannel(
-            self._loop,
-            sockets,
-            message.rules,
-            self._relay_ports,
-            lambda: self._close(channel_id, "expired"),
-        )
-        self._channels[channel_id] = media
+        self._send(Opened(message.channel_id, failure))
+
+    def _carry(self, channel_id: str, rules: ChannelRules, sockets: list[socket.socket]) -> int:
+        if len(sockets) != PORTS:  # no descriptors were left to receive the others
+            return errno.EMFILE
+        try:
+            self._channels[channel_id] = MediaChannel(
+                self._loop,
+                sockets,
+                rules,
+                self._relay_ports,
+                lambda: self._close(channel_id, "expired"),
+            )
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
 
     def _close(self, channel_id: str, reason: str) -> None:
         media = self._channels.pop(channel_id, None)
@@ -124,8 +133,6 @@ def main() -> None:
     """Run the process."""
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)  # sent to the whole group; the relay decides
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # four sockets a channel
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setblocking(False)
     worker = Worker(control)

@@ -129,7 +129,7 @@ def test_ports_come_back_when_the_other_program_has_gone() -> None:
     give_back(allocator, allocator.open())
 
 
-def test_no_descriptors_left_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_descriptors_no_port_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     allocator = PortAllocator(FIRST, FIRST + 7)
     before = descriptors()
 
@@ -138,8 +138,12 @@ def test_no_descriptors_left_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> No
 
     with monkeypatch.context() as patch:
         patch.setattr(ports, "bind_udp", exhausted)
-        with pytest.raises(Refused, match="no sockets left"):
+        with pytest.raises(OSError, match="Too many open files"):
             allocator.open()
+        with pytest.raises(
+            PortRangeError, match=r"Too many open files; raise the limit .*ulimit -n"
+        ):
+            check_port_range(FIRST, FIRST + 7)
     assert descriptors() == before
     for _ in range(2):
         give_back(allocator, allocator.open())

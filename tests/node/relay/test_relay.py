@@ -1,14 +1,18 @@
 """The service over a forwarder that only takes notes, on a simulated clock."""
 
+import logging
 import re
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from errno import EMFILE
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from node.relay import ports
 from node.relay.admission import Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats
 from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason
@@ -28,6 +32,8 @@ class FakeForwarder:
         self._ended = ended
         self.rules: dict[str, ChannelRules] = {}
         self.failure: Exception | None = None
+        self.ready = True
+        self.ends_while_opening = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -40,6 +46,9 @@ class FakeForwarder:
         if self.failure is not None:
             raise self.failure
         self.rules[channel_id] = rules
+        if self.ends_while_opening:
+            await self.close(channel_id, Reason.CRASHED)
+            await wait_all_tasks_blocked()  # until the relay knows
 
     async def close(self, channel_id: str, reason: Reason) -> None:
         if self.rules.pop(channel_id, None) is not None:
@@ -135,6 +144,13 @@ async def test_free_is_the_share_of_channels_that_can_be_had() -> None:
     async with faked(ports=(22_000, 22_007)) as (relay, _):
         await relay.request_channel(ROMEO)
         assert relay.free == 0.5
+        assert relay.capacity == 2
+
+
+async def test_nothing_is_free_while_the_forwarder_is_down() -> None:
+    async with faked() as (relay, forwarder):
+        forwarder.ready = False
+        assert relay.free == 0
 
 
 async def test_ports_that_run_out_take_no_place() -> None:
@@ -150,12 +166,45 @@ async def test_a_forwarder_that_fails_gives_everything_back() -> None:
         forwarder.failure = ForwarderUnavailable("the forwarder is about to restart")
         refused = await refusal(relay)
         assert (refused.condition, refused.kind) == ("resource-constraint", "wait")
-        assert "about to restart; ask again" in refused.text
+        assert "ask again" in refused.text
         forwarder.failure = None
         with trio.CancelScope() as scope:
             scope.cancel()
             await relay.request_channel(ROMEO)
         assert await relay.status() == []
+        await relay.request_channel(ROMEO)
+
+
+async def test_a_channel_that_ends_while_it_opens_is_not_granted() -> None:
+    async with faked(channels_per_jid=1) as (relay, forwarder):
+        forwarder.ends_while_opening = True
+        assert (await refusal(relay)).condition == "resource-constraint"
+        forwarder.ends_while_opening = False
+        await relay.request_channel(ROMEO)
+
+
+async def test_a_system_without_sockets_refuses_and_the_volunteer_hears_of_it_now_and_then(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_socket(*args: Any) -> socket.socket:
+        raise OSError(EMFILE, "Too many open files")
+
+    async with faked(channels_per_jid=1) as (relay, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(ports, "bind_udp", no_socket)
+            for _ in range(5):
+                refused = await refusal(relay)
+                assert (refused.condition, refused.kind) == ("resource-constraint", "wait")
+            assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+                (
+                    logging.WARNING,
+                    "channels are refused: Too many open files; "
+                    "raise the limit of open files (ulimit -n)",
+                )
+            ]
+            await trio.sleep(600)
+            await refusal(relay)
+            assert len(caplog.records) == 2
         await relay.request_channel(ROMEO)
 
 
