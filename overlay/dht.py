@@ -36,6 +36,7 @@ from overlay.state import load_identity, read_cache, write_cache
 CACHE_INTERVAL: Final = 600.0  # seconds between two writes of the peer cache
 MAX_CHECKS: Final = 32  # sockets open at once to verify the endpoints of relays
 _BUFFER: Final = 2048
+_NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal offers
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class RunningPeer:
         self._wake = trio.Event()
         self._connected = trio.Event()
         self._joined = trio.Event()
+        self._ended = trio.Event()
         self._waiting: dict[int, trio.Event] = {}
         self._results: dict[int, Event] = {}
         self._checks: list[Address] = []
@@ -174,9 +176,12 @@ class RunningPeer:
         """
         return await self._advertise(offer, self.endpoints)
 
-    async def withdraw(self, offer: Offer) -> Advertised:
-        """Take this peer's advert out of the directory."""
-        return await self._advertise(offer, ())
+    async def withdraw(self) -> None:
+        """Take this peer's advert out of the directory, as long as the peer runs."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_at_end, nursery.cancel_scope)
+            await self._advertise(_NO_OFFER, ())
+            nursery.cancel_scope.cancel()
 
     def set_free_share(self, free: float | None) -> None:
         """Tell those who probe this peer what share of its channels is free; None for no relay."""
@@ -196,12 +201,15 @@ class RunningPeer:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the peer until it is cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._receive)
-            nursery.start_soon(self._drive, nursery)
-            nursery.start_soon(self._bootstrap)
-            nursery.start_soon(self._save)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._receive)
+                nursery.start_soon(self._drive, nursery)
+                nursery.start_soon(self._bootstrap)
+                nursery.start_soon(self._save)
+                task_status.started()
+        finally:
+            self._ended.set()
 
     def save_cache(self) -> None:
         """Write the peer cache."""
@@ -215,6 +223,10 @@ class RunningPeer:
 
         result: Advertised = await self._result(start)
         return result
+
+    async def _cancel_at_end(self, scope: trio.CancelScope) -> None:
+        await self._ended.wait()
+        scope.cancel()
 
     async def _result(self, start: Callable[[float], int], timeout: float | None = None) -> Any:
         """Start something in the core and wait for the event that ends it."""

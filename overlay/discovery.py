@@ -28,7 +28,7 @@ from overlay.probing import Answer
 REFRESH: Final = 600.0  # seconds
 _FIRST_REFRESH: Final = 1.0
 _POLL: Final = 1.0
-_WITHDRAW_TIMEOUT: Final = 1.0
+_WITHDRAW_TIMEOUT: Final = 2.0  # a second in a network around the world
 
 SAMPLE: Final = 64  # adverts to choose from
 PROBES_PER_RELAY: Final = 2  # relays probed for each one wanted: some are dead or full
@@ -72,6 +72,9 @@ async def advertise(
 ) -> Never:
     """Keep a relay in the directory until cancelled; then take it out.
 
+    For that the peer must still run: cancel this first. If both are cancelled at once the
+    advert stays until it expires, but nobody takes what answers there for the relay.
+
     The task counts as started once the advert is registered for the first time.
 
     Args:
@@ -111,11 +114,10 @@ async def advertise(
             offer = describe()
     except LocalProtocolError as error:
         raise OverlayError(f"{error}; check the relay's JID and limits") from error
-    except trio.Cancelled:
+    finally:
         peer.set_free_share(None)
         with trio.move_on_after(_WITHDRAW_TIMEOUT, shield=True):
-            await peer.withdraw(offer)
-        raise
+            await peer.withdraw()
 
 
 async def find_relays(

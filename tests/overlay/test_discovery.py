@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from overlay import OverlayError, bootstrap
+from overlay import OverlayError, bootstrap, discovery
 from overlay.core.ids import distance
 from overlay.dht import PeerSettings, RunningPeer, open_peer
 from overlay.discovery import Relay, RelayDescription, advertise, find_relays
@@ -79,6 +79,41 @@ async def test_a_relay_alone_is_found_and_withdraws_when_it_stops() -> None:
                 assert jids(await find_relays(client)) == {"r@example.org"}
                 nursery.cancel_scope.cancel()
             assert await find_relays(client) == []
+
+
+async def test_a_relay_that_stops_is_gone_from_all_peers() -> None:
+    with trio.fail_after(20):
+        async with (
+            peer_of() as first,
+            peer_of(first) as second,
+            peer_of(first, second) as third,
+            peer_of(first) as relay,
+            peer_of(second, client=True) as client,
+        ):
+            for peer in (second, third, relay):
+                await peer.wait_joined()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(advertise, relay, describe("r"))
+                while not await find_relays(client):
+                    await trio.sleep(0.02)  # the storing peers verify the relay first
+                nursery.cancel_scope.cancel()
+            for peer in (second, third, client):
+                assert (await peer.collect_adverts(8, 1.0)).adverts == ()
+            assert await find_relays(client) == []
+
+
+async def test_a_relay_that_is_cancelled_with_its_peer_does_not_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(discovery, "_WITHDRAW_TIMEOUT", 60.0)
+    with trio.fail_after(20):
+        async with peer_of() as first:
+            with trio.CancelScope() as node:
+                async with peer_of(first) as relay, trio.open_nursery() as nursery:
+                    await nursery.start(advertise, relay, describe("r"))
+                    node.cancel()
+                    await trio.sleep_forever()
+            assert node.cancelled_caught
 
 
 @pytest.mark.parametrize("free", [None, 1.0])
