@@ -7,6 +7,7 @@ from overlay.core.addresses import (
     REMEMBERED,
     Address,
     encode_endpoint,
+    is_ipv6,
     is_private,
     network_of,
 )
@@ -33,9 +34,19 @@ class Contact:
         packed: Id and compact endpoint, as replies list them.
         is_plausible: Whether the id may live at the address.
         is_private: Whether the address is a private one.
+        is_ipv6: Whether it is an IPv6 address.
     """
 
-    __slots__ = ("address", "id", "is_plausible", "is_private", "long_id", "network", "packed")
+    __slots__ = (
+        "address",
+        "id",
+        "is_ipv6",
+        "is_plausible",
+        "is_private",
+        "long_id",
+        "network",
+        "packed",
+    )
 
     def __init__(self, peer_id: bytes, address: Address) -> None:
         self.id = peer_id
@@ -46,6 +57,7 @@ class Contact:
         self.packed = peer_id + encode_endpoint(address)
         self.is_plausible = id_fits_host(peer_id, address[0])
         self.is_private = is_private(address[0])
+        self.is_ipv6 = is_ipv6(address[0])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Contact):

@@ -171,7 +171,8 @@ def decode_coordinate_untrusted(value: object) -> Coordinate | None:
     if not data:
         return None
     *vector, height, error = _FORMAT.unpack(data)
-    if not all(math.isfinite(x) and abs(x) <= MAX_RTT for x in vector):
+    # One number that is not finite makes the sum so.
+    if not math.isfinite(sum(vector)) or max(map(abs, vector)) > MAX_RTT:
         raise RemoteProtocolError("coordinate out of range")
     if not 0.0 <= height <= MAX_RTT or not 0.0 <= error <= MAX_ERROR:
         raise RemoteProtocolError("coordinate with an impossible height or error")

@@ -9,16 +9,17 @@ from overlay.core.addresses import Address, source_of
 RATE: Final = 50.0  # requests a second, sustained
 BURST: Final = 200.0
 MAX_SOURCES: Final = 4096
+_FORGOTTEN_AT_ONCE: Final = 2  # for each that comes, so that the table shrinks
 
 
 class RateLimiter:
-    """Token buckets by source. The source seen least recently is forgotten first.
+    """Token buckets by source. Those that are full again need not be kept.
 
     Args:
         rate: Requests a second, sustained.
         burst: Requests at once.
-        sources: How many are kept: whoever can send from more than that, forged or not, resets
-            the others.
+        sources: How many are kept, those seen last: whoever can send from more than that, forged
+            or not, resets the others.
     """
 
     __slots__ = ("_buckets", "_burst", "_rate", "_sources")
@@ -39,6 +40,15 @@ class RateLimiter:
         admitted = tokens >= 1.0
         self._buckets[key] = (tokens - 1.0 if admitted else tokens, now)
         self._buckets.move_to_end(key)
-        if len(self._buckets) > self._sources:
-            self._buckets.popitem(last=False)
+        self._forget(now)
         return admitted
+
+    def _forget(self, now: float) -> None:
+        """Drop sources that have been quiet until their bucket was full again, and surplus ones."""
+        buckets = self._buckets
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            tokens, since = buckets[next(iter(buckets))]
+            is_full = tokens + (now - since) * self._rate >= self._burst
+            if not is_full and len(buckets) <= self._sources:
+                return
+            buckets.popitem(last=False)

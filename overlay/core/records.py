@@ -6,6 +6,7 @@ withdraws the relay.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgpack
@@ -41,6 +42,7 @@ _MAX_KBPS: Final = 10_000_000
 _MAX_CAPACITY: Final = 1_000_000
 _MAX_SEQ: Final = (1 << 63) - 1
 _MAX_TIME: Final = 1 << 40  # seconds
+_REMEMBERED: Final = 2048  # adverts
 _FREE_STEPS: Final = 15  # a coarse share: an exact one would change with every call
 
 _TAG: Final = b"jingle-nodes advert 1\0"
@@ -136,6 +138,8 @@ def sign_advert(
         raise LocalProtocolError(f"cannot advertise {offer.jid!r}: {error}") from error
 
 
+# A relay's advert is read again and again: stored level by level, found on replica after replica.
+@lru_cache(maxsize=_REMEMBERED)
 def parse_advert_untrusted(data: bytes) -> Advert:
     """Parse an advert; its signature is checked apart, with `is_signed`, because that is dear.
 

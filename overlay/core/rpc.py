@@ -110,8 +110,9 @@ class Rpc:
         """
         good = []
         from_afar = not is_private(source[0])
+        own_id, use_ipv6 = self.own_id, self._use_ipv6
         for contact in contacts:
-            if contact.id == self.own_id or not self.reaches(contact.address[0]):
+            if contact.id == own_id or (contact.is_ipv6 and not use_ipv6):
                 continue
             if from_afar and contact.is_private:
                 self.counters["contact_private"] += 1

@@ -69,7 +69,11 @@ from overlay.core.unpack import (
 
 VERSION: Final = 1
 
+# One for all: a packer begins with the allocation of a large buffer.
+_pack: Final = msgpack.Packer().pack
+
 _PROOF_LENGTH: Final = PUBLIC_KEY_LENGTH + SIGNATURE_LENGTH
+_EMPTY: Final[bytes] = _pack(b"")
 _CLIENT: Final = 1
 _PROVE: Final = 2
 _REPLY: Final = 16
@@ -112,27 +116,28 @@ def pack_request(request: Request) -> bytes:
             fields = [VERSION, Kind.FIND_RELAYS, *head, target, start]
         case Store(level, token, advert):
             fields = [VERSION, Kind.STORE, *head, level, token, advert]
-    shortest: bytes = msgpack.packb([*fields, b""])
+    shortest: bytes = _pack([*fields, b""])
     missing = _reply_length(request) - len(shortest)
     if missing <= 0:
         return shortest
     # A byte string over 255 bytes has a header that is one byte longer.
-    padding = bytes(missing - 1 if missing > 0xFF else missing)
-    packed: bytes = msgpack.packb([*fields, padding])
-    return packed
+    padding: bytes = _pack(bytes(missing - 1 if missing > 0xFF else missing))
+    return shortest[: -len(_EMPTY)] + padding
 
 
 def _fitting_contacts(contacts: tuple[Contact, ...], room: int) -> tuple[list[bytes], int]:
     """Encode as many contacts as fit: IPv4 and IPv6 ones apart, as BEP 32 does."""
-    lists: list[list[bytes]] = [[], []]
+    ipv4: list[bytes] = []
+    ipv6: list[bytes] = []
     room -= 2 * _LIST_HEADER
     for contact in contacts:
         packed = contact.packed
-        if len(packed) > room:
+        length = len(packed)
+        if length > room:
             break
-        room -= len(packed)
-        lists[len(packed) > ID_LENGTH + COMPACT_IPV4].append(packed)
-    return [b"".join(packed) for packed in lists], room
+        room -= length
+        (ipv6 if contact.is_ipv6 else ipv4).append(packed)
+    return [b"".join(ipv4), b"".join(ipv6)], room
 
 
 def _fitting_adverts(adverts: tuple[bytes, ...], room: int) -> tuple[list[bytes], int]:
@@ -191,13 +196,13 @@ def pack_reply(reply: Reply, limit: int) -> bytes | None:
             fields = [VERSION, _REPLY + Kind.STORE, *head, result]
     if room < 0:
         return None
-    packed: bytes = msgpack.packb(fields)
+    packed: bytes = _pack(fields)
     return packed
 
 
 def pack_error(reply: ErrorReply) -> bytes:
     """Encode a refusal; it is shorter than any request."""
-    packed: bytes = msgpack.packb([VERSION, _ERROR, reply.transaction_id, reply.code])
+    packed: bytes = _pack([VERSION, _ERROR, reply.transaction_id, reply.code])
     return packed
 
 
