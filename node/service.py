@@ -108,7 +108,7 @@ class Node:
             services=("channel", "stun"),
             policy="public",
             maxkbps=self._settings.maxkbps,
-            capacity=self._settings.channels,
+            capacity=self._relay.capacity,
             free=self._relay.free,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import trio
 
 from node.client import BorrowedChannel, open_client
+from node.commands.output import say
 from node.commands.signals import ended_by_signal
 from node.config import AccountSettings, OverlaySettings
 from node.errors import UsageError, UserError
@@ -31,10 +32,6 @@ async def borrow(
             "a relay is found through the overlay: pass --bootstrap host:port of any peer, "
             "or --relay JID of one that you know"
         )
-    if not 0 < timeout <= 120:
-        raise UsageError("--timeout must be more than 0 and at most 120 seconds")
-    if seconds is not None and not seconds > 0:
-        raise UsageError("--seconds must be more than 0")
     deadline = trio.current_time() + timeout
     lent = False
     async with (
@@ -47,23 +44,19 @@ async def borrow(
             interruption.ends_only_this(),
             trio.move_on_after(math.inf if seconds is None else seconds),
         ):
-            _print_channel(channel, as_json)
+            say(json.dumps(asdict(channel.offer)) if as_json else _as_text(channel))
             await channel.lost.wait()
             raise UserError(f"the channel on {channel.relay} is gone; borrow another one")
     if not lent:
         raise UserError("interrupted before a relay lent a channel")
 
 
-def _print_channel(channel: BorrowedChannel, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(asdict(channel.offer)), flush=True)
-        return
+def _as_text(channel: BorrowedChannel) -> str:
     offer = channel.offer
     limit = "no limit" if offer.maxkbps is None else f"{offer.maxkbps} kbit/s"
     name = one_line(offer.id or "without id")
-    print(
+    return (
         f"{channel.relay} lends channel {name} ({limit}, {offer.expire} s): "
         f"send to {offer.host} port {offer.localport}, "
-        f"give {offer.host} port {offer.remoteport} to the other end",
-        flush=True,
+        f"give {offer.host} port {offer.remoteport} to the other end"
     )

@@ -40,6 +40,7 @@ async def measure(runs: int) -> None:
         )
         password = lab.directory / "password"
         password.write_text("secret\n")
+        password.chmod(0o600)
         port = (await server.json())["port"]
         account = ["--password-file", str(password), "--xmpp-host", f"127.0.0.1:{port}"]
         node = await lab.start(

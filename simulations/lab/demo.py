@@ -63,6 +63,7 @@ class Stage:
         """Return the options that log a user in."""
         password = self.lab.directory / "password"
         password.write_text(f"{_PASSWORD}\n")
+        password.chmod(0o600)
         return [
             *("--jid", f"{user}@{self.domain}", "--password-file", str(password)),
             *("--xmpp-host", f"{self.xmpp.address}:{self.xmpp_port}"),

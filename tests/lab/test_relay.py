@@ -42,6 +42,7 @@ class World:
 def secret_file(lab: Lab) -> str:
     path = lab.directory / "secret"
     path.write_text(f"{PASSWORD}\n")
+    path.chmod(0o600)
     return str(path)
 
 

@@ -23,6 +23,7 @@ COMMAND = Path(sys.executable).with_name("jingle-nodes")
 def account(prosody: Prosody, tmp_path: Path) -> list[str]:
     password = tmp_path / "password"
     password.write_text(PASSWORD)
+    password.chmod(0o600)
     return ["--password-file", str(password), "--xmpp-host", f"127.0.0.1:{prosody.c2s_port}"]
 
 
@@ -30,6 +31,7 @@ def account(prosody: Prosody, tmp_path: Path) -> list[str]:
 def component(prosody: Prosody, tmp_path: Path) -> list[str]:
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
+    secret.chmod(0o600)
     server = f"127.0.0.1:{prosody.component_port}"
     return ["--component", COMPONENT, "--secret-file", str(secret), "--server", server]
 
@@ -127,6 +129,7 @@ async def test_an_interrupted_borrow_gives_its_channel_back(
 async def test_borrow_that_is_interrupted_without_a_channel_has_failed(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(PASSWORD)
+    password.chmod(0o600)
     with trio.socket.socket() as silent:
         await silent.bind(("127.0.0.1", 0))
         silent.listen(1)
@@ -146,6 +149,7 @@ async def test_borrow_that_is_interrupted_without_a_channel_has_failed(tmp_path:
 async def test_the_timeout_of_borrow_includes_the_login(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text(PASSWORD)
+    password.chmod(0o600)
     with trio.socket.socket() as silent:
         await silent.bind(("127.0.0.1", 0))
         silent.listen(1)
