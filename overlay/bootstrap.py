@@ -1,7 +1,6 @@
 """Bootstrap addresses: checked at the start, resolved for as long as it takes."""
 
 import ipaddress
-import logging
 import socket
 from typing import Final
 
@@ -9,13 +8,12 @@ import trio
 
 from overlay.core.addresses import Address, normalise
 from overlay.errors import OverlayError
+from overlay.troubles import Troubles
 
 _MAX_ADDRESSES: Final = 4  # of one DNS name
 _RESOLVE_TIMEOUT: Final = 10.0  # seconds
 _FIRST_RETRY: Final = 2.0
 _LAST_RETRY: Final = 60.0
-
-_log = logging.getLogger(__name__)
 
 
 def check_bootstrap(bootstrap: tuple[tuple[str, int], ...]) -> None:
@@ -32,24 +30,33 @@ def check_bootstrap(bootstrap: tuple[tuple[str, int], ...]) -> None:
             )
 
 
-async def resolve(host: str, port: int) -> list[Address]:
-    """Return the addresses of a bootstrap peer; a name that fails is tried again and again."""
+async def resolve(host: str, port: int, troubles: Troubles) -> list[Address]:
+    """Return the addresses of a bootstrap peer; a name that fails is tried again and again.
+
+    Args:
+        host: IP address or DNS name.
+        port: UDP port.
+        troubles: Where to tell that it fails.
+    """
     try:
         return [normalise(str(ipaddress.ip_address(host)), port)]
     except ValueError:
         pass  # a name, then
+    subject = f"bootstrap peer {host}"
     retry = _FIRST_RETRY
     while True:
         reason = f"no answer within {_RESOLVE_TIMEOUT:.0f} s"
         with trio.move_on_after(_RESOLVE_TIMEOUT):
             try:
                 found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+                troubles.end(subject)
                 addresses = [normalise(str(item[4][0]), port) for item in found]
                 return list(dict.fromkeys(addresses))[:_MAX_ADDRESSES]
-            except (OSError, UnicodeError) as error:
+            except OSError as error:
+                reason = error.strerror or str(error)
+            except UnicodeError as error:
                 reason = str(error)
-        _log.warning(
-            "cannot resolve bootstrap peer %s (%s); trying again in %.0f s", host, reason, retry
-        )
+        what = f"cannot resolve {subject} ({reason})"
+        troubles.begin(subject, what, f"trying again in {retry:.0f} s")
         await trio.sleep(retry)
         retry = min(_LAST_RETRY, 2 * retry)

@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,11 +31,14 @@ from overlay.errors import OverlayError
 from overlay.nursery import open_background_nursery
 from overlay.probing import Answer, measure
 from overlay.sockets import DatagramSocket, OpenSocket, open_udp, source_host
-from overlay.state import load_identity, read_cache, write_cache
+from overlay.state import load_identity, read_cache, sole_use, write_cache
+from overlay.troubles import Troubles
 
 CACHE_INTERVAL: Final = 600.0  # seconds between two writes of the peer cache
 MAX_CHECKS: Final = 32  # sockets open at once to verify the endpoints of relays
 _BUFFER: Final = 2048
+_OVERLAY: Final = "the overlay"
+_CACHE: Final = "the peer cache"
 _NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal offers
 
 _log = logging.getLogger(__name__)
@@ -86,6 +89,9 @@ class RunningPeer:
         self._sock = sock
         self._open_socket = open_socket
         self._wall_clock = wall_clock
+        # Whoever waits for a client is told what is wrong with an error.
+        self._entrance = Troubles(logging.INFO if settings.client else logging.WARNING)
+        self._cache = Troubles()
         self._wake = trio.Event()
         self._connected = trio.Event()
         self._joined = trio.Event()
@@ -127,6 +133,11 @@ class RunningPeer:
         if self._core.endpoints:
             return self._core.endpoints
         return ((source_host() if host in ("::", "0.0.0.0") else host, port),)  # noqa: S104
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from the overlay; empty as long as nothing is known to."""
+        return str(self._entrance)
 
     @property
     def coordinate(self) -> Coordinate | None:
@@ -210,11 +221,17 @@ class RunningPeer:
                 task_status.started()
         finally:
             self._ended.set()
+            self.save_cache()  # most peers end by being cancelled
 
     def save_cache(self) -> None:
-        """Write the peer cache."""
-        contacts = self._core.contacts()
-        write_cache(self.settings.cache_file, [contact.address for contact in contacts])
+        """Write the peer cache; a disk that refuses costs only that."""
+        addresses = [contact.address for contact in self._core.contacts()]
+        try:
+            write_cache(self.settings.cache_file, addresses)
+        except OverlayError as error:
+            self._cache.begin(_CACHE, str(error), "going on without it")
+        else:
+            self._cache.end(_CACHE)
 
     async def _advertise(self, offer: Offer, endpoints: tuple[Address, ...]) -> Advertised:
         def start(now: float) -> int:
@@ -289,11 +306,13 @@ class RunningPeer:
         match event:
             case Connected():
                 self._connected.set()
+                self._entrance.end(_OVERLAY)
             case Joined():
                 self._connected.set()
                 self._joined.set()
             case BootstrapFailed(retry_in):
-                _log.warning("no bootstrap peer answered; trying again in %.0f s", retry_in)
+                hint = f"trying again in {retry_in:.0f} s"
+                self._entrance.begin(_OVERLAY, "no bootstrap peer answered", hint)
             case VerifyEndpoint(endpoint):
                 self._checks.append(endpoint)
             case LookupEnded() | RelaysFound() | Advertised():
@@ -311,7 +330,11 @@ class RunningPeer:
         self._settle()
 
     async def _bootstrap(self) -> None:
-        cached = await trio.to_thread.run_sync(read_cache, self.settings.cache_file)
+        cached: list[Address] = []
+        try:
+            cached = await trio.to_thread.run_sync(read_cache, self.settings.cache_file)
+        except OverlayError as error:
+            self._cache.begin(_CACHE, str(error), "going on without it")
         if cached or not self.settings.bootstrap:
             self._core.bootstrap(cached, trio.current_time())
             self._settle()
@@ -320,7 +343,8 @@ class RunningPeer:
                 nursery.start_soon(self._bootstrap_by, host, port)
 
     async def _bootstrap_by(self, host: str, port: int) -> None:
-        self._core.bootstrap(await resolve(host, port), trio.current_time())
+        addresses = await resolve(host, port, self._entrance)
+        self._core.bootstrap(addresses, trio.current_time())
         self._settle()
 
     async def _save(self) -> None:
@@ -346,28 +370,23 @@ async def open_peer(
         open_socket: Opens its sockets.
 
     Raises:
-        OverlayError: Its key file, address, port or a bootstrap address is no good.
+        OverlayError: Its key file, address, port or a bootstrap address is no good, or another
+            process runs with the same key.
     """
     rng = random.SystemRandom() if rng is None else rng
     check_bootstrap(settings.bootstrap)
-    identity = await trio.to_thread.run_sync(load_identity, settings.key_file)
-    sock = await open_socket(settings.host, settings.port)
-    try:
-        config = PeerConfig(
-            client=settings.client,
-            # A first peer has nobody to tell it; its machine may have a public address itself.
-            host=settings.public_address or source_host(),
-            use_ipv6=is_ipv6(sock.getsockname()[0]),
-            clock_offset=wall_clock() - trio.current_time(),
-        )
-        peer = RunningPeer(
-            Peer(identity, config, rng), settings, sock, open_socket, wall_clock, rng
-        )
-        try:
+    with sole_use(settings.key_file):
+        identity = await trio.to_thread.run_sync(load_identity, settings.key_file)
+        with closing(await open_socket(settings.host, settings.port)) as sock:
+            config = PeerConfig(
+                client=settings.client,
+                # A first peer has nobody to tell it; its machine may have a public address.
+                host=settings.public_address or source_host(),
+                use_ipv6=is_ipv6(sock.getsockname()[0]),
+                clock_offset=wall_clock() - trio.current_time(),
+            )
+            core = Peer(identity, config, rng)
+            peer = RunningPeer(core, settings, sock, open_socket, wall_clock, rng)
             async with open_background_nursery() as nursery:
                 await nursery.start(peer.run)
                 yield peer
-        finally:
-            peer.save_cache()  # most peers end by being cancelled
-    finally:
-        sock.close()

@@ -152,7 +152,7 @@ async def find_relays(
         connected = True
     if not connected:
         raise OverlayError(
-            f"no peer of the overlay answered within {timeout:g} s; "
+            f"{peer.trouble or 'no peer of the overlay answered'} within {timeout:g} s; "
             "check the bootstrap addresses and that UDP is not blocked"
         )
     # A third of the time that is left is for measuring.

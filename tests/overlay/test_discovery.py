@@ -1,5 +1,7 @@
 """Peers on loopback sockets."""
 
+import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,10 +10,12 @@ import pytest
 import trio
 
 from overlay import OverlayError, bootstrap, discovery
+from overlay.core import joining, transactions
 from overlay.core.ids import distance
 from overlay.dht import PeerSettings, RunningPeer, open_peer
 from overlay.discovery import Relay, RelayDescription, advertise, find_relays
 from overlay.sockets import DatagramSocket, open_udp
+from overlay.troubles import Troubles
 
 pytestmark = pytest.mark.trio
 
@@ -248,10 +252,12 @@ async def test_every_socket_is_closed() -> None:
             sock.getsockname()
 
 
-async def test_a_name_that_does_not_resolve_is_said_and_tried_again(
+async def test_a_name_that_does_not_resolve_is_said_once_and_tried_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: list[OSError | None] = [OSError("no such name"), None]
+    caplog.set_level(logging.INFO)
+    failure = socket.gaierror(socket.EAI_NONAME, "no such name")
+    answers: list[OSError | None] = [failure, failure, None]
 
     async def getaddrinfo(host: str, port: int, **_: object) -> list[object]:
         answer = answers.pop(0)
@@ -262,5 +268,83 @@ async def test_a_name_that_does_not_resolve_is_said_and_tried_again(
     monkeypatch.setattr(trio.socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(bootstrap, "_FIRST_RETRY", 0.01)
     with trio.fail_after(10):
-        assert await bootstrap.resolve("peer.example", 7) == [(LOOPBACK, 7)]
-    assert "cannot resolve bootstrap peer peer.example" in caplog.text
+        troubles = Troubles()
+        assert await bootstrap.resolve("peer.example", 7, troubles) == [(LOOPBACK, 7)]
+    assert str(troubles) == ""
+    first, second, third = caplog.records
+    expected = "cannot resolve bootstrap peer peer.example (no such name); trying again in 0 s"
+    assert (first.levelno, first.getMessage()) == (logging.WARNING, expected)
+    assert second.levelno == third.levelno == logging.INFO
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
+
+
+async def test_bootstrap_peers_that_are_dead_are_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "INITIAL_RTO", 0.01)
+    monkeypatch.setattr(joining, "_FIRST_RETRY", 0.01)
+    dead = [await open_udp(LOOPBACK, 0) for _ in range(2)]
+    caplog.set_level(logging.INFO)
+    try:
+        addresses = tuple(sock.getsockname() for sock in dead)
+        with trio.fail_after(20):
+            async with open_peer(PeerSettings(host=LOOPBACK, bootstrap=addresses)) as peer:
+                while len(caplog.records) < 3:
+                    await trio.sleep(0.01)
+                assert peer.trouble == "no bootstrap peer answered"
+    finally:
+        for sock in dead:
+            sock.close()
+    (line,) = warnings_of(caplog)
+    assert line.startswith("no bootstrap peer answered; trying again in")
+
+
+async def test_a_client_leaves_it_to_the_error_to_say_what_is_wrong(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", getaddrinfo)
+    settings = PeerSettings(host=LOOPBACK, bootstrap=(("peer.example", 7),), client=True)
+    with trio.fail_after(20):
+        with pytest.raises(OverlayError) as caught:
+            async with open_peer(settings) as client:
+                await find_relays(client, timeout=0.1)
+    assert str(caught.value) == (
+        "cannot resolve bootstrap peer peer.example (no such name) within 0.1 s; "
+        "check the bootstrap addresses and that UDP is not blocked"
+    )
+    assert warnings_of(caplog) == []
+
+
+async def test_a_cache_that_is_of_no_use_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    cache = tmp_path / "peers"
+    cache.mkdir()
+    with trio.fail_after(20):
+        async with peer_of() as other:
+            bootstrap = (other.local_address,)
+            settings = PeerSettings(host=LOOPBACK, bootstrap=bootstrap, cache_file=cache)
+            async with open_peer(settings) as peer:
+                await peer.wait_joined()
+                peer.save_cache()
+    (line,) = warnings_of(caplog)
+    assert line.startswith(f"cannot read the peer cache {cache}: it is no regular file; ")
+    assert "cannot write" in caplog.text
+
+
+async def test_a_key_serves_one_peer_at_a_time(tmp_path: Path) -> None:
+    settings = PeerSettings(host=LOOPBACK, key_file=tmp_path / "key")
+    with trio.fail_after(20):
+        async with open_peer(settings):
+            with pytest.raises(OverlayError, match="another process runs with it"):
+                async with open_peer(settings):
+                    pytest.fail("opened")
+        async with open_peer(settings):
+            pass
