@@ -22,7 +22,8 @@ from node.errors import UsageError, UserError
 from node.files import read_small_file
 from node.relay.admission import RelayLimits
 from node.relay.ports import DEFAULT_RANGE
-from node.xmpp.account import Account, ComponentAccount, TlsPolicy
+from node.xmpp.account import Account, ComponentAccount, TlsPolicy, parse_jid
+from node.xmpp.errors import XmppError
 from node.xmpp.xep_0278.replies import MAX_EXPIRE, MAX_KBPS
 from overlay.dht import PeerSettings
 from overlay.state import load_identity
@@ -41,6 +42,8 @@ MAX_CHANNELS = 65536 // 4
 
 MAX_REQUESTS = 10_000
 """Requests a minute that one JID may be allowed; the time of each is kept."""
+
+_XMPP = "xmpp:"  # RFC 5122
 
 _log = logging.getLogger(__name__)
 
@@ -68,12 +71,25 @@ class OverlaySettings:
     """How to enter the overlay."""
 
     bootstrap: tuple[str, ...] = ()
-    """Peer to join through, host:port; may be given several times."""
+    """Peer to join through, host:port, or xmpp:JID of a relay node; may be given several times."""
 
     @property
     def bootstrap_addresses(self) -> tuple[tuple[str, int], ...]:
-        """The bootstrap peers as (host, port)."""
-        return tuple(parse_host_port("--bootstrap", text, DEFAULT_PORT) for text in self.bootstrap)
+        """The bootstrap peers that are given as (host, port)."""
+        return tuple(
+            parse_host_port("--bootstrap", text, DEFAULT_PORT)
+            for text in self.bootstrap
+            if not text.startswith(_XMPP)
+        )
+
+    @property
+    def bootstrap_relays(self) -> tuple[str, ...]:
+        """The JIDs of those that are to be asked over XMPP."""
+        given = [text.removeprefix(_XMPP) for text in self.bootstrap if text.startswith(_XMPP)]
+        try:
+            return tuple(str(parse_jid(jid)) for jid in given)
+        except XmppError as error:
+            raise UsageError(f"--bootstrap xmpp: {error}") from None
 
 
 @Parameter(name="*")
@@ -256,6 +272,7 @@ class RunSettings(AccountSettings, OverlaySettings):
         return PeerSettings(
             port=self.port,
             bootstrap=self.bootstrap_addresses,
+            entered_later=bool(self.bootstrap_relays),
             key_file=state / KEY_FILE,
             cache_file=state / "peers",
             public_address=self.public_address,

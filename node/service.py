@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import trio
 
 from node.config import RunSettings
+from node.entrance import enter_overlay
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.xmpp import ServiceEntry, Session, open_session
@@ -68,8 +69,10 @@ class Node:
         return await self._relay.request_channel(requester)
 
     async def services(self, requester: str) -> Iterable[ServiceEntry]:
-        """The services that this node knows: itself."""
-        return [ServiceEntry("relay", self._session.jid)]
+        """The services that this node knows: its own."""
+        relay = ServiceEntry("relay", self._session.jid)
+        stun = [ServiceEntry("stun", host, port=port) for host, port in self._peer.endpoints]
+        return [relay, *stun]
 
     async def holds(self, requester: str, channel_id: str) -> bool:
         """Whether a channel is open and the requester's own."""
@@ -144,6 +147,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Ready]:
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(node.report_ends)
+                nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
                 await nursery.start(session.serve, node)
                 registered = trio.Event()
                 nursery.start_soon(node.advertise, registered)

@@ -1,7 +1,7 @@
 """Finding a relay over the overlay and borrowing a channel on it over XMPP."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -9,6 +9,7 @@ import trio
 
 from node.client.channel import BorrowedChannel, keep_alive, resolve, watch
 from node.client.search import RelaySearch
+from node.entrance import enter_overlay
 from node.errors import UserError
 from node.xmpp import Account, Session, XmppError, open_session
 from node.xmpp.session import OPEN_TIMEOUT
@@ -140,24 +141,31 @@ class Client:
 
 @asynccontextmanager
 async def open_client(
-    account: Account, bootstrap: Iterable[tuple[str, int]], *, timeout: float = OPEN_TIMEOUT
+    account: Account,
+    bootstrap: Iterable[tuple[str, int]] = (),
+    *,
+    relays: Collection[str] = (),
+    timeout: float = OPEN_TIMEOUT,
 ) -> AsyncIterator[Client]:
     """Log in, enter the overlay as a client, and search relays in the background.
 
     Args:
         account: The borrower's own XMPP account.
         bootstrap: (host, port) of peers to enter the overlay through.
+        relays: JIDs of relay nodes to enter it through.
         timeout: Seconds to connect and log in.
 
     Raises:
         XmppError: The login failed.
         OverlayError: The overlay cannot be entered.
     """
-    async with open_peer(PeerSettings(bootstrap=tuple(bootstrap), client=True)) as peer:
+    settings = PeerSettings(bootstrap=tuple(bootstrap), entered_later=bool(relays), client=True)
+    async with open_peer(settings) as peer:
         search = RelaySearch(peer)
         async with open_background_nursery() as nursery:
             nursery.start_soon(search.find)
             async with open_session(account, timeout=timeout) as session:
+                nursery.start_soon(enter_overlay, session, peer, relays)
                 client = Client(search, session)
                 nursery.start_soon(client.follow_events)
                 yield client

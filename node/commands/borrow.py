@@ -36,7 +36,12 @@ async def borrow(
     lent = False
     async with (
         ended_by_signal() as interruption,
-        open_client(account.account(), overlay.bootstrap_addresses, timeout=timeout) as client,
+        open_client(
+            account.account(),
+            overlay.bootstrap_addresses,
+            relays=overlay.bootstrap_relays,
+            timeout=timeout,
+        ) as client,
         client.borrow(relay, timeout=deadline - trio.current_time()) as channel,
     ):
         lent = True

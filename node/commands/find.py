@@ -25,8 +25,11 @@ async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bo
     Raises:
         UserError: There are none.
     """
-    if not overlay.bootstrap:
-        raise UsageError("the overlay needs an entrance: pass --bootstrap host:port of any peer")
+    if not overlay.bootstrap_addresses:
+        raise UsageError(
+            "the overlay needs an entrance: pass --bootstrap host:port of any peer "
+            "(xmpp: is for run and borrow, which have an account)"
+        )
     settings = PeerSettings(bootstrap=overlay.bootstrap_addresses, client=True)
     async with interruptible(), open_peer(settings) as peer:
         relays = await find_relays(peer, count=count, timeout=timeout)

@@ -51,6 +51,7 @@ def test_every_subcommand_helps_with_an_example(
         ["run", "--jid", "a@b", "--component", "c"],
         ["find"],
         ["find", "--bootstrap", "127.0.0.1:0"],
+        ["find", "--bootstrap", "xmpp:relay.example.org"],
         ["find", "--bootstrap", "127.0.0.1:9", "--count", "0"],
         ["find", "--bootstrap", "127.0.0.1:9", "--timeout", "nan"],
         ["borrow", "--jid", "a@b"],

@@ -58,6 +58,14 @@ def test_host_and_port_of_anything(text: str) -> None:
         assert 0 < port < 65536
 
 
+def test_bootstrap_takes_addresses_and_relays() -> None:
+    settings = RunSettings(bootstrap=("a.example", "xmpp:relay.example", "192.0.2.1:5"))
+    assert settings.bootstrap_addresses == (("a.example", 4278), ("192.0.2.1", 5))
+    assert settings.bootstrap_relays == ("relay.example",)
+    with pytest.raises(UsageError, match="--bootstrap xmpp: '@@' is not an XMPP address"):
+        _ = RunSettings(bootstrap=("xmpp:@@",)).bootstrap_relays
+
+
 def test_port_range() -> None:
     assert RunSettings(relay_ports="1-65535").relay_port_range() == (1, 65535)
 

@@ -98,6 +98,24 @@ async def test_a_component_is_found_and_borrowed(
         assert channel.relay == COMPONENT
 
 
+async def test_the_overlay_is_entered_through_a_relay_known_over_xmpp(
+    node_settings: RunSettings, romeo: Account, tmp_path: Path
+) -> None:
+    async with open_node(node_settings) as first:
+        other = changed(
+            node_settings,
+            jid=f"juliet@{DOMAIN}",
+            state_dir=tmp_path / "other",
+            bootstrap=(f"xmpp:{first.jid}",),
+        )
+        async with (
+            open_node(other) as second,
+            open_client(romeo, relays=[f"juliet@{DOMAIN}/gone", second.jid]) as client,
+        ):
+            found = {relay.jid for relay in await client.find()}
+            assert found == {first.jid, second.jid}
+
+
 async def test_channels_that_are_given_back_do_not_count(
     node_settings: RunSettings, romeo: Account
 ) -> None:
