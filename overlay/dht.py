@@ -52,6 +52,7 @@ class PeerSettings:
         host: Local address of its socket; "::" for all, IPv4 and IPv6.
         port: Local UDP port; 0 for any.
         bootstrap: Peers to join by, as host or DNS name and port; none for a first peer.
+        entered_later: There is somebody to join by, and `RunningPeer.enter` is told whom.
         key_file: Where its key is kept; None for a new key each time.
         cache_file: Where good peers are kept for the next start; None for nowhere.
         public_address: Its IP address as others see it; None to learn it from them.
@@ -61,6 +62,7 @@ class PeerSettings:
     host: str = "::"
     port: int = 0
     bootstrap: tuple[tuple[str, int], ...] = ()
+    entered_later: bool = False
     key_file: Path | None = None
     cache_file: Path | None = None
     public_address: str | None = None
@@ -158,6 +160,12 @@ class RunningPeer:
     def contacts(self) -> int:
         """Contacts in its routing table."""
         return len(self._core.contacts())
+
+    async def enter(self, host: str, port: int) -> None:
+        """Join the overlay through one more peer; a DNS name is looked up until it is found."""
+        addresses = await resolve(host, port, self._entrance)
+        self._core.bootstrap(addresses, trio.current_time())
+        self._settle()
 
     async def wait_connected(self) -> None:
         """Wait until somebody has answered; a first peer, without anybody, is connected."""
@@ -335,17 +343,12 @@ class RunningPeer:
             cached = await trio.to_thread.run_sync(read_cache, self.settings.cache_file)
         except OverlayError as error:
             self._cache.begin(_CACHE, str(error), "going on without it")
-        if cached or not self.settings.bootstrap:
+        if cached or not (self.settings.bootstrap or self.settings.entered_later):
             self._core.bootstrap(cached, trio.current_time())
             self._settle()
         async with trio.open_nursery() as nursery:
             for host, port in self.settings.bootstrap:
-                nursery.start_soon(self._bootstrap_by, host, port)
-
-    async def _bootstrap_by(self, host: str, port: int) -> None:
-        addresses = await resolve(host, port, self._entrance)
-        self._core.bootstrap(addresses, trio.current_time())
-        self._settle()
+                nursery.start_soon(self.enter, host, port)
 
     async def _save(self) -> None:
         while self.settings.cache_file is not None:
