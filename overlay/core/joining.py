@@ -1,4 +1,9 @@
-"""Joining a network and staying in it: bootstrap, the look-up of oneself, refresh of buckets."""
+"""Joining a network and staying in it: bootstrap, the look-up of oneself, refresh of buckets.
+
+Whoever is asked at bootstrap is asked for its own neighbourhood: the density of the ids there
+tells how large the network is, before we know our own, and one peer is as good as any other to
+begin a look-up with.
+"""
 
 import random
 from collections import deque
@@ -6,9 +11,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact
+from overlay.core.contact import Contact, K
 from overlay.core.events import BootstrapFailed, Connected, Event, Joined
 from overlay.core.ids import ID_BITS, ID_LENGTH
+from overlay.core.lookup import LOOKUP_K, Lookup
 from overlay.core.messages import FindNode, Nodes, Reply
 from overlay.core.routing import estimate_size
 from overlay.core.rpc import UNKNOWN_ID, Rpc
@@ -21,6 +27,9 @@ SELF_REFRESH: Final = 900.0
 _CHECK_INTERVAL: Final = 60.0
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0
+# A client that looks for relays and goes needs no neighbourhood; one that is still there after
+# so many seconds does, since all of its look-ups will begin in its routing table.
+_VISIT: Final = 10.0
 
 
 class Joining:
@@ -82,8 +91,10 @@ class Joining:
         if not len(self._rpc.table):
             if self._addresses and not self._outstanding:
                 self._ask_bootstrap(self._addresses, now)
-        elif self._search is None:
+        elif self._search is None and self.joined:
             self._refresh(now)
+        elif self._search is None:
+            self._look_for_self(now)
 
     def answered(self, contact: Contact, reply: Reply, now: float) -> None:
         """A bootstrap address replied: go on from there."""
@@ -91,19 +102,23 @@ class Joining:
         self._retry = _FIRST_RETRY
         if not isinstance(reply.body, Nodes):
             return
-        heard = self._rpc.reachable(reply.body.contacts, contact.address)
-        size = estimate_size(self._rpc.own_id, heard)
-        if self._search is not None:
-            # Somebody else was quicker, and may have lied. To be told of too small a network
-            # costs nothing: the root of the directory serves everybody.
-            self._rpc.size_hint = min(self._rpc.size_hint, size)
-            self._search.hear((contact, *heard), now)
-            return
         if self.joined and len(self._rpc.table) > 1:
             return
-        self._rpc.size_hint = size
-        self._events.append(Connected())
-        self._look_for(self._rpc.own_id, now, (contact, *heard))
+        heard = self._rpc.reachable(reply.body.contacts, contact.address)
+        size = estimate_size(contact.id, heard)
+        first = not self._rpc.named
+        self._rpc.named += (contact, *heard)
+        # The first to answer may lie about the size. To be told of too small a network costs
+        # little: the upper levels of the directory serve everybody.
+        self._rpc.size_hint = size if first else min(self._rpc.size_hint, size)
+        if first:
+            self._events.append(Connected())
+        if self._search is not None:
+            self._search.hear((contact, *heard), now)
+        elif not self._rpc.client:
+            self._look_for_self(now)
+        elif first:
+            self.due = now + _VISIT
 
     def delayed(self, contact: Contact, now: float) -> None:
         """Wait on."""
@@ -119,7 +134,7 @@ class Joining:
     def _ask_bootstrap(self, addresses: tuple[Address, ...], now: float) -> None:
         for address in addresses:
             contact = Contact(UNKNOWN_ID, address)
-            self._outstanding += self._rpc.ask(contact, FindNode(self._rpc.own_id), self, now)
+            self._outstanding += self._rpc.ask(contact, FindNode(UNKNOWN_ID), self, now)
 
     def _look_for_self(self, now: float) -> None:
         # One that is let go of must not be taken for the one that follows it.
@@ -127,17 +142,18 @@ class Joining:
         if before is not None:
             before.cancel(now)
         self._self_due = now + SELF_REFRESH * self._rng.uniform(0.75, 1.25)
-        self._look_for(self._rpc.own_id, now)
+        self._look_for(self._rpc.own_id, now, K)
 
-    def _look_for(self, target: bytes, now: float, heard: Iterable[Contact] = ()) -> None:
-        self._search = Search(self._rpc, target, self._search_ended)
-        self._search.start(now, heard)
+    def _look_for(self, target: bytes, now: float, k: int = LOOKUP_K) -> None:
+        self._search = Search(self._rpc, Lookup(target, k=k), target, self._search_ended)
+        self._search.start(now)
 
     def _search_ended(self, now: float) -> None:
         if self._search is None:
             return
         self._search = None
         self._rpc.size_hint = 0.0
+        self._rpc.named.clear()
         if not self.joined:
             self.joined = True
             self._events.append(Joined())

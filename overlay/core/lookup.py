@@ -2,9 +2,19 @@
 
 States as in go-libp2p's query peerset. `alpha` requests are in flight at any moment; a peer that
 does not answer within its RTO is set aside, so that it holds nobody up, and counts again if it
-answers after all.
+answers after all. Once the closest candidate has answered, the look-up has converged, and all
+that are left of the k closest are asked at once.
+
+It is over when the k closest candidates, those that failed left out, have answered. Nobody
+further is waited for, and of those that were set aside only those that are closer.
+
+With several paths it is the look-up of S/Kademlia (Baumgart and Mies, 2007, section 4.4). What a
+peer names is heard on the path that has asked it; nobody is asked on two paths; and each path
+goes on until its share of the k has answered. So a liar leads one path astray. Who has answered
+is common knowledge, so that a further path costs no more than its own way to the target.
 """
 
+import random
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +24,9 @@ from typing import Final
 from overlay.core.addresses import Address, is_private, network_of
 from overlay.core.contact import ALPHA, Contact, K
 
+# Closest peers that a look-up finds. What is stored goes to K of them; to know that many takes
+# half as long again, as the slowest of them and each lost datagram is waited for.
+LOOKUP_K: Final = 8
 BUDGET: Final = 128  # requests that one look-up may send
 _MAX_CANDIDATES: Final = 256
 
@@ -37,9 +50,30 @@ class Ending(Enum):
     """Why a look-up is over."""
 
     COMPLETED = "completed"  # the k closest peers that were heard of have answered
-    STARVED = "starved"  # nobody is left to ask, and fewer than k have answered
+    STARVED = "starved"  # all that were heard of have answered or failed, and they are fewer
     STOPPED = "stopped"  # its owner has what it wanted, or the budget is spent
     CANCELLED = "cancelled"
+
+
+class Candidate:
+    """A peer that may be among the closest.
+
+    Attributes:
+        contact: Who it is.
+        distance: To the target.
+        state: What is known of it.
+        paths: Those on which it was heard of.
+        asked_on: The one that has asked it.
+    """
+
+    __slots__ = ("asked_on", "contact", "distance", "paths", "state")
+
+    def __init__(self, contact: Contact, distance: int, path: int) -> None:
+        self.contact = contact
+        self.distance = distance
+        self.state = State.HEARD
+        self.paths = {path}
+        self.asked_on = path
 
 
 class Lookup:
@@ -48,53 +82,63 @@ class Lookup:
     Args:
         target: The id looked for.
         k: How many of the closest peers are to answer.
-        alpha: Requests in flight.
-        budget: Requests in all.
+        alpha: Requests in flight on each path.
+        paths: How many disjoint paths there are.
+        budget: Requests in all; each path has its share.
+        radius: Candidates within this distance are asked in random order: they all hold what is
+            looked for, and not all who look for it are to ask the same of them first.
+        rng: Source of that order.
     """
 
     __slots__ = (
         "_alpha",
         "_asked",
-        "_budget",
+        "_budgets",
+        "_by_id",
         "_candidates",
+        "_dealt",
         "_in_flight",
         "_k",
         "_places",
-        "_states",
+        "_radius",
+        "_rng",
+        "_share",
         "ending",
         "target",
     )
 
     def __init__(
-        self, target: bytes, *, k: int = K, alpha: int = ALPHA, budget: int = BUDGET
+        self,
+        target: bytes,
+        *,
+        k: int = LOOKUP_K,
+        alpha: int = ALPHA,
+        paths: int = 1,
+        budget: int = BUDGET,
+        radius: float = 0.0,
+        rng: random.Random | None = None,
     ) -> None:
         self.target = int.from_bytes(target, "big")
         self.ending: Ending | None = None
         self._k = k
+        self._share = -(-k // paths)
         self._alpha = alpha
-        self._budget = budget
-        self._in_flight = 0
+        self._budgets = [budget // paths] * paths
+        self._radius = radius
+        self._rng = rng
+        self._in_flight = [0] * paths
+        self._dealt = 0
         self._asked: set[Address] = set()
         self._places: Counter[str | bytes] = Counter()
-        self._candidates: list[tuple[int, bytes, Contact]] = []
-        self._states: dict[bytes, State] = {}
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody is waited for but those that were set aside."""
-        return self._in_flight == 0
+        self._candidates: list[Candidate] = []
+        self._by_id: dict[bytes, Candidate] = {}
 
     def hear(self, contacts: Iterable[Contact]) -> None:
-        """Take in contacts that a peer, or the routing table, named."""
+        """Take in contacts that are known from elsewhere; they are dealt out to the paths."""
         for contact in contacts:
-            if contact.id in self._states:
-                continue
-            if len(self._candidates) >= _MAX_CANDIDATES:
-                if contact.long_id ^ self.target >= self._candidates[-1][0]:
-                    continue
-                self._drop_furthest()
-            self._states[contact.id] = State.HEARD
-            insort(self._candidates, (contact.long_id ^ self.target, contact.id, contact))
+            if contact.id not in self._by_id:
+                self._add(contact, self._dealt % len(self._in_flight))
+                self._dealt += 1
 
     def next_query(self) -> Contact | None:
         """Choose whom to ask now, and count the request as sent.
@@ -105,27 +149,34 @@ class Lookup:
         """
         if self.ending is not None:
             return None
-        if self._in_flight >= self._alpha:
-            return None
-        contact = self._closest_unasked()
-        if contact is not None and self._budget > 0:
-            self._budget -= 1
-            self._in_flight += 1
-            self._states[contact.id] = State.WAITING
-            self._note_place(contact.address)
-            return contact
-        if self._in_flight == 0:
-            self._conclude(budget_spent=contact is not None)
+        for path, budget in enumerate(self._budgets):
+            candidate = self._next_on(path) if budget else None
+            if candidate is not None:
+                self._budgets[path] -= 1
+                self._in_flight[path] += 1
+                candidate.state = State.WAITING
+                candidate.asked_on = path
+                self._note_place(candidate.contact.address)
+                return candidate.contact
+        self._conclude()
         return None
 
     def answered(self, contact: Contact, heard: Iterable[Contact] = ()) -> None:
-        """A peer has replied."""
+        """A peer has replied, and named others."""
         self._leave_flight(contact, State.QUERIED)
-        self.hear(heard)
+        candidate = self._by_id.get(contact.id)
+        path = 0 if candidate is None else candidate.asked_on
+        for other in heard:
+            known = self._by_id.get(other.id)
+            if known is None:
+                self._add(other, path)
+            else:
+                known.paths.add(path)
 
     def delayed(self, contact: Contact) -> None:
         """A peer's RTO has passed: somebody else takes its place in flight."""
-        if self._states.get(contact.id) is State.WAITING:
+        candidate = self._by_id.get(contact.id)
+        if candidate is not None and candidate.state is State.WAITING:
             self._leave_flight(contact, State.SET_ASIDE)
 
     def failed(self, contact: Contact) -> None:
@@ -139,27 +190,56 @@ class Lookup:
 
     def closest(self) -> list[Contact]:
         """Return the closest peers that have answered, closest first."""
-        answered = (
-            contact
-            for _, peer_id, contact in self._candidates
-            if self._states[peer_id] is State.QUERIED
-        )
-        return [contact for _, contact in zip(range(self._k), answered, strict=False)]
+        answered = [one.contact for one in self._candidates if one.state is State.QUERIED]
+        return answered[: self._k]
 
-    def _closest_unasked(self) -> Contact | None:
-        """Find the closest candidate not asked yet among the k closest that may still answer."""
-        alive = 0
-        for _, peer_id, contact in self._candidates:
-            state = self._states[peer_id]
-            if state is State.HEARD:
-                if self._may_ask(contact.address):
-                    return contact
-                self._states[peer_id] = State.UNREACHABLE
-            elif state in (State.QUERIED, State.WAITING):
+    def _add(self, contact: Contact, path: int) -> None:
+        distance = contact.long_id ^ self.target
+        if len(self._candidates) >= _MAX_CANDIDATES:
+            if distance >= self._candidates[-1].distance:
+                return
+            self._drop_furthest()
+        candidate = self._by_id[contact.id] = Candidate(contact, distance, path)
+        insort(self._candidates, candidate, key=lambda one: (one.distance, one.contact.id))
+
+    def _next_on(self, path: int) -> Candidate | None:
+        """Find whom a path is to ask: the closest candidate, if it may be among the k closest.
+
+        Or if the path has not had its share of answers yet.
+        """
+        window = self._alpha
+        alive = alive_here = 0
+        for candidate in self._candidates:
+            here = path in candidate.paths
+            state = candidate.state
+            if here and state is State.HEARD:
+                if self._may_ask(candidate.contact.address):
+                    if self._in_flight[path] >= window:
+                        return None
+                    return self._spread(candidate, path)
+                candidate.state = State.UNREACHABLE
+            elif state in (State.WAITING, State.QUERIED):
+                if here and not alive_here and state is State.QUERIED:
+                    window = self._k
                 alive += 1
-                if alive == self._k:
+                alive_here += here
+                if alive >= self._k and alive_here >= self._share:
                     return None
         return None
+
+    def _spread(self, closest: Candidate, path: int) -> Candidate:
+        """Choose at random among the replicas that might be asked as well as the closest."""
+        if self._rng is None or closest.distance >= self._radius:
+            return closest
+        replicas = [
+            one
+            for one in self._candidates
+            if one.distance < self._radius
+            and one.state is State.HEARD
+            and path in one.paths
+            and self._may_ask(one.contact.address)
+        ]
+        return self._rng.choice(replicas[:K])
 
     def _may_ask(self, address: Address) -> bool:
         """Whether the caps leave room; private addresses are as many as anybody likes."""
@@ -175,27 +255,37 @@ class Lookup:
         self._asked.add(address)
         self._places.update((address[0], network_of(address)))
 
-    def _conclude(self, *, budget_spent: bool) -> None:
-        states = self._states.values()
-        if budget_spent:
-            self.ending = Ending.STOPPED
-        elif sum(state is State.QUERIED for state in states) >= self._k:
-            self.ending = Ending.COMPLETED
-        elif State.SET_ASIDE not in states:
-            # Those set aside are waited for as long as there is nobody else.
-            self.ending = Ending.STARVED
+    def _conclude(self) -> None:
+        answered = 0
+        shares = [0] * len(self._in_flight)
+        for candidate in self._candidates:
+            if candidate.state is State.QUERIED:
+                answered += 1
+                for path in candidate.paths:
+                    shares[path] += 1
+                if answered >= self._k and min(shares) >= self._share:
+                    break
+            elif candidate.state is not State.UNREACHABLE and (
+                answered < self._k or any(shares[path] < self._share for path in candidate.paths)
+            ):
+                # One that could still belong to the closest.
+                if not any(self._in_flight) and not all(
+                    self._budgets[path] for path in candidate.paths
+                ):
+                    self.ending = Ending.STOPPED
+                return
+        self.ending = Ending.COMPLETED if answered >= self._k else Ending.STARVED
 
     def _leave_flight(self, contact: Contact, state: State) -> None:
-        before = self._states.get(contact.id)
-        if before is State.WAITING:
-            self._in_flight -= 1
-        if before is not None:
-            self._states[contact.id] = state
+        candidate = self._by_id.get(contact.id)
+        if candidate is not None:
+            if candidate.state is State.WAITING:
+                self._in_flight[candidate.asked_on] -= 1
+            candidate.state = state
 
     def _drop_furthest(self) -> None:
         for at in range(len(self._candidates) - 1, -1, -1):
-            peer_id = self._candidates[at][1]
-            if self._states[peer_id] is State.HEARD:
-                del self._states[peer_id]
+            if self._candidates[at].state is State.HEARD:
+                del self._by_id[self._candidates[at].contact.id]
                 del self._candidates[at]
                 return

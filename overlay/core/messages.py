@@ -50,7 +50,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class FindNode:
-    """Which contacts that you know are closest to `target`?"""
+    """Which contacts that you know are closest to `target`? If that is all zero: to yourself?"""
 
     target: bytes
 

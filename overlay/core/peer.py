@@ -25,12 +25,13 @@ from overlay.core.events import (
     RelaysFound,
     VerifyEndpoint,
 )
+from overlay.core.hunt import RelayHunt
 from overlay.core.identity import KeyPair
 from overlay.core.joining import Joining
 from overlay.core.limits import RateLimiter
+from overlay.core.lookup import Lookup
 from overlay.core.messages import Request
 from overlay.core.records import MAX_LIFETIME, Advert, Offer, remaining_lifetime, sign_advert
-from overlay.core.registration import RelayHunt
 from overlay.core.responder import Responder
 from overlay.core.rpc import Rpc
 from overlay.core.search import Search
@@ -222,7 +223,7 @@ class Peer:
                 contacts = tuple(search.lookup.closest())
                 self._events.append(LookupEnded(handle, ending, contacts))
 
-        search = Search(self._rpc, target, ended)
+        search = Search(self._rpc, Lookup(target), target, ended)
         search.start(now)
         return handle
 
@@ -246,8 +247,7 @@ class Peer:
 
         def ended(hunt: RelayHunt) -> None:
             del self._hunts[handle]
-            found = tuple(hunt.adverts.values())
-            self._events.append(RelaysFound(handle, hunt.asked, found))
+            self._events.append(RelaysFound(handle, hunt.asked, hunt.adverts))
 
         hunt = RelayHunt(self._rpc, wanted, held, self._rng, self.clock_offset, ended)
         self._hunts[handle] = hunt

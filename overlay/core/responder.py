@@ -34,7 +34,7 @@ from overlay.core.records import (
     parse_advert_untrusted,
     remaining_lifetime,
 )
-from overlay.core.rpc import Rpc
+from overlay.core.rpc import UNKNOWN_ID, Rpc
 from overlay.core.store import AdvertStore, Entry, StaleAdvertError
 from overlay.core.tokens import WriteTokens
 from overlay.core.verification import Verifications, Waiting
@@ -136,6 +136,8 @@ class Responder:
                 return Stored(self._store(request.sender, request.body, source, now, unix_time))
 
     def _closest(self, target: bytes, request: Request) -> tuple[Contact, ...]:
+        if target == UNKNOWN_ID:
+            target = self._rpc.own_id  # whoever asks does not know our id yet
         closest = self._rpc.table.closest(int.from_bytes(target, "big"))
         return tuple(contact for contact in closest if contact.id != request.sender)
 

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
-from overlay.core.contact import Contact, contact_at
+from overlay.core.contact import Contact, K, contact_at
 from overlay.core.coordinates import Vivaldi
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
@@ -64,6 +64,7 @@ class Rpc:
         "coordinates",
         "counters",
         "identity",
+        "named",
         "outbox",
         "own_id",
         "size_hint",
@@ -86,7 +87,10 @@ class Rpc:
         self.client = client
         self.own_id = derive_id(identity.public_key, host)
         self.table = RoutingTable(self.own_id)
-        self.size_hint = 0.0  # until the routing table can tell the size of the network
+        # What the first peers told, until the routing table says more: how large the network is,
+        # and whom else there is to ask.
+        self.size_hint = 0.0
+        self.named: list[Contact] = []
         self.transactions = Transactions()
         self.witnesses = Witnesses(host)
         self.coordinates = Vivaldi(rng)
@@ -98,6 +102,13 @@ class Rpc:
     def network_size(self) -> float:
         """Estimate how many peers the network has."""
         return max(self.size_hint, self.table.estimated_size())
+
+    def closest(self, target: int) -> list[Contact]:
+        """Return the contacts to begin a look-up with, closest first."""
+        known = self.table.closest(target)
+        if len(known) < K:
+            known += self.named
+        return sorted(known, key=lambda contact: contact.long_id ^ target)
 
     def reaches(self, host: str) -> bool:
         """Whether our socket serves the address family of `host`."""

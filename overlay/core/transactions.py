@@ -1,7 +1,8 @@
 """Requests that wait for their reply: matching, timeouts and retransmission.
 
 A reply counts only if its transaction id **and** its source match. The retransmission timeout
-follows RFC 6298, per peer, from round trips that were not retransmitted (Karn's algorithm).
+follows RFC 6298, per peer, from round trips that were not retransmitted (Karn's algorithm). It is
+not doubled: the one retransmission congests nothing.
 """
 
 import heapq
@@ -23,6 +24,11 @@ _MAX_MEASURED: Final = 512
 INITIAL_RTO: Final = 0.5
 MIN_RTO: Final = 0.1
 MAX_RTO: Final = 3.0
+# A stranger is taken to be about as far as those we know: within this many deviations of their
+# mean lie nineteen of twenty. The others are set aside too early, and their answers still count.
+_DEVIATIONS: Final = 2.0
+_POPULATION: Final = 16  # round trips that tell how far strangers are
+_USUAL_RTT: Final = 0.15  # seconds, as long as nothing is known: the first to answer are near
 
 
 class Sink(Protocol):
@@ -48,6 +54,7 @@ class Pending:
         "data",
         "deadline",
         "is_check",
+        "opened_at",
         "rto",
         "sent_at",
         "sink",
@@ -72,29 +79,35 @@ class Pending:
         self.sink = sink
         self.attempts_left = attempts
         self.is_check = is_check
+        self.opened_at = 0.0
         self.sent_at: float | None = None  # None once a reply could be to either attempt
         self.rto = INITIAL_RTO
         self.deadline = 0.0
 
 
 class RttEstimator:
-    """Smoothed round-trip time and its variation (RFC 6298 section 2), in seconds."""
+    """Smoothed round-trip time and its variation (RFC 6298 section 2), in seconds.
 
-    __slots__ = ("srtt", "variation")
+    Args:
+        rtt: The first round trip.
+        memory: How many round trips count; 8 for one peer (alpha = 1/8, beta = 1/4).
+    """
 
-    def __init__(self, rtt: float) -> None:
+    __slots__ = ("_memory", "srtt", "variation")
+
+    def __init__(self, rtt: float, memory: int = 8) -> None:
+        self._memory = memory
         self.srtt = rtt
         self.variation = rtt / 2
 
     def measure(self, rtt: float) -> None:
-        """Take in one round trip (alpha = 1/8, beta = 1/4)."""
-        self.variation += (abs(self.srtt - rtt) - self.variation) / 4
-        self.srtt += (rtt - self.srtt) / 8
+        """Take in one round trip."""
+        self.variation += (abs(self.srtt - rtt) - self.variation) * 2 / self._memory
+        self.srtt += (rtt - self.srtt) / self._memory
 
-    @property
-    def rto(self) -> float:
-        """Seconds to wait for a reply."""
-        return min(MAX_RTO, max(MIN_RTO, self.srtt + 4 * self.variation))
+    def wait(self, deviations: float = 4.0) -> float:
+        """Return how long to wait for a reply, seconds; RFC 6298 has four deviations."""
+        return min(MAX_RTO, max(MIN_RTO, self.srtt + deviations * self.variation))
 
 
 class Transactions:
@@ -107,7 +120,7 @@ class Transactions:
         self._heap: list[tuple[float, int, Pending]] = []
         self._checks = 0
         self._serial = 0
-        self._all: RttEstimator | None = None
+        self._all = RttEstimator(_USUAL_RTT, _POPULATION)
         self._rtts: OrderedDict[Address, RttEstimator] = OrderedDict()
 
     def __len__(self) -> int:
@@ -128,12 +141,10 @@ class Transactions:
         """Count a request as sent now."""
         estimator = self._rtts.get(pending.contact.address)
         if estimator is not None:
-            pending.rto = estimator.rto
-        elif self._all is not None:
-            # A stranger is taken to be about as far as those we know. If it is further, it is
-            # set aside too early, and its answer still counts.
-            pending.rto = min(INITIAL_RTO, self._all.rto)
-        pending.sent_at = now
+            pending.rto = estimator.wait()
+        elif pending.attempts_left > 1:
+            pending.rto = min(INITIAL_RTO, self._all.wait(_DEVIATIONS))
+        pending.opened_at = pending.sent_at = now
         self._pending[pending.tid] = pending
         self._checks += pending.is_check
         self._schedule(pending, now)
@@ -144,8 +155,7 @@ class Transactions:
         if pending is None or pending.contact.address != source:
             return None
         self._close(pending)
-        if pending.sent_at is not None:
-            self._measure(source, now - pending.sent_at)
+        self._measure(pending, now)
         return pending
 
     def next_deadline(self) -> float | None:
@@ -169,7 +179,6 @@ class Transactions:
         pending.attempts_left -= 1
         pending.sent_at = None
         if pending.attempts_left > 0:
-            pending.rto = min(MAX_RTO, 2 * pending.rto)  # RFC 6298 section 5.5
             self._schedule(pending, now)
         else:
             self._close(pending)
@@ -184,16 +193,18 @@ class Transactions:
         self._serial += 1
         heapq.heappush(self._heap, (pending.deadline, self._serial, pending))
 
-    def _measure(self, address: Address, rtt: float) -> None:
-        if self._all is None:
-            self._all = RttEstimator(rtt)
-        else:
-            self._all.measure(rtt)
+    def _measure(self, pending: Pending, now: float) -> None:
+        # To leave out those who were sent the request twice would be to leave out the far ones.
+        elapsed = now - pending.opened_at
+        self._all.measure(elapsed)
+        if pending.sent_at is None:
+            return
+        address = pending.contact.address
         estimator = self._rtts.get(address)
         if estimator is None:
-            self._rtts[address] = RttEstimator(rtt)
+            self._rtts[address] = RttEstimator(elapsed)
             if len(self._rtts) > _MAX_MEASURED:
                 self._rtts.popitem(last=False)
         else:
-            estimator.measure(rtt)
+            estimator.measure(elapsed)
             self._rtts.move_to_end(address)

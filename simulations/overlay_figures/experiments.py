@@ -9,9 +9,9 @@ from typing import Final
 
 from overlay.core import stun
 from overlay.core.addresses import Address
-from overlay.core.contact import K
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.ids import ID_LENGTH
+from overlay.core.lookup import LOOKUP_K
 from overlay.core.messages import Nodes, Reply
 from overlay.core.records import Offer
 from overlay.core.wire import parse_message_untrusted
@@ -44,7 +44,7 @@ class LookupRecord:
     known: float = math.inf
     ended: float = math.inf
     found: int = 0
-    live: int = K
+    live: int = LOOKUP_K
 
 
 class WatchedLookup:
@@ -58,8 +58,8 @@ class WatchedLookup:
         self._asker = asker
         self._record = record
         target = world.rng.randbytes(ID_LENGTH)
-        closest = world.population.closest(target, K + 1)
-        self._closest = [address for address in closest if address != asker.address][:K]
+        closest = world.population.closest(target, LOOKUP_K + 1)
+        self._closest = [address for address in closest if address != asker.address][:LOOKUP_K]
         self._started = world.heap.now
         self._known = dict.fromkeys((known.address for known in asker.core.contacts()), 0.0)
         self._observers = asker.observers

@@ -10,6 +10,7 @@ import pytest
 from overlay.core.addresses import network_of
 from overlay.core.contact import K
 from overlay.core.events import LookupEnded
+from overlay.core.lookup import LOOKUP_K
 from simulations.churn import Churn
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
@@ -91,7 +92,7 @@ def test_a_lookup_finds_nearly_all_of_the_closest() -> None:
         asker = population.rng.choice(population.peers)
         asker.find_node(target, results.append)
         population.network.heap.run(10.0)
-        closest = set(population.closest(target)) - {asker.address}
+        closest = set(population.closest(target, LOOKUP_K)) - {asker.address}
         found += len(closest & {contact.address for contact in results[-1].contacts})
         wanted += len(closest)
     assert len(results) == 20

@@ -68,6 +68,91 @@ def test_with_nobody_else_the_slow_one_is_waited_for() -> None:
     assert lookup.ending is Ending.STARVED
 
 
+def test_the_end_waits_for_a_slow_peer_only_if_it_is_closer() -> None:
+    lookup = Lookup(TARGET, k=2, alpha=2)
+    lookup.hear(map(contact, (1, 2, 3)))
+    assert [lookup.next_query() for _ in range(3)] == [contact(1), contact(2), None]
+    lookup.delayed(contact(1))
+    assert lookup.next_query() == contact(3)
+    lookup.answered(contact(2))
+    lookup.answered(contact(3))
+    assert lookup.next_query() is None
+    assert lookup.ending is None
+    lookup.failed(contact(1))
+    assert lookup.next_query() is None
+    assert lookup.ending is Ending.COMPLETED
+    assert lookup.closest() == [contact(2), contact(3)]
+
+
+def test_nobody_further_than_the_k_closest_is_waited_for() -> None:
+    lookup = Lookup(TARGET, k=2, alpha=2)
+    lookup.hear(map(contact, (1, 2, 3)))
+    assert [lookup.next_query() for _ in range(3)] == [contact(1), contact(2), None]
+    lookup.delayed(contact(2))
+    assert lookup.next_query() == contact(3)
+    lookup.answered(contact(1))
+    lookup.answered(contact(2))
+    assert lookup.next_query() is None
+    assert lookup.ending is Ending.COMPLETED
+
+
+def test_once_the_closest_has_answered_the_rest_is_asked_at_once() -> None:
+    lookup = Lookup(TARGET, k=8, alpha=2)
+    lookup.hear(map(contact, range(1, 20)))
+    asked = [lookup.next_query() for _ in range(3)]
+    assert asked == [contact(1), contact(2), None]
+    lookup.answered(contact(1))
+    asked = [one for _ in range(9) if (one := lookup.next_query()) is not None]
+    assert asked == [contact(number) for number in range(3, 9)]
+
+
+def test_replicas_are_asked_in_random_order() -> None:
+    first = set()
+    for seed in range(100):
+        lookup = Lookup(TARGET, radius=10.0, rng=random.Random(seed))
+        lookup.hear(map(contact, range(1, 30)))
+        first.add(lookup.next_query())
+    assert first == {contact(number) for number in range(1, 10)}
+
+
+def honest_answers(paths: int) -> int:
+    """One of three first contacts names nobody but dead peers, ever so close."""
+    honest = [contact(number) for number in range(1000, 1040)]
+    liar, *dead = (
+        Contact(number.to_bytes(20, "big"), ("127.0.0.2", number)) for number in range(80, 0, -1)
+    )
+    lookup = Lookup(TARGET, k=20, alpha=2, paths=paths, budget=60)
+    lookup.hear([liar, *honest[-2:]])
+    while (one := lookup.next_query()) is not None:
+        if one in dead:
+            lookup.failed(one)
+        else:
+            lookup.answered(one, dead if one == liar else honest)
+    return sum(one in honest for one in lookup.closest())
+
+
+def test_a_liar_leads_one_path_astray() -> None:
+    assert honest_answers(paths=1) == 0
+    assert honest_answers(paths=3) == 19
+
+
+def test_no_peer_is_asked_on_two_paths() -> None:
+    rng = random.Random(3)
+    distances = rng.sample(range(1, 10_000), 300)
+    lookup = Lookup(TARGET, k=20, alpha=2, paths=3)
+    lookup.hear(map(contact, sorted(distances)[-20:]))
+    asked = []
+    while lookup.ending is None:
+        one = lookup.next_query()
+        if one is not None:
+            asked.append(one)
+            nearer = [d for d in distances if d < one.long_id]
+            lookup.answered(one, map(contact, rng.sample(nearer, min(20, len(nearer)))))
+    assert lookup.ending is Ending.COMPLETED
+    assert lookup.closest() == list(map(contact, sorted(distances)[:20]))
+    assert len(asked) == len(set(asked)) < 100
+
+
 def test_an_empty_table_starves() -> None:
     lookup = Lookup(TARGET)
     assert lookup.next_query() is None

@@ -7,7 +7,7 @@ from overlay.core.contact import K
 from overlay.core.directory import directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.identity import Identity, derive_id
-from overlay.core.lookup import Ending
+from overlay.core.lookup import LOOKUP_K, Ending
 from overlay.core.messages import (
     ErrorCode,
     ErrorReply,
@@ -37,7 +37,7 @@ def closest(network: Network, target: bytes, but: Address) -> list[bytes]:
     """What a sort over all living peers says."""
     living = [network.peers[address].peer_id for address in network.living() if address != but]
     value = int.from_bytes(target, "big")
-    return sorted(living, key=lambda peer_id: int.from_bytes(peer_id, "big") ^ value)[:K]
+    return sorted(living, key=lambda peer_id: int.from_bytes(peer_id, "big") ^ value)[:LOOKUP_K]
 
 
 def advertise(network: Network, address: Address, name: str) -> None:

@@ -9,6 +9,7 @@ from overlay.core.addresses import Address
 from overlay.core.contact import Contact
 from overlay.core.directory import SAMPLE_SIZE, directory_key
 from overlay.core.events import RelaysFound
+from overlay.core.hunt import ENOUGH
 from overlay.core.identity import Identity, derive_id
 from overlay.core.messages import (
     FindNode,
@@ -22,6 +23,7 @@ from overlay.core.messages import (
 )
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Advert, sign_advert
+from overlay.core.rpc import UNKNOWN_ID
 from overlay.core.store import Entry
 from overlay.core.wire import pack_reply, parse_message_untrusted
 
@@ -72,7 +74,8 @@ def liar(adverts: tuple[bytes, ...] = ()) -> Answer:
         assert isinstance(request, Request)
         body = request.body
         assert isinstance(body, FindNode | FindRelays)
-        closest = int.from_bytes(body.target, "big")
+        target = own_id if body.target == UNKNOWN_ID else body.target
+        closest = int.from_bytes(target, "big")
         contacts = tuple(
             Contact((closest ^ n).to_bytes(20, "big"), ("127.0.0.1", next(ports)))
             for n in range(1, 21)
@@ -121,9 +124,9 @@ def test_one_storing_peer_is_read_to_the_end() -> None:
     fill(network.join(HONEST), SAMPLE_SIZE)
     searcher = network.join(CLIENT, HONEST, client=True)
     network.run(1)
-    searcher.find_relays(SAMPLE_SIZE, network.now)
+    searcher.find_relays(SAMPLE_SIZE, network.now, limit=10.0)
     network.flush(CLIENT)
-    network.run(3)
+    network.run(10)
     (event,) = network.take(CLIENT, RelaysFound)
     assert len(event.adverts) == SAMPLE_SIZE
 
@@ -136,7 +139,7 @@ def test_a_peer_that_claims_to_hold_more_than_it_has_is_let_go() -> None:
     client.find_relays(SAMPLE_SIZE, now)
     drive(client, others, now, now + 60)
     assert found(client) == {"r1"}
-    assert client.counters["sent"] < 250
+    assert client.counters["sent"] < 400
 
 
 def test_few_adverts_of_one_network_are_taken() -> None:
@@ -163,7 +166,7 @@ def test_a_liar_who_answers_first_does_not_keep_the_search_in_the_depths() -> No
     client.bootstrap([HONEST], now)
     now = drive(client, others, now, NOW + 3.0)
     client.stop_search(handle, now)
-    assert found(client) == {f"r{n}" for n in range(40)}
+    assert len(found(client) & {f"r{n}" for n in range(40)}) >= ENOUGH
     assert client.network_size < 1e3
 
 

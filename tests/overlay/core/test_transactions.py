@@ -1,3 +1,5 @@
+import pytest
+
 from overlay.core.contact import Contact
 from overlay.core.rpc import NoSink
 from overlay.core.transactions import (
@@ -30,19 +32,55 @@ def test_a_reply_must_come_from_where_the_request_went() -> None:
     assert transactions.match(one.tid, PEER.address, 0.1) is None
 
 
-def test_one_retransmission_with_a_doubled_rto_then_failure() -> None:
+def test_one_retransmission_then_failure() -> None:
     transactions = Transactions()
     one = pending()
     transactions.open(one, 0.0)
-    assert transactions.next_deadline() == INITIAL_RTO
-    assert transactions.expire(INITIAL_RTO - 0.001) is None
-    assert transactions.expire(INITIAL_RTO) is one
+    first = transactions.next_deadline()
+    assert first is not None
+    assert MIN_RTO < first < INITIAL_RTO
+    assert transactions.expire(first - 0.001) is None
+    assert transactions.expire(first) is one
     assert one.attempts_left == 1
-    assert transactions.next_deadline() == 3 * INITIAL_RTO
-    assert transactions.expire(3 * INITIAL_RTO) is one
+    assert transactions.next_deadline() == 2 * first
+    assert transactions.expire(2 * first) is one
     assert one.attempts_left == 0
     assert transactions.next_deadline() is None
     assert len(transactions) == 0
+
+
+def test_a_request_that_is_sent_once_is_waited_for_longest() -> None:
+    transactions = Transactions()
+    transactions.open(pending(attempts=1), 0.0)
+    assert transactions.next_deadline() == INITIAL_RTO
+
+
+@pytest.mark.parametrize("rtt", [0.05, 0.2])
+def test_strangers_are_taken_to_be_as_far_as_others(rtt: float) -> None:
+    transactions = Transactions()
+    for number in range(100):
+        there = Contact(bytes(20), ("127.0.0.1", 5000 + number))
+        one = Pending(bytes([number]) * 8, bytes(20), there, b"request", NoSink(), 2)
+        transactions.open(one, 0.0)
+        transactions.match(one.tid, there.address, rtt)
+    transactions.open(pending(), 0.0)
+    deadline = transactions.next_deadline()
+    assert deadline is not None
+    assert max(rtt, MIN_RTO) <= deadline < 1.5 * max(rtt, MIN_RTO)
+
+
+def test_answers_to_retransmissions_show_that_strangers_are_far() -> None:
+    transactions = Transactions()
+    for number in range(100):
+        one = pending(number)
+        transactions.open(one, 0.0)
+        assert transactions.expire(one.deadline) is one
+        transactions.match(one.tid, PEER.address, 0.45)
+    assert transactions.rtt(PEER.address) is None
+    transactions.open(pending(), 0.0)
+    deadline = transactions.next_deadline()
+    assert deadline is not None
+    assert deadline > 0.44
 
 
 def test_the_rto_follows_the_measured_rtt() -> None:
@@ -69,12 +107,12 @@ def test_a_retransmitted_request_measures_nothing() -> None:
 
 def test_estimates_as_in_rfc_6298() -> None:
     estimator = RttEstimator(0.2)
-    assert estimator.rto == 0.2 + 4 * 0.1
+    assert estimator.wait() == 0.2 + 4 * 0.1
     estimator.measure(0.4)
     assert abs(estimator.srtt - 0.225) < 1e-9
     assert abs(estimator.variation - 0.125) < 1e-9
     estimator.measure(60.0)
-    assert estimator.rto == MAX_RTO
+    assert estimator.wait() == MAX_RTO
 
 
 def test_the_table_is_bounded() -> None:
