@@ -12,12 +12,12 @@ from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
 from overlay.sockets import DatagramSocket, OpenSocket
 
-RTO: Final = 0.2  # seconds to the first retransmission; doubles (RFC 8489 section 6.2.1)
+RTO: Final = 0.15  # seconds to the first retransmission; doubles (RFC 8489 section 6.2.1)
 ATTEMPTS: Final = 3
 PATIENCE: Final = 2.0  # seconds for which answers are waited for
-# The same once there is an answer. A relay from which the reply, or that to the retransmission,
-# has not come by then is too far for a call: 0.15 s one way is all that ITU-T G.114 grants it.
-_PATIENCE_ANSWERED: Final = 0.4
+# The same once there is an answer. A relay that is farther away has no part in a good call: 0.15 s
+# is all that ITU-T G.114 grants the whole way from mouth to ear.
+_PATIENCE_ANSWERED: Final = 0.3
 _GRACE: Final = 0.05  # seconds for which stragglers are waited for, at the least
 _BUFFER: Final = 2048
 
@@ -132,8 +132,8 @@ async def measure(
         host: Local address for it.
         rng: Source of transaction ids.
         enough: For somebody who waits for the first good ones: answers after which the rest are
-            waited for only briefly, as they are for less than half a second after the first. None
-            to be patient with each.
+            waited for only briefly, as they are for a third of a second once there is one. None to
+            be patient with each.
 
     Returns:
         What each endpoint answered, if it did.

@@ -107,7 +107,7 @@ def test_it_is_over_when_all_have_answered() -> None:
 def test_silent_ones_are_hardly_waited_for_once_somebody_has_answered() -> None:
     answers, seconds, sent = probe([NEAR, OTHER, SILENT], enough=8)
     assert answers.keys() == {NEAR, OTHER}
-    assert seconds == pytest.approx(0.4)
+    assert seconds == pytest.approx(0.3)
     assert sent == [NEAR, OTHER, SILENT, SILENT]
 
 
