@@ -25,7 +25,9 @@ class EventHeap:
     def at(self, when: float, action: Callable[..., object], *args: Any) -> None:
         """Plan an action; one that is overdue is done next, without turning the clock back."""
         self._serial += 1
-        heapq.heappush(self._heap, (max(when, self.now), self._serial, action, args))
+        if when < self.now:
+            when = self.now
+        heapq.heappush(self._heap, (when, self._serial, action, args))
 
     def after(self, delay: float, action: Callable[..., object], *args: Any) -> None:
         """Plan an action for `delay` seconds from now."""

@@ -146,7 +146,7 @@ class Vivaldi:
             away = [a * push for a in away]
             height = mine.height
         stay = 1.0 - min(1.0, math.hypot(*mine.vector) * _GRAVITY)
-        vector = tuple(a * stay + b for a, b in zip(mine.vector, away, strict=True))
+        vector = tuple([a * stay + b for a, b in zip(mine.vector, away, strict=True)])
         # Ours must never be one that others refuse.
         if max(map(abs, vector)) < MAX_RTT and height < MAX_RTT:
             self.coordinate = Coordinate(vector, max(_MIN_HEIGHT, height), error)

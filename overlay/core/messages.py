@@ -1,4 +1,8 @@
-"""The overlay's messages as values; `wire` turns them into datagrams and back."""
+"""The overlay's messages as values; `wire` turns them into datagrams and back.
+
+Nobody changes one. They are not frozen, since some are made with every datagram, and that would
+take four times as long.
+"""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -43,19 +47,19 @@ class StoreResult(IntEnum):
     OUTSIDE_SAMPLE = 2  # the key is full of adverts that come before this one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ping:
     """Are you there?"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FindNode:
     """Which contacts that you know are closest to `target`? If that is all zero: to yourself?"""
 
     target: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FindRelays:
     """Which adverts do you hold under `target`, from the `start`-th on?
 
@@ -66,7 +70,7 @@ class FindRelays:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Store:
     """Keep this advert under the directory key of the sender's prefix at `level`."""
 
@@ -75,19 +79,19 @@ class Store:
     advert: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pong:
     """Here I am."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Nodes:
     """Contacts, closest first."""
 
     contacts: tuple[Contact, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Relays:
     """Adverts `start` onwards of the `total` that are held, with contacts and a write token."""
 
@@ -98,7 +102,7 @@ class Relays:
     adverts: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     """What became of an advert."""
 
@@ -109,7 +113,7 @@ RequestBody = Ping | FindNode | FindRelays | Store
 ReplyBody = Pong | Nodes | Relays | Stored
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """A question.
 
@@ -128,7 +132,7 @@ class Request:
     body: RequestBody
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Proof:
     """A public key, and its signature over `proof_message`."""
 
@@ -136,7 +140,7 @@ class Proof:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """An answer.
 
@@ -157,7 +161,7 @@ class Reply:
     body: ReplyBody
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ErrorReply:
     """A refusal."""
 

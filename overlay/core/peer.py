@@ -180,13 +180,10 @@ class Peer:
 
     def get_timer(self) -> float | None:
         """Return when `handle_timer` is to be called."""
-        times = (
-            self._rpc.transactions.next_deadline(),
-            self._joining.due,
-            self._expiry_due,
-            *(hunt.due for hunt in self._hunts.values()),
-        )
-        return min((time for time in times if time is not None), default=None)
+        times = [self._rpc.transactions.next_deadline(), self._joining.due, self._expiry_due]
+        if self._hunts:
+            times += [hunt.due for hunt in self._hunts.values()]
+        return min([time for time in times if time is not None], default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""

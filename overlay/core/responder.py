@@ -139,7 +139,8 @@ class Responder:
         if target == UNKNOWN_ID:
             target = self._rpc.own_id  # whoever asks does not know our id yet
         closest = self._rpc.table.closest(int.from_bytes(target, "big"))
-        return tuple(contact for contact in closest if contact.id != request.sender)
+        sender = request.sender
+        return tuple([contact for contact in closest if contact.id != sender])
 
     def _store(
         self, sender: bytes, request: Store, source: Address, now: float, unix_time: float
