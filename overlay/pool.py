@@ -1,4 +1,4 @@
-"""Relays kept measured in the background, for a program that stays up and calls now and then."""
+"""The relays that a program knows, and chooses from; kept measured if it stays up."""
 
 from typing import Final, Never
 
@@ -15,11 +15,12 @@ from overlay.errors import OverlayError
 
 MAX_ROUNDS: Final = 3  # times that the most promising relays are probed for one call
 _SEARCH_TIMEOUT: Final = 5.0  # seconds
+_FRESH: Final = 60.0  # seconds for which the result of a cold search serves again
 _FIRST_SEARCH: Final = 5.0  # seconds to the next search; doubles unless one brings new relays
 
 
 class RelayPool:
-    """Keeps the relays near to us measured, and chooses one for a call.
+    """Chooses relays for calls: among those that `run` keeps measured, or by a search.
 
     Both ends of a call that have a pool do this: the caller sends `table()` with the call, the
     callee answers with `table(received)`, and the caller takes what `choose(answer)` returns.
@@ -33,6 +34,9 @@ class RelayPool:
         self._failed = FailedRelays()
         self._relays = MeasuredRelays(self._failed, peer.rng)
         self._changed = trio.Event()
+        self._searching = trio.Lock()
+        self._found: list[Relay] = []
+        self._found_at = 0.0
 
     @property
     def measured(self) -> int:
@@ -55,7 +59,8 @@ class RelayPool:
 
         Returns:
             Relays that have just answered, the best first. Without a measured relay that
-            answers it is what `find_relays` finds.
+            answers it is what `find_relays` finds, or has found within the last minute; callers
+            at the same time share one search.
 
         Raises:
             RemoteProtocolError: The other end's table is none.
@@ -66,7 +71,16 @@ class RelayPool:
         if chosen:
             return list(chosen.values())[:count]
         callee = None if table is None else table.coordinate
-        return await find_relays(self._peer, count=count, callee=callee, failed=self._failed)
+        async with self._searching:
+            now = trio.current_time()
+            # What was found without the callee's place may be on the wrong side of the world.
+            if callee or not self._found or now - self._found_at >= _FRESH:
+                self._found = await find_relays(
+                    self._peer, timeout=_SEARCH_TIMEOUT, callee=callee, failed=self._failed
+                )
+                self._found_at = now = trio.current_time()
+        found = sorted(self._found, key=lambda relay: self._failed.avoids(relay.public_key, now))
+        return found[:count]
 
     async def table(self, theirs: bytes | None = None) -> bytes:
         """Return what has been measured, for the other end of a call.

@@ -8,7 +8,6 @@ from functools import partial
 import trio
 
 from node.client.channel import BorrowedChannel, keep_alive, resolve, watch
-from node.client.search import RelaySearch
 from node.entrance import enter_overlay
 from node.errors import UserError
 from node.xmpp import Account, Session, XmppError, open_session
@@ -16,6 +15,7 @@ from node.xmpp.session import OPEN_TIMEOUT
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay
 from overlay.nursery import open_background_nursery
+from overlay.pool import RelayPool
 
 BORROW_TIMEOUT = 15.0
 """Seconds from asking for a channel to having one, all relays tried included."""
@@ -40,8 +40,8 @@ class NoRelayError(UserError):
 class Client:
     """One XMPP session and one overlay peer of a borrower; made by ``open_client``."""
 
-    def __init__(self, search: RelaySearch, session: Session) -> None:
-        self._search = search
+    def __init__(self, pool: RelayPool, session: Session) -> None:
+        self._pool = pool
         self._session = session
         self._held: dict[tuple[str, str | None], BorrowedChannel] = {}
 
@@ -51,8 +51,8 @@ class Client:
         return self._session.jid
 
     async def find(self) -> list[Relay]:
-        """The relays that answered a probe, nearest first."""
-        return await self._search.find()
+        """The relays that answered a probe, nearest first, those that failed lately last."""
+        return await self._pool.choose()
 
     @asynccontextmanager
     async def borrow(
@@ -84,7 +84,7 @@ class Client:
     async def _request(self, relay: str | None, timeout: float) -> BorrowedChannel:
         refusals: list[str] = []
         with trio.move_on_after(timeout):
-            candidates = [relay] if relay else [found.jid for found in await self.find()]
+            candidates = [relay] if relay else await self.find()
             if channel := await self._first_channel(candidates, refusals):
                 return channel
         if refusals:
@@ -95,20 +95,23 @@ class Client:
         )
 
     async def _first_channel(
-        self, candidates: Iterable[str], refusals: list[str]
+        self, candidates: Iterable[str | Relay], refusals: list[str]
     ) -> BorrowedChannel | None:
         """Ask one after the other, and the next one already while one is slow to answer."""
         channels: list[BorrowedChannel] = []
 
-        async def ask(candidate: str, settled: trio.Event) -> None:
+        async def ask(candidate: str | Relay, settled: trio.Event) -> None:
+            jid = candidate if isinstance(candidate, str) else candidate.jid
             try:
-                offer = await self._session.request_channel(candidate, timeout=ANSWER_TIMEOUT)
+                offer = await self._session.request_channel(jid, timeout=ANSWER_TIMEOUT)
                 channels.append(BorrowedChannel(offer, await resolve(offer)))
             except UserError as error:
-                self._search.note(candidate, lent=False)
+                if isinstance(candidate, Relay):
+                    self._pool.failed(candidate)
                 refusals.append(str(error))
             else:
-                self._search.note(candidate, lent=True)
+                if isinstance(candidate, Relay):
+                    self._pool.worked(candidate)
                 # Whoever is asked still and grants too lets the channel expire unused.
                 nursery.cancel_scope.cancel()
             settled.set()
@@ -146,6 +149,7 @@ async def open_client(
     *,
     relays: Collection[str] = (),
     timeout: float = OPEN_TIMEOUT,
+    stays: bool = False,
 ) -> AsyncIterator[Client]:
     """Log in, enter the overlay as a client, and search relays in the background.
 
@@ -154,6 +158,8 @@ async def open_client(
         bootstrap: (host, port) of peers to enter the overlay through.
         relays: JIDs of relay nodes to enter it through.
         timeout: Seconds to connect and log in.
+        stays: Keep the nearest relays measured from now on, at some 20 bytes a second: for a
+            program that stays up and borrows now and then.
 
     Raises:
         XmppError: The login failed.
@@ -161,11 +167,13 @@ async def open_client(
     """
     settings = PeerSettings(bootstrap=tuple(bootstrap), entered_later=bool(relays), client=True)
     async with open_peer(settings) as peer:
-        search = RelaySearch(peer)
+        pool = RelayPool(peer)
         async with open_background_nursery() as nursery:
-            nursery.start_soon(search.find)
+            if stays:
+                nursery.start_soon(pool.run)
+            nursery.start_soon(pool.choose)
             async with open_session(account, timeout=timeout) as session:
                 nursery.start_soon(enter_overlay, session, peer, relays)
-                client = Client(search, session)
+                client = Client(pool, session)
                 nursery.start_soon(client.follow_events)
                 yield client

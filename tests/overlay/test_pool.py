@@ -1,15 +1,17 @@
 """Pools of relays on loopback sockets."""
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.tables import parse_table_untrusted, relay_name
 from overlay.dht import RunningPeer
-from overlay.discovery import advertise, find_relays
+from overlay.discovery import Relay, advertise, find_relays
 from overlay.pool import RelayPool
 from tests.overlay.test_discovery import describe, jids, peer_of
 
@@ -93,3 +95,58 @@ async def test_a_table_of_garbage_is_refused() -> None:
                 await pool.choose(b"garbage")
             with pytest.raises(RemoteProtocolError):
                 await pool.table(b"garbage")
+
+
+class Silent:
+    """A peer that has nothing to measure."""
+
+    coordinate = None
+    rng = random.Random(1)
+
+
+def found(name: str) -> Relay:
+    return Relay(
+        *(name, bytes(20), (("192.0.2.1", 9),), 0.01, 1.0, None, "public"),
+        public_key=name.encode(),
+        services=(),
+    )
+
+
+async def test_a_search_is_shared_and_remembered(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = 0
+
+    async def find_relays(peer: object, **_: object) -> list[Relay]:
+        nonlocal searches
+        searches += 1
+        await trio.sleep(1)
+        return [found("near")]
+
+    monkeypatch.setattr("overlay.pool.find_relays", find_relays)
+    pool = RelayPool(Silent())  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(pool.choose)
+    assert searches == 1
+    await trio.sleep(60)
+    assert [relay.jid for relay in await pool.choose()] == ["near"]
+    assert searches == 2
+
+
+async def test_a_relay_that_refused_is_asked_last_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near, far = found("near"), found("far")
+
+    async def find_relays(peer: object, **_: object) -> list[Relay]:
+        await trio.lowlevel.checkpoint()
+        return [near, far]
+
+    monkeypatch.setattr("overlay.pool.find_relays", find_relays)
+    pool = RelayPool(Silent())  # type: ignore[arg-type]
+    await pool.choose()
+    pool.failed(near)
+    assert await pool.choose() == [far, near]
+    pool.worked(near)
+    assert await pool.choose() == [near, far]

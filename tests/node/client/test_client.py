@@ -6,13 +6,12 @@ import trio.testing
 
 from node.client.channel import CHECK_INTERVAL, GONE_AFTER
 from node.client.client import PATIENCE, Client, NoRelayError
-from node.client.search import FRESH, RelaySearch
 from node.xmpp import ChannelOffer, Killed, XmppError, XmppRefused
 from overlay.discovery import Relay
 
 
-class FakeSearch:
-    """A search that has found these relays."""
+class FakePool:
+    """A pool that knows these relays."""
 
     def __init__(self, *jids: str) -> None:
         self.lent: dict[str, bool] = {}
@@ -25,12 +24,15 @@ class FakeSearch:
             for jid in jids
         ]
 
-    async def find(self) -> list[Relay]:
+    async def choose(self) -> list[Relay]:
         await trio.lowlevel.checkpoint()
         return self.relays
 
-    def note(self, jid: str, *, lent: bool) -> None:
-        self.lent[jid] = lent
+    def failed(self, relay: Relay) -> None:
+        self.lent[relay.jid] = False
+
+    def worked(self, relay: Relay) -> None:
+        self.lent[relay.jid] = True
 
 
 class FakeSession:
@@ -75,7 +77,7 @@ class FakeSession:
 
 
 def client_of(session: FakeSession, *jids: str) -> Client:
-    return Client(FakeSearch(*jids), session)  # type: ignore[arg-type]
+    return Client(FakePool(*jids), session)  # type: ignore[arg-type]
 
 
 async def test_the_nearest_relay_is_borrowed_and_given_back() -> None:
@@ -107,10 +109,10 @@ async def test_a_channel_at_a_host_without_an_address_is_none() -> None:
 
 
 async def test_who_refused_is_remembered() -> None:
-    search = FakeSearch("full", "good")
+    pool = FakePool("full", "good")
     session = FakeSession(full="refuses", good="lends")
-    async with Client(search, session).borrow():  # type: ignore[arg-type]
-        assert search.lent == {"full": False, "good": True}
+    async with Client(pool, session).borrow():  # type: ignore[arg-type]
+        assert pool.lent == {"full": False, "good": True}
 
 
 async def test_every_reason_is_told_if_nobody_lends() -> None:
@@ -227,42 +229,3 @@ async def test_a_relay_of_another_make_is_not_asked_again(
     async with client_of(session, "near").borrow() as channel:  # it is in the overlay: ours
         with trio.fail_after(GONE_AFTER + CHECK_INTERVAL):
             await channel.lost.wait()
-
-
-async def test_a_search_is_shared_and_remembered(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    searches = 0
-
-    async def find_relays(peer: object, **_: object) -> list[Relay]:
-        nonlocal searches
-        searches += 1
-        await trio.sleep(1)
-        return FakeSearch("near").relays
-
-    monkeypatch.setattr("node.client.search.find_relays", find_relays)
-    search = RelaySearch(None)  # type: ignore[arg-type]
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(search.find)
-    assert searches == 1
-    await trio.sleep(FRESH)
-    assert [relay.jid for relay in await search.find()] == ["near"]
-    assert searches == 2
-
-
-async def test_a_relay_that_refused_is_asked_last_for_a_while(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def find_relays(peer: object, **_: object) -> list[Relay]:
-        await trio.lowlevel.checkpoint()
-        return FakeSearch("near", "far").relays
-
-    monkeypatch.setattr("node.client.search.find_relays", find_relays)
-    search = RelaySearch(None)  # type: ignore[arg-type]
-    await search.find()
-    search.note("near", lent=False)
-    search.note("stranger", lent=False)
-    assert [relay.jid for relay in await search.find()] == ["far", "near"]
-    search.note("near", lent=True)
-    assert [relay.jid for relay in await search.find()] == ["near", "far"]
