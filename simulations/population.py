@@ -3,13 +3,12 @@
 import heapq
 import random
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from overlay.core.addresses import Address
 from overlay.core.contact import Contact, K
 from overlay.core.ids import ID_BITS
-from overlay.core.joining import BUCKET_REFRESH
 from overlay.core.peer import PeerConfig
 from simulations.addresses import HOSTS_PER_NETWORK, public_hosts
 from simulations.identity import SimulatedIdentity
@@ -18,7 +17,8 @@ from simulations.peers import PORT, UNIX_TIME, SimulatedPeer
 
 # A newcomer knows some peers of old; that all of them have died is another simulation.
 BOOTSTRAP: Final = 3
-JOIN_WINDOW: Final = 60.0  # seconds over which the first peers look up themselves
+_SETTLING: Final = 60.0  # seconds over which the first peers look up themselves
+_TAIL: Final = 5.0  # seconds until the last of them is done
 
 
 class Population:
@@ -43,12 +43,17 @@ class Population:
         self._ids: list[tuple[int, Address]] = []  # sorted
         self._hosts = public_hosts(rng, max(1, size // HOSTS_PER_NETWORK))
 
-    def build(self, count: int) -> None:
-        """Create the first peers at once, and let them settle for `JOIN_WINDOW` and a bit.
+    def build(self, count: int, *, settled: bool = True) -> None:
+        """Create the first peers at once.
 
-        Their routing tables are filled from a god's-eye view: of each bucket's true members a
-        random k, as far as the table itself takes them, with buckets refreshed at random times
-        within the last hour. Then each joins by the ordinary way, at a random time.
+        They have joined long ago: their routing tables are filled from a god's-eye view, of each
+        bucket's true members a random k, as far as the table itself takes them.
+
+        Args:
+            count: How many.
+            settled: Let a minute pass in which each looks itself up, and so learns its coordinate
+                and the round-trip times and replacements that it would have. That takes nearly
+                all of the time.
         """
         for _ in range(count):
             self._add(self._create(client=False))
@@ -56,9 +61,10 @@ class Population:
         contacts.sort(key=lambda contact: contact.long_id)
         ids = [contact.long_id for contact in contacts]
         for peer in self.peers:
-            self._fill_table(peer, contacts, ids)
-            self.network.heap.after(self.rng.uniform(0, JOIN_WINDOW), self._join, peer)
-        self.network.heap.run(JOIN_WINDOW + 5.0)
+            peer.core.resume(self._true_contacts(peer, contacts, ids), self.network.heap.now)
+            peer.settle()
+        if settled:
+            self._settle()
 
     def add_peer(self) -> SimulatedPeer:
         """Let a newcomer join."""
@@ -121,14 +127,27 @@ class Population:
         insort(self._ids, (_long_id(peer), peer.address))
         self.on_join(peer)
 
+    def _settle(self) -> None:
+        for peer in self.peers:
+            at = self.rng.uniform(0.0, _SETTLING)
+            self.network.heap.after(at, peer.find_node, peer.core.peer_id, _ignore)
+        self.network.heap.run(_SETTLING + _TAIL)
+
     def _join(self, peer: SimulatedPeer) -> None:
         if peer.alive:
             peer.bootstrap(address for address in self.some_addresses() if address != peer.address)
 
-    def _fill_table(self, peer: SimulatedPeer, contacts: list[Contact], ids: list[int]) -> None:
-        # The core has no call for this: no real peer is told the truth.
-        table = peer.core._rpc.table
-        own = table.own
+    def _true_contacts(
+        self, peer: SimulatedPeer, contacts: list[Contact], ids: list[int]
+    ) -> Iterator[Contact]:
+        """Yield k random contacts of each bucket.
+
+        Args:
+            peer: Whose buckets.
+            contacts: All contacts, in the order of their ids.
+            ids: Their ids.
+        """
+        own = _long_id(peer)
         for index in range(ID_BITS):
             free_bits = ID_BITS - index - 1
             low = (own >> free_bits ^ 1) << free_bits
@@ -136,18 +155,15 @@ class Population:
             end = bisect_left(ids, low + (1 << free_bits), start)
             if start < end:
                 for at in self.rng.sample(range(start, end), min(K, end - start)):
-                    table.add(contacts[at])
+                    yield contacts[at]
             parent = own >> (free_bits + 1) << (free_bits + 1)
             if bisect_left(ids, parent + (2 << free_bits)) - bisect_left(ids, parent) <= 1:
-                break  # nobody shares a longer prefix
-        now = self.network.heap.now
-        for bucket in table.buckets.values():
-            bucket.last_updated = now - self.rng.uniform(0.0, BUCKET_REFRESH)
+                return  # nobody shares a longer prefix
 
 
 def _long_id(peer: SimulatedPeer) -> int:
     return int.from_bytes(peer.core.peer_id, "big")
 
 
-def _ignore(_: SimulatedPeer) -> None:
+def _ignore(_: object) -> None:
     """Nobody wants to know."""

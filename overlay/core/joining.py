@@ -76,6 +76,14 @@ class Joining:
         elif not self._addresses:
             self._look_for_self(now)
 
+    def resume(self, contacts: Iterable[Contact], now: float) -> None:
+        """Begin in the middle, as a peer that joined long ago; see `RoutingTable.fill`."""
+        rng = self._rng
+        self._rpc.table.fill(contacts, lambda: now - rng.uniform(0.0, BUCKET_REFRESH))
+        self._self_due = now + rng.uniform(0.0, SELF_REFRESH)
+        self.due = now + rng.uniform(0.0, _CHECK_INTERVAL)
+        self.joined = True
+
     def restart(self, now: float) -> None:
         """Look for the neighbourhood of a new id."""
         if len(self._rpc.table):

@@ -206,6 +206,10 @@ class Peer:
         """Join the network that these addresses belong to; without any, be the first."""
         self._joining.start(addresses, now)
 
+    def resume(self, contacts: Iterable[Contact], now: float) -> None:
+        """Take part as if we had joined long ago and these were our contacts; for simulations."""
+        self._joining.resume(contacts, now)
+
     def find_node(self, target: bytes, now: float) -> int:
         """Look for the peers closest to an id.
 

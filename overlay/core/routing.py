@@ -6,7 +6,7 @@ bucket, who may enter, who leaves and who is closest is decided here.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from kademlia.routing import KBucket
@@ -114,6 +114,20 @@ class RoutingTable:
             bucket = self.buckets[index] = KBucket(0, 0, K, replacementNodeFactor=1)
             bucket.last_updated = -math.inf  # nothing was looked up in it yet
         return self._insert(bucket, contact)
+
+    def fill(self, contacts: Iterable[Contact], refreshed_at: Callable[[], float]) -> None:
+        """Take in contacts as if they had proved themselves, in a table that has stood for long.
+
+        For simulations that begin in the middle; a real peer believes nobody who has not answered.
+
+        Args:
+            contacts: They are subject to all caps.
+            refreshed_at: Tells for each bucket when something was last looked up in it, seconds.
+        """
+        for contact in contacts:
+            self.add(contact)
+        for bucket in self.buckets.values():
+            bucket.last_updated = refreshed_at()
 
     def fail(self, contact: Contact) -> bool:
         """Count a request that a contact did not answer.

@@ -148,3 +148,18 @@ def test_a_visitor_that_knows_nobody_alive_gives_up_in_time() -> None:
     (outcome,) = outcomes
     assert not outcome.succeeded
     assert outcome.answered == {}
+
+
+def test_peers_that_need_not_settle_have_joined_without_a_datagram() -> None:
+    rng = random.Random(9)
+    latency = SyntheticLatency(rng)
+    network = Network(EventHeap(), latency, rng)
+    population = Population(network, rng, PEERS)
+    population.build(PEERS, settled=False)
+    assert all(peer.core.joined for peer in population.peers)
+    assert min(len(peer.core.contacts()) for peer in population.peers) >= K
+    assert network.counters["delivered"] == 0
+    results: list[LookupEnded] = []
+    population.peers[0].find_node(rng.randbytes(20), results.append)
+    network.heap.run(10.0)
+    assert len(results[0].contacts) > 0
