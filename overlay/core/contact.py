@@ -13,9 +13,7 @@ from overlay.core.addresses import (
 )
 from overlay.core.ids import ID_LENGTH, id_fits_host
 
-# Replication and answer size (k) and concurrency of look-ups (alpha), as in the Kademlia paper.
-K: Final = 20
-ALPHA: Final = 3
+K: Final = 20  # contacts in a bucket and in an answer, and replicas, as in the Kademlia paper
 
 
 class Contact:

@@ -22,11 +22,12 @@ from enum import Enum
 from typing import Final
 
 from overlay.core.addresses import Address, is_private, network_of
-from overlay.core.contact import ALPHA, Contact, K
+from overlay.core.contact import Contact, K
 
-# Closest peers that a look-up finds. What is stored goes to K of them; to know that many takes
-# half as long again, as the slowest of them and each lost datagram is waited for.
-LOOKUP_K: Final = 8
+# Closest peers that a look-up finds, and requests in flight. What is stored goes to K of them; to
+# hear from so many takes half as long again, as the slowest is waited for, and any lost datagram.
+LOOKUP_K: Final = 5
+ALPHA: Final = 5
 BUDGET: Final = 128  # requests that one look-up may send
 _MAX_CANDIDATES: Final = 256
 
