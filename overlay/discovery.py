@@ -7,11 +7,11 @@ from typing import Final, Never
 import trio
 
 from overlay.core.addresses import Address
-from overlay.core.contact import K
 from overlay.core.coordinates import Coordinate
 from overlay.core.errors import LocalProtocolError
 from overlay.core.identity import derive_id
 from overlay.core.records import Advert, Offer, Policy
+from overlay.core.registration import SETTLED
 from overlay.core.selection import (
     NEARLY_FULL,
     FailedRelays,
@@ -96,7 +96,7 @@ async def advertise(
             registered = await peer.register(offer)
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
-            settled = registered.stored >= K
+            settled = registered.stored >= SETTLED
             now = trio.current_time()
             soonest = now + SOONEST_REFRESH
             due = now + (REFRESH if settled else soon) * peer.rng.uniform(0.9, 1.1)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.contact import K
 from overlay.core.events import Advertised, Connected, Event, Joined, RelaysFound
 from overlay.core.records import Offer
+from overlay.core.registration import SETTLED
 from overlay.core.selection import FailedRelays, shortlist
 from overlay.discovery import PROBES_PER_RELAY, REFRESH, SAMPLE
 from simulations.peers import SimulatedPeer
@@ -51,7 +51,7 @@ class Relay:
             self.peer.advertise(self._offer, self._advertised)
 
     def _advertised(self, result: Advertised) -> None:
-        settled = result.stored >= K
+        settled = result.stored >= SETTLED
         wait = REFRESH if settled else self._retry
         self._retry = min(REFRESH, 2 * self._retry)
         wait *= self._population.rng.uniform(0.9, 1.1)

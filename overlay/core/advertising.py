@@ -25,13 +25,14 @@ class Advertising:
         self._holders: dict[Holder, int] = {}  # with the Unix time at which they drop it
         self._registration: Registration | None = None
 
-    def put(self, advert: Advert, now: float, done: Callable[[int, int], None]) -> None:
+    def put(self, advert: Advert, now: float, done: Callable[[int, int, int], None]) -> None:
         """Register an advert in place of the one before, or withdraw that.
 
         Args:
             advert: The advert; one without endpoints is a withdrawal.
             now: Seconds.
-            done: Called once, at the end, with the peers that took it and the levels that did.
+            done: Called once, at the end, with the peers that took it, how many of them list it
+                later, and the levels that took it.
         """
         if self._registration is not None:
             self._registration.stop()  # what it has not stored yet is out of date
@@ -39,7 +40,7 @@ class Advertising:
             self._keep(directory_key(0, self._rpc.own_id), advert, now)  # in case we are alone
             holders, self._holders = self._holders, {}
             levels = len({level for level, _ in holders})
-            Withdrawal(self._rpc, advert, holders, lambda it: done(it.told, levels)).start(now)
+            Withdrawal(self._rpc, advert, holders, lambda it: done(it.told, 0, levels)).start(now)
             return
         signed = advert.expires - MAX_LIFETIME
         self._holders = {
@@ -50,6 +51,6 @@ class Advertising:
             advert,
             self._keep,
             self._holders,
-            lambda it: done(it.stored, it.levels),
+            lambda it: done(it.stored, it.pending, it.levels),
         )
         self._registration.start(now)

@@ -88,11 +88,14 @@ class Advertised:
     Attributes:
         handle: The number that `advertise` returned.
         stored: Storing peers that took the advert at the deepest level; ourselves if alone.
+        pending: Those of them that list it only once they have reached our endpoints. If they are
+            as many as have stored it at a second time too, strangers do not reach us.
         levels: Levels of the directory that took it.
     """
 
     handle: int
     stored: int
+    pending: int
     levels: int
 
 

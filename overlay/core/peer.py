@@ -286,8 +286,8 @@ class Peer:
         """
         handle = self._next_handle()
 
-        def done(stored: int, levels: int) -> None:
-            self._events.append(Advertised(handle, stored, levels))
+        def done(stored: int, pending: int, levels: int) -> None:
+            self._events.append(Advertised(handle, stored, pending, levels))
 
         self._advertising.put(advert, now, done)
         return handle

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from overlay.core.addresses import is_ipv6
-from overlay.core.contact import Contact
+from overlay.core.contact import Contact, K
 from overlay.core.directory import deepest_level, directory_key
 from overlay.core.messages import Reply, Store, Stored, StoreResult
 from overlay.core.records import Advert, sign_advert
@@ -21,6 +21,9 @@ from overlay.core.withdrawal import Holder
 # Below a key at the deepest level lie this many times fewer peers than a sample holds adverts:
 # half as many as where searches begin, whose estimate of the network's size is another.
 _SPREAD: Final = 8
+# Storing peers after which a relay may wait for its next refresh. With fewer the network is still
+# small, or half of it is new. To ask for all would be to repeat it all for one lost peer.
+SETTLED: Final = K // 2
 
 # Puts an advert under a directory key in our own store.
 Keep = Callable[[bytes, Advert, float], None]
@@ -38,6 +41,7 @@ class Registration:
 
     Attributes:
         stored: Peers that took it at the deepest level.
+        pending: Those of them that verify its endpoints first.
         levels: Levels that took it.
     """
 
@@ -55,6 +59,7 @@ class Registration:
         "_stopped",
         "_taken",
         "levels",
+        "pending",
         "stored",
     )
 
@@ -77,6 +82,7 @@ class Registration:
         self._narrowed: set[Contact] = set()
         self._stopped = False
         self.stored = 0
+        self.pending = 0
         self.levels = 0
 
     def start(self, now: float) -> None:
@@ -89,10 +95,12 @@ class Registration:
 
     def answered(self, contact: Contact, reply: Reply, now: float) -> None:
         """Count what a storing peer did."""
-        if isinstance(reply.body, Stored) and reply.body.result is not StoreResult.OUTSIDE_SAMPLE:
-            self._taken += 1
-        else:
+        result = reply.body.result if isinstance(reply.body, Stored) else StoreResult.OUTSIDE_SAMPLE
+        if result is StoreResult.OUTSIDE_SAMPLE:
             self._rejected += 1
+        else:
+            self._taken += 1
+            self.pending += result is StoreResult.PENDING and self.levels == 0
         self._settle(now)
 
     def delayed(self, contact: Contact, now: float) -> None:

@@ -20,6 +20,7 @@ from overlay.core.messages import (
     Store,
 )
 from overlay.core.records import sign_advert
+from overlay.core.registration import SETTLED
 from overlay.core.wire import pack_request, parse_message_untrusted
 
 from .network import UNIX_TIME, Network, offer
@@ -108,10 +109,18 @@ def test_a_relay_that_strangers_cannot_reach_is_not_found() -> None:
     network = Network(6)
     addresses = network.build(30, public=True)
     network.hide(addresses[3])
-    advertise(network, addresses[3], "behind-nat")
-    advertise(network, addresses[4], "open")
-    network.run(2)
+    for address, name in ((addresses[3], "behind-nat"), (addresses[4], "open")):
+        advertise(network, address, name)
+        network.run(20)
+        (first,) = network.take(address, Advertised)
+        assert first.pending == first.stored > SETTLED
+        advertise(network, address, name)
+        network.run(2)
     assert find(network, addresses[9]) == {"open"}
+    (hidden,) = network.take(addresses[3], Advertised)
+    assert hidden.pending == hidden.stored
+    (listed,) = network.take(addresses[4], Advertised)
+    assert listed.pending < listed.stored // 4
 
 
 def test_an_advert_ends_with_its_hour() -> None:

@@ -430,7 +430,7 @@ def test_a_first_peer_is_joined_and_lists_itself() -> None:
     assert network.take(HERE, Joined)
     handle = peer.advertise(peer.sign_advert(offer("r"), (HERE,), network.now), network.now)
     network.flush(HERE)
-    assert network.take(HERE, Advertised) == [Advertised(handle, stored=1, levels=1)]
+    assert network.take(HERE, Advertised) == [Advertised(handle, stored=1, pending=0, levels=1)]
     handle = peer.find_relays(64, network.now)
     network.flush(HERE)
     (found,) = network.take(HERE, RelaysFound)
