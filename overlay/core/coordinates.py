@@ -13,7 +13,6 @@ says that the peer has none yet.
 import math
 import random
 import struct
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,7 +81,7 @@ class Vivaldi:
     def __init__(self, rng: random.Random) -> None:
         self.coordinate = ORIGIN
         self._rng = rng
-        self._rtts: OrderedDict[Address, tuple[float, ...]] = OrderedDict()
+        self._rtts: dict[Address, tuple[float, ...]] = {}
         self._residuals: dict[Address, float] = {}
 
     @property
@@ -112,11 +111,11 @@ class Vivaldi:
 
     def _filtered(self, peer: Address, rtt: float) -> float:
         """The median of the last round trips to a peer: one late reply is no distance."""
-        rtts = (*self._rtts.get(peer, ()), rtt)[-_FILTER:]
-        self._rtts[peer] = rtts
-        self._rtts.move_to_end(peer)
+        rtts = (*self._rtts.pop(peer, ()), rtt)[-_FILTER:]
+        self._rtts[peer] = rtts  # at the end: the first one is that heard of least recently
         if len(self._rtts) > MAX_SAMPLES:
-            forgotten, _ = self._rtts.popitem(last=False)
+            forgotten = next(iter(self._rtts))
+            del self._rtts[forgotten]
             del self._residuals[forgotten]
         return sorted(rtts)[(len(rtts) - 1) // 2]
 

@@ -6,9 +6,10 @@ client reads from a random prefix upwards. Each key holds a bounded sample of wh
 
 import hashlib
 import math
+from functools import lru_cache
 from typing import Final
 
-from overlay.core.addresses import Address, network_of
+from overlay.core.addresses import REMEMBERED, Address, network_of
 from overlay.core.ids import ID_BITS, ID_LENGTH
 from overlay.core.messages import MAX_LEVEL
 
@@ -39,6 +40,7 @@ def epoch_of(unix_time: float) -> int:
     return int(unix_time // EPOCH)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def sample_rank(address: Address, epoch: int) -> bytes:
     """Return the place of a relay in the order of a sample: the smallest are kept.
 

@@ -6,7 +6,6 @@ not doubled: the one retransmission congests nothing.
 """
 
 import heapq
-from collections import OrderedDict
 from typing import Final, Protocol
 
 from overlay.core.addresses import Address
@@ -121,7 +120,7 @@ class Transactions:
         self._checks = 0
         self._serial = 0
         self._all = RttEstimator(_USUAL_RTT, _POPULATION)
-        self._rtts: OrderedDict[Address, RttEstimator] = OrderedDict()
+        self._rtts: dict[Address, RttEstimator] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -200,11 +199,11 @@ class Transactions:
         if pending.sent_at is None:
             return
         address = pending.contact.address
-        estimator = self._rtts.get(address)
+        estimator = self._rtts.pop(address, None)
         if estimator is None:
-            self._rtts[address] = RttEstimator(elapsed)
-            if len(self._rtts) > _MAX_MEASURED:
-                self._rtts.popitem(last=False)
+            estimator = RttEstimator(elapsed)
         else:
             estimator.measure(elapsed)
-            self._rtts.move_to_end(address)
+        self._rtts[address] = estimator  # at the end: the first one is that heard of least recently
+        if len(self._rtts) > _MAX_MEASURED:
+            del self._rtts[next(iter(self._rtts))]

@@ -1,6 +1,5 @@
 """What others say our endpoint is: the majority of witnesses in different networks."""
 
-from collections import OrderedDict
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private, network_of, subnet_of
@@ -23,10 +22,7 @@ class Witnesses:
 
     def __init__(self, own_host: str | None) -> None:
         self._own_host = own_host
-        self._votes: dict[bool, OrderedDict[bytes, Address]] = {
-            False: OrderedDict(),
-            True: OrderedDict(),
-        }
+        self._votes: dict[bool, dict[bytes, Address]] = {False: {}, True: {}}
         self.endpoints: dict[bool, Address] = {}
 
     def report(self, witness: Address, seen: Address) -> bool:
@@ -48,10 +44,10 @@ class Witnesses:
             return False
         if is_private(seen[0]) and not self._could_be_ours(seen[0], witness[0]):
             return False
-        votes[network] = seen
-        votes.move_to_end(network)
+        votes.pop(network, None)
+        votes[network] = seen  # at the end: the first one is the oldest
         if len(votes) > _MAX_WITNESSES:
-            votes.popitem(last=False)
+            del votes[next(iter(votes))]
         # A word for one endpoint gives no other one the majority.
         if seen == believed:
             return False
