@@ -1,13 +1,18 @@
-"""A peer on real sockets: Trio tasks and callers around the pure core, in one nursery."""
+"""A peer on a real socket: one key, and a pure core for each address family that it serves.
+
+The families are networks of their own (BEP 32): who has both has an id in each, bound to its
+address there (BEP 42), and knows the peers and serves the directories of both.
+"""
 
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -15,31 +20,24 @@ from overlay.bootstrap import check_bootstrap, resolve
 from overlay.core.addresses import Address, is_ipv6, normalise
 from overlay.core.contact import Contact
 from overlay.core.coordinates import Coordinate
-from overlay.core.events import (
-    Advertised,
-    BootstrapFailed,
-    Connected,
-    Event,
-    Joined,
-    LookupEnded,
-    RelaysFound,
-    VerifyEndpoint,
-)
+from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
+from overlay.driver import Driver
 from overlay.errors import OverlayError
-from overlay.nursery import open_background_nursery
+from overlay.nursery import lone_errors, open_background_nursery
 from overlay.probing import Answer, measure
-from overlay.sockets import DatagramSocket, OpenSocket, open_udp, source_host
+from overlay.sockets import DatagramSocket, OpenSocket, families, open_udp, source_host
 from overlay.state import load_identity, read_cache, sole_use, write_cache
 from overlay.troubles import Troubles
 
 CACHE_INTERVAL: Final = 600.0  # seconds between two writes of the peer cache
-MAX_CHECKS: Final = 32  # sockets open at once to verify the endpoints of relays
 _BUFFER: Final = 2048
-_OVERLAY: Final = "the overlay"
+_NAMES: Final = {False: "over IPv4", True: "over IPv6"}
 _CACHE: Final = "the peer cache"
 _NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal offers
+
+_NOWHERE: Final = Advertised(0, stored=0, pending=0, levels=0)
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ class RunningPeer:
 
     def __init__(
         self,
-        core: Peer,
+        cores: Mapping[bool, Peer],
         settings: PeerSettings,
         sock: DatagramSocket,
         open_socket: OpenSocket,
@@ -87,31 +85,32 @@ class RunningPeer:
     ) -> None:
         self.settings = settings
         self.rng = rng
-        self._core = core
         self._sock = sock
         self._open_socket = open_socket
         self._wall_clock = wall_clock
         # Whoever waits for a client is told what is wrong with an error.
         self._entrance = Troubles(logging.INFO if settings.client else logging.WARNING)
         self._cache = Troubles()
-        self._wake = trio.Event()
+        self._ended = trio.Event()
         self._connected = trio.Event()
         self._joined = trio.Event()
-        self._ended = trio.Event()
-        self._waiting: dict[int, trio.Event] = {}
-        self._results: dict[int, Event] = {}
-        self._checks: list[Address] = []
-        self._check_limit = trio.CapacityLimiter(MAX_CHECKS)
+        # IPv4 first: most peers have it.
+        self._drivers = {
+            is_v6: Driver(
+                cores[is_v6], sock, self.measure, wall_clock, self._entrance, _NAMES[is_v6]
+            )
+            for is_v6 in sorted(cores)
+        }
 
     @property
     def peer_id(self) -> bytes:
         """Its 20-byte id; it changes when the peer learns its public address."""
-        return self._core.peer_id
+        return self._main.core.peer_id
 
     @property
     def public_key(self) -> bytes:
         """Its Ed25519 public key."""
-        return self._core.public_key
+        return self._main.core.public_key
 
     @property
     def local_address(self) -> Address:
@@ -124,16 +123,17 @@ class RunningPeer:
         """Its IP address as others see it, IPv4 first; None as long as nobody has told."""
         if self.settings.public_address is not None:
             return self.settings.public_address
-        return min((host for host, _ in self._core.endpoints), key=is_ipv6, default=None)
+        return next((host for host, _ in self._endpoints()), None)
 
     @property
     def endpoints(self) -> tuple[Address, ...]:
-        """Where others reach it: as configured, as they say, or else as the machine has it."""
+        """Where others reach it: as configured, as they say, or else as the machine has it.
+
+        At most one of each address family, IPv4 first.
+        """
         host, port = self.local_address
-        if self.settings.public_address is not None:
-            return (normalise(self.settings.public_address, port),)
-        if self._core.endpoints:
-            return self._core.endpoints
+        if endpoints := self._endpoints():
+            return endpoints
         return ((source_host() if host in ("::", "0.0.0.0") else host, port),)  # noqa: S104
 
     @property
@@ -144,7 +144,7 @@ class RunningPeer:
     @property
     def coordinate(self) -> Coordinate | None:
         """Its place in the network; None as long as nothing was measured."""
-        return self._core.coordinate
+        return self._main.core.coordinate
 
     @property
     def unix_time(self) -> float:
@@ -154,18 +154,16 @@ class RunningPeer:
     @property
     def counters(self) -> Mapping[str, int]:
         """What was sent, received, answered, dropped and refused since the start."""
-        return self._core.counters
+        return sum((driver.core.counters for driver in self._drivers.values()), Counter())
 
     @property
     def contacts(self) -> int:
-        """Contacts in its routing table."""
-        return len(self._core.contacts())
+        """Contacts in its routing tables."""
+        return sum(len(driver.core.contacts()) for driver in self._drivers.values())
 
     async def enter(self, host: str, port: int) -> None:
         """Join the overlay through one more peer; a DNS name is looked up until it is found."""
-        addresses = await resolve(host, port, self._entrance)
-        self._core.bootstrap(addresses, trio.current_time())
-        self._settle()
+        self._bootstrap_by(await resolve(host, port, self._entrance))
 
     async def wait_connected(self) -> None:
         """Wait until somebody has answered; a first peer, without anybody, is connected."""
@@ -177,18 +175,31 @@ class RunningPeer:
 
     async def find_node(self, target: bytes) -> tuple[Contact, ...]:
         """Find the peers closest to a 20-byte id, closest first."""
-        ended: LookupEnded = await self._result(lambda now: self._core.find_node(target, now))
+        driver = self._main
+        ended: LookupEnded = await driver.result(lambda now: driver.core.find_node(target, now))
         return ended.contacts
 
     async def collect_adverts(self, wanted: int, timeout: float) -> RelaysFound:
-        """Collect adverts of relays, at most `wanted`, for at most `timeout` seconds."""
-        found: RelaysFound = await self._result(
-            lambda now: self._core.find_relays(wanted, now, timeout), timeout
-        )
-        return found
+        """Collect adverts of relays for at most `timeout` seconds; `wanted` of them are enough."""
+        found: list[RelaysFound] = []
+
+        async def collect(driver: Driver) -> None:
+            core = driver.core
+            found.append(
+                await driver.result(lambda now: core.find_relays(wanted, now, timeout), timeout)
+            )
+
+        async with trio.open_nursery() as nursery:
+            for driver in self._in_use(lambda driver: driver.connected):
+                nursery.start_soon(collect, driver)
+        asked = sum(one.asked for one in found)
+        return RelaysFound(0, asked, tuple(advert for one in found for advert in one.adverts))
 
     async def register(self, offer: Offer) -> Advertised:
-        """Put this peer's advert into the directory.
+        """Put this peer's adverts into the directory: one for each address family.
+
+        Returns:
+            What came of it, in the family where fewest hold it.
 
         Raises:
             overlay.core.errors.LocalProtocolError: The offer does not fit into an advert.
@@ -196,7 +207,7 @@ class RunningPeer:
         return await self._advertise(offer, self.endpoints)
 
     async def withdraw(self) -> None:
-        """Take this peer's advert out of the directory, as long as the peer runs."""
+        """Take this peer's adverts out of the directory, as long as the peer runs."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_at_end, nursery.cancel_scope)
             await self._advertise(_NO_OFFER, ())
@@ -204,7 +215,8 @@ class RunningPeer:
 
     def set_free_share(self, free: float | None) -> None:
         """Tell those who probe this peer what share of its channels is free; None for no relay."""
-        self._core.free_share = free
+        for driver in self._drivers.values():
+            driver.core.free_share = free
 
     async def measure(
         self, endpoints: list[Address], enough: int | None = None
@@ -222,8 +234,11 @@ class RunningPeer:
         """Run the peer until it is cancelled."""
         try:
             async with trio.open_nursery() as nursery:
+                for driver in self._drivers.values():
+                    nursery.start_soon(driver.run)
+                    nursery.start_soon(_pass_on, driver.connected, self._connected)
+                    nursery.start_soon(_pass_on, driver.joined, self._joined)
                 nursery.start_soon(self._receive)
-                nursery.start_soon(self._drive, nursery)
                 nursery.start_soon(self._bootstrap)
                 nursery.start_soon(self._save)
                 task_status.started()
@@ -233,7 +248,8 @@ class RunningPeer:
 
     def save_cache(self) -> None:
         """Write the peer cache; a disk that refuses costs only that."""
-        addresses = [contact.address for contact in self._core.contacts()]
+        cores = [driver.core for driver in self._drivers.values()]
+        addresses = [contact.address for core in cores for contact in core.contacts()]
         try:
             write_cache(self.settings.cache_file, addresses)
         except OverlayError as error:
@@ -241,101 +257,69 @@ class RunningPeer:
         else:
             self._cache.end(_CACHE)
 
-    async def _advertise(self, offer: Offer, endpoints: tuple[Address, ...]) -> Advertised:
-        def start(now: float) -> int:
-            advert = self._core.sign_advert(offer, endpoints, now)
-            return self._core.advertise(advert, now)
+    @property
+    def _main(self) -> Driver:
+        """The core of the family in which it knows somebody, IPv4 first."""
+        drivers = list(self._drivers.values())
+        return next((driver for driver in drivers if driver.core.contacts()), drivers[0])
 
-        result: Advertised = await self._result(start)
-        return result
+    def _in_use(self, ready: Callable[[Driver], trio.Event]) -> list[Driver]:
+        """The cores that are that far; while there are others, those without anybody do not count.
+
+        A first peer has nobody in any family, but others may come.
+        """
+        drivers = [driver for driver in self._drivers.values() if ready(driver).is_set()]
+        return [driver for driver in drivers if driver.core.contacts()] or drivers
+
+    def _endpoints(self) -> tuple[Address, ...]:
+        """What was configured, and for a family for which nothing was, what others say."""
+        seen = {
+            is_ipv6(end[0]): end
+            for driver in self._drivers.values()
+            for end in driver.core.endpoints
+        }
+        if self.settings.public_address is not None:
+            own = normalise(self.settings.public_address, self.local_address[1])
+            seen[is_ipv6(own[0])] = own
+        return tuple(seen[is_v6] for is_v6 in sorted(seen))
+
+    async def _advertise(self, offer: Offer, endpoints: tuple[Address, ...]) -> Advertised:
+        """Register in every family for which there is an endpoint; without any, withdraw."""
+        results: list[Advertised] = []
+
+        async def advertise(driver: Driver, ends: tuple[Address, ...]) -> None:
+            core = driver.core
+
+            def start(now: float) -> int:
+                return core.advertise(core.sign_advert(offer, ends, now), now)
+
+            results.append(await driver.result(start))
+
+        with lone_errors():
+            async with trio.open_nursery() as nursery:
+                for is_v6, driver in self._drivers.items():
+                    ends = tuple(end for end in endpoints if is_ipv6(end[0]) == is_v6)
+                    if driver.joined.is_set() and (ends or not endpoints):
+                        nursery.start_soon(advertise, driver, ends)
+        return min(results, key=lambda result: result.stored, default=_NOWHERE)
 
     async def _cancel_at_end(self, scope: trio.CancelScope) -> None:
         await self._ended.wait()
         scope.cancel()
 
-    async def _result(self, start: Callable[[float], int], timeout: float | None = None) -> Any:
-        """Start something in the core and wait for the event that ends it."""
-        handle = start(trio.current_time())
-        done = self._waiting[handle] = trio.Event()
-        try:
-            self._settle()
-            if timeout is not None:
-                with trio.move_on_after(timeout):
-                    await done.wait()
-                self._core.stop_search(handle, trio.current_time())
-                self._settle()
-            await done.wait()
-            return self._results[handle]
-        finally:
-            del self._waiting[handle]
-            self._results.pop(handle, None)
-
     async def _receive(self) -> None:
+        main = self._main.core
         while True:
             try:
                 data, source = await self._sock.recvfrom(_BUFFER)
             except OSError as error:
                 # An ICMP error for an earlier datagram; the request it was will time out.
-                self._core.counters["receive_errors"] += 1
+                main.counters["receive_errors"] += 1
                 _log.debug("receiving failed: %s", error)
                 await trio.sleep(0)
                 continue
-            self._core.receive(data, source, trio.current_time())
-            self._settle()
-
-    async def _drive(self, nursery: trio.Nursery) -> None:
-        """Send what the core wants sent, and call it when its timer is due."""
-        while True:
-            self._wake = trio.Event()
-            for endpoint in self._checks:
-                nursery.start_soon(self._verify, endpoint)
-            self._checks.clear()
-            for data, address in self._core.datagrams_to_send():
-                try:
-                    await self._sock.sendto(data, address)
-                except OSError:
-                    self._core.counters["send_errors"] += 1
-            due = self._core.get_timer()
-            with trio.move_on_at(float("inf") if due is None else due):
-                await self._wake.wait()
-            now = trio.current_time()
-            if due is not None and now >= due:
-                self._core.clock_offset = self._wall_clock() - now
-                self._core.handle_timer(now)
-                self._settle()
-
-    def _settle(self) -> None:
-        """Hand on what the core has to say, and wake whoever sends."""
-        while (event := self._core.next_event()) is not None:
-            self._handle(event)
-        self._wake.set()
-
-    def _handle(self, event: Event) -> None:
-        match event:
-            case Connected():
-                self._connected.set()
-                self._entrance.end(_OVERLAY)
-            case Joined():
-                self._connected.set()
-                self._joined.set()
-            case BootstrapFailed(retry_in):
-                hint = f"trying again in {retry_in:.0f} s"
-                self._entrance.begin(_OVERLAY, "no bootstrap peer answered", hint)
-            case VerifyEndpoint(endpoint):
-                self._checks.append(endpoint)
-            case LookupEnded() | RelaysFound() | Advertised():
-                if (done := self._waiting.get(event.handle)) is not None:
-                    self._results[event.handle] = event
-                    done.set()
-
-    async def _verify(self, endpoint: Address) -> None:
-        async with self._check_limit:
-            try:
-                answered = bool(await self.measure([endpoint]))
-            except OverlayError:
-                answered = False  # no socket to be had: the relay will register again
-        self._core.endpoint_verified(endpoint, answered, trio.current_time())
-        self._settle()
+            if (driver := self._drivers.get(is_ipv6(source[0]))) is not None:
+                driver.receive(data, source)
 
     async def _bootstrap(self) -> None:
         cached: list[Address] = []
@@ -343,17 +327,29 @@ class RunningPeer:
             cached = await trio.to_thread.run_sync(read_cache, self.settings.cache_file)
         except OverlayError as error:
             self._cache.begin(_CACHE, str(error), "going on without it")
-        if cached or not (self.settings.bootstrap or self.settings.entered_later):
-            self._core.bootstrap(cached, trio.current_time())
-            self._settle()
+        if cached:
+            self._bootstrap_by(cached)
+        elif not (self.settings.bootstrap or self.settings.entered_later):
+            for driver in self._drivers.values():
+                driver.bootstrap([])
         async with trio.open_nursery() as nursery:
             for host, port in self.settings.bootstrap:
                 nursery.start_soon(self.enter, host, port)
+
+    def _bootstrap_by(self, addresses: list[Address]) -> None:
+        for is_v6, driver in self._drivers.items():
+            if family := [address for address in addresses if is_ipv6(address[0]) == is_v6]:
+                driver.bootstrap(family)
 
     async def _save(self) -> None:
         while self.settings.cache_file is not None:
             await trio.sleep(CACHE_INTERVAL)
             await trio.to_thread.run_sync(self.save_cache)
+
+
+async def _pass_on(event: trio.Event, to: trio.Event) -> None:
+    await event.wait()
+    to.set()
 
 
 @asynccontextmanager
@@ -381,15 +377,23 @@ async def open_peer(
     with sole_use(settings.key_file):
         identity = await trio.to_thread.run_sync(load_identity, settings.key_file)
         with closing(await open_socket(settings.host, settings.port)) as sock:
-            config = PeerConfig(
-                client=settings.client,
-                # A first peer has nobody to tell it; its machine may have a public address.
-                host=settings.public_address or source_host(),
-                use_ipv6=is_ipv6(sock.getsockname()[0]),
-                clock_offset=wall_clock() - trio.current_time(),
-            )
-            core = Peer(identity, config, rng)
-            peer = RunningPeer(core, settings, sock, open_socket, wall_clock, rng)
+            cores = {
+                is_v6: Peer(identity, _config(settings, is_v6, wall_clock), rng)
+                for is_v6 in families(sock)
+            }
+            peer = RunningPeer(cores, settings, sock, open_socket, wall_clock, rng)
             async with open_background_nursery() as nursery:
                 await nursery.start(peer.run)
                 yield peer
+
+
+def _config(settings: PeerSettings, is_v6: bool, wall_clock: Callable[[], float]) -> PeerConfig:
+    public = settings.public_address
+    configured = public is not None and is_ipv6(normalise(public, 0)[0]) == is_v6
+    return PeerConfig(
+        client=settings.client,
+        # A first peer has nobody to tell it; its machine may have a public address.
+        host=public if configured else source_host(is_v6=is_v6),
+        is_ipv6=is_v6,
+        clock_offset=wall_clock() - trio.current_time(),
+    )

@@ -1,7 +1,7 @@
 """Relays in the overlay: what a relay node and a client call."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Never
 
 import trio
@@ -173,7 +173,13 @@ async def find_relays(
             path = detour(advert.coordinate, None, callee, near=relay.rtt)
             paths.append((last, path, relay))
     paths.sort(key=lambda item: item[:2])
-    return [relay for _, _, relay in paths[:count]]
+    relays: dict[bytes, Relay] = {}
+    for _, _, relay in paths:
+        # Whoever serves both address families has an advert in each.
+        known = relays.setdefault(relay.public_key, relay)
+        both = dict.fromkeys((*known.endpoints, *relay.endpoints))
+        relays[relay.public_key] = replace(known, endpoints=tuple(both))
+    return list(relays.values())[:count]
 
 
 def answered_relay(advert: Advert, answers: Mapping[Address, Answer]) -> Relay | None:

@@ -10,8 +10,9 @@ import trio
 from overlay.core.addresses import Address, is_ipv6, normalise
 from overlay.errors import OverlayError
 
-# Reserved for documentation (RFC 5737): nothing is ever sent there.
-_ELSEWHERE = ("192.0.2.1", 9)
+_FAMILIES = {False: socket.AF_INET, True: socket.AF_INET6}
+# Reserved for documentation (RFC 5737, RFC 3849): nothing is ever sent there.
+_ELSEWHERE = {False: ("192.0.2.1", 9), True: ("2001:db8::1", 9)}
 
 
 class DatagramSocket(Protocol):
@@ -106,12 +107,18 @@ async def _bind(host: str, port: int) -> trio.socket.SocketType:
     return sock
 
 
-def source_host() -> str:
-    """Return the IPv4 address that this machine sends from; loopback if it has no network."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+def families(sock: DatagramSocket) -> tuple[bool, ...]:
+    """Whether a socket serves IPv4 (False), IPv6 (True), or both."""
+    host = sock.getsockname()[0]
+    return (False, True) if host == "::" else (is_ipv6(host),)
+
+
+def source_host(*, is_v6: bool = False) -> str:
+    """Return the address that this machine sends from; loopback if it has no such network."""
+    with socket.socket(_FAMILIES[is_v6], socket.SOCK_DGRAM) as sock:
         try:
-            sock.connect(_ELSEWHERE)
+            sock.connect(_ELSEWHERE[is_v6])
         except OSError:
-            return "127.0.0.1"
+            return "::1" if is_v6 else "127.0.0.1"
         host: str = sock.getsockname()[0]
         return host

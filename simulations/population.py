@@ -118,7 +118,7 @@ class Population:
     ) -> SimulatedPeer:
         name = next(self._hosts)
         host = Host(name, self.rng.randrange(self.network.latency.sites), gate)
-        config = PeerConfig(client=client, host=name, use_ipv6=False, clock_offset=UNIX_TIME)
+        config = PeerConfig(client=client, host=name, clock_offset=UNIX_TIME)
         return SimulatedPeer(self.network, host, PORT, config, rng or self.rng, SimulatedIdentity)
 
     def _add(self, peer: SimulatedPeer) -> None:

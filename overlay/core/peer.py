@@ -55,13 +55,13 @@ class PeerConfig:
         client: It asks but does not answer, and enters no routing table: for peers that
             strangers cannot reach, and for short visits.
         host: Its IP address as far as it knows, until others agree on another one.
-        use_ipv6: Its socket reaches IPv6 endpoints.
+        is_ipv6: Its address family: IPv6, else IPv4. The other one is another network.
         clock_offset: Unix time minus `now`, seconds.
     """
 
     client: bool = False
     host: str | None = None
-    use_ipv6: bool = True
+    is_ipv6: bool = False
     clock_offset: float = 0.0
 
 
@@ -106,7 +106,7 @@ class Peer:
             identity,
             config.host,
             client=config.client,
-            use_ipv6=config.use_ipv6,
+            is_ipv6=config.is_ipv6,
             rng=rng,
             counters=self.counters,
         )

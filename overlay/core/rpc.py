@@ -5,7 +5,7 @@ from collections import Counter, deque
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
-from overlay.core.contact import Contact, K, contact_at
+from overlay.core.contact import Contact, contact_at
 from overlay.core.coordinates import Vivaldi
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
@@ -52,14 +52,14 @@ class Rpc:
         identity: Our key.
         host: Our public IP address, if it is known beforehand.
         client: We answer nobody and enter no table.
-        use_ipv6: Our socket reaches IPv6 endpoints.
+        is_ipv6: Our address family: IPv6, else IPv4.
         rng: Source of transaction ids.
         counters: Where drops are counted.
     """
 
     __slots__ = (
+        "_is_ipv6",
         "_rng",
-        "_use_ipv6",
         "client",
         "coordinates",
         "counters",
@@ -79,7 +79,7 @@ class Rpc:
         host: str | None,
         *,
         client: bool,
-        use_ipv6: bool,
+        is_ipv6: bool,
         rng: random.Random,
         counters: Counter[str],
     ) -> None:
@@ -96,7 +96,7 @@ class Rpc:
         self.coordinates = Vivaldi(rng)
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.counters = counters
-        self._use_ipv6 = use_ipv6
+        self._is_ipv6 = is_ipv6
         self._rng = rng
 
     def network_size(self) -> float:
@@ -111,8 +111,8 @@ class Rpc:
         return sorted(known, key=lambda contact: contact.long_id ^ target)
 
     def reaches(self, host: str) -> bool:
-        """Whether our socket serves the address family of `host`."""
-        return self._use_ipv6 or not is_ipv6(host)
+        """Whether `host` is of our address family."""
+        return is_ipv6(host) == self._is_ipv6
 
     def reachable(self, contacts: tuple[Contact, ...], source: Address) -> list[Contact]:
         """Drop the contacts that cannot be: wrong address family, wrong id, or ourselves.
@@ -121,9 +121,9 @@ class Rpc:
         """
         good = []
         from_afar = not is_private(source[0])
-        own_id, use_ipv6 = self.own_id, self._use_ipv6
+        own_id, family = self.own_id, self._is_ipv6
         for contact in contacts:
-            if contact.id == own_id or (contact.is_ipv6 and not use_ipv6):
+            if contact.id == own_id or contact.is_ipv6 != family:
                 continue
             if from_afar and contact.is_private:
                 self.counters["contact_private"] += 1

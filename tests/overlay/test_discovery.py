@@ -75,6 +75,38 @@ async def test_a_cold_client_finds_a_fresh_relay_by_one_bootstrap_address() -> N
             nursery.cancel_scope.cancel()
 
 
+async def test_a_relay_of_both_address_families_is_one_relay_to_all() -> None:
+    def at(peer: RunningPeer, host: str) -> tuple[tuple[str, int], ...]:
+        return ((host, peer.local_address[1]),)
+
+    with trio.fail_after(20):
+        async with (
+            open_peer(PeerSettings()) as first,
+            open_peer(PeerSettings(host=LOOPBACK, bootstrap=at(first, LOOPBACK))),
+            open_peer(PeerSettings(host="::1", bootstrap=at(first, "::1"))),
+            open_peer(PeerSettings(bootstrap=at(first, LOOPBACK) + at(first, "::1"))) as relay,
+            trio.open_nursery() as nursery,
+        ):
+            await nursery.start(advertise, relay, describe("r"))
+            port = relay.local_address[1]
+            ends = ((LOOPBACK, port), ("::1", port))
+            for host, expected in ((LOOPBACK, {ends[0]}), ("::1", {ends[1]}), ("::", {*ends})):
+                hosts = (LOOPBACK, "::1") if host == "::" else (host,)
+                entrances = tuple((one, first.local_address[1]) for one in hosts)
+                found: set[object] = set()
+                while found != expected:  # the storing peers verify the relay first
+                    async with open_peer(
+                        PeerSettings(host=host, bootstrap=entrances, client=True)
+                    ) as client:
+                        relays = await find_relays(client)
+                    assert len(relays) <= 1
+                    found = {end for one in relays for end in one.endpoints}
+                    await trio.sleep(0.05)
+                assert relays[0].public_key == relay.public_key
+            assert relay.endpoints == ends
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_relay_alone_is_found_and_withdraws_when_it_stops() -> None:
     with trio.fail_after(20):
         async with peer_of() as relay, peer_of(relay, client=True) as client:
@@ -294,7 +326,7 @@ async def test_bootstrap_peers_that_are_dead_are_said_once(
             async with open_peer(PeerSettings(host=LOOPBACK, bootstrap=addresses)) as peer:
                 while len(caplog.records) < 3:
                     await trio.sleep(0.01)
-                assert peer.trouble == "no bootstrap peer answered"
+                assert peer.trouble == "no bootstrap peer answered over IPv4"
     finally:
         for sock in dead:
             sock.close()

@@ -171,7 +171,7 @@ def test_a_liar_who_answers_first_does_not_keep_the_search_in_the_depths() -> No
 
 
 def test_a_peer_without_ipv6_gets_the_advert_with_the_ipv4_endpoint() -> None:
-    config = PeerConfig(use_ipv6=False, clock_offset=UNIX_TIME)
+    config = PeerConfig(clock_offset=UNIX_TIME)
     storing = Peer(Identity(bytes([3]) * 32), config, random.Random(3))
     storing.bootstrap([], NOW)
     registering = make_peer(2, client=True)

@@ -1,0 +1,156 @@
+"""What runs one pure peer in Trio: its datagrams, its timer, and whoever waits for its events."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from overlay.core.addresses import Address
+from overlay.core.events import (
+    Advertised,
+    BootstrapFailed,
+    Connected,
+    Event,
+    Joined,
+    LookupEnded,
+    RelaysFound,
+    VerifyEndpoint,
+)
+from overlay.core.peer import Peer
+from overlay.errors import OverlayError
+from overlay.probing import Answer
+from overlay.sockets import DatagramSocket
+from overlay.troubles import Troubles
+
+MAX_CHECKS: Final = 32  # sockets open at once to verify the endpoints of relays
+
+# Measures round-trip times to endpoints from a fresh socket.
+Measure = Callable[[list[Address]], Awaitable[dict[Address, Answer]]]
+
+
+class Driver:
+    """Runs a core.
+
+    Args:
+        core: The peer.
+        sock: Where it sends. Whoever reads from it calls `receive`.
+        measure: Tells whether an endpoint answers.
+        wall_clock: Unix time in seconds.
+        entrance: Where it is noted that nobody can be joined by.
+        name: What the core is called there.
+
+    Attributes:
+        core: The peer.
+        connected: Set when somebody has answered, or there is nobody to ask.
+        joined: Set when the peer knows its neighbourhood.
+    """
+
+    def __init__(
+        self,
+        core: Peer,
+        sock: DatagramSocket,
+        measure: Measure,
+        wall_clock: Callable[[], float],
+        entrance: Troubles,
+        name: str,
+    ) -> None:
+        self.core = core
+        self.connected = trio.Event()
+        self.joined = trio.Event()
+        self._sock = sock
+        self._measure = measure
+        self._wall_clock = wall_clock
+        self._entrance = entrance
+        self._name = name
+        self._wake = trio.Event()
+        self._waiting: dict[int, trio.Event] = {}
+        self._results: dict[int, Event] = {}
+        self._checks: list[Address] = []
+        self._check_limit = trio.CapacityLimiter(MAX_CHECKS)
+
+    def receive(self, data: bytes, source: Address) -> None:
+        """Hand the core a datagram."""
+        self.core.receive(data, source, trio.current_time())
+        self._settle()
+
+    def bootstrap(self, addresses: list[Address]) -> None:
+        """Have the core join by these addresses; without any it is the first peer."""
+        self.core.bootstrap(addresses, trio.current_time())
+        self._settle()
+
+    async def result(self, start: Callable[[float], int], timeout: float | None = None) -> Any:
+        """Start something in the core and wait for the event that ends it.
+
+        Args:
+            start: Starts it, and returns its handle.
+            timeout: Seconds after which a search is to end with what it has.
+        """
+        handle = start(trio.current_time())
+        done = self._waiting[handle] = trio.Event()
+        try:
+            self._settle()
+            if timeout is not None:
+                with trio.move_on_after(timeout):
+                    await done.wait()
+                self.core.stop_search(handle, trio.current_time())
+                self._settle()
+            await done.wait()
+            return self._results[handle]
+        finally:
+            del self._waiting[handle]
+            self._results.pop(handle, None)
+
+    async def run(self) -> None:
+        """Send what the core wants sent, and call it when its timer is due, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wake = trio.Event()
+                for endpoint in self._checks:
+                    nursery.start_soon(self._verify, endpoint)
+                self._checks.clear()
+                for data, address in self.core.datagrams_to_send():
+                    try:
+                        await self._sock.sendto(data, address)
+                    except OSError:
+                        self.core.counters["send_errors"] += 1
+                due = self.core.get_timer()
+                with trio.move_on_at(float("inf") if due is None else due):
+                    await self._wake.wait()
+                now = trio.current_time()
+                if due is not None and now >= due:
+                    self.core.clock_offset = self._wall_clock() - now
+                    self.core.handle_timer(now)
+                    self._settle()
+
+    def _settle(self) -> None:
+        """Hand on what the core has to say, and wake whoever sends."""
+        while (event := self.core.next_event()) is not None:
+            self._handle(event)
+        self._wake.set()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Connected():
+                self.connected.set()
+                self._entrance.end(self._name)
+            case Joined():
+                self.connected.set()
+                self.joined.set()
+            case BootstrapFailed(retry_in):
+                what = f"no bootstrap peer answered {self._name}"
+                self._entrance.begin(self._name, what, f"trying again in {retry_in:.0f} s")
+            case VerifyEndpoint(endpoint):
+                self._checks.append(endpoint)
+            case LookupEnded() | RelaysFound() | Advertised():
+                if (done := self._waiting.get(event.handle)) is not None:
+                    self._results[event.handle] = event
+                    done.set()
+
+    async def _verify(self, endpoint: Address) -> None:
+        async with self._check_limit:
+            try:
+                answered = bool(await self._measure([endpoint]))
+            except OverlayError:
+                answered = False  # no socket to be had: the relay will register again
+        self.core.endpoint_verified(endpoint, answered, trio.current_time())
+        self._settle()
