@@ -5,7 +5,7 @@ from collections import Counter, deque
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
-from overlay.core.contact import Contact, contact_at
+from overlay.core.contact import Contact, K, contact_at
 from overlay.core.coordinates import Vivaldi
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
