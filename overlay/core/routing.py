@@ -26,11 +26,14 @@ def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
 
     Args:
         own_id: The one id.
-        nearest: Its k nearest neighbours, nearest first; fewer if there are no more.
+        nearest: Its k nearest neighbours; fewer if there are no more.
     """
-    if len(nearest) < K:
-        return len(nearest) + 1.0
-    return K * 2.0**ID_BITS / (nearest[-1].long_id ^ int.from_bytes(own_id, "big"))
+    own = int.from_bytes(own_id, "big")
+    # Whoever names them may name one twice, or the one peer itself.
+    distances = {contact.long_id ^ own for contact in nearest} - {0}
+    if len(distances) < K:
+        return len(distances) + 1.0
+    return K * 2.0**ID_BITS / max(distances)
 
 
 class RoutingTable:

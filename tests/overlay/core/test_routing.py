@@ -3,7 +3,7 @@ import random
 import pytest
 
 from overlay.core.contact import Contact, K
-from overlay.core.routing import MAX_PER_BUCKET, MAX_PER_TABLE, RoutingTable
+from overlay.core.routing import MAX_PER_BUCKET, MAX_PER_TABLE, RoutingTable, estimate_size
 
 OWN = bytes(20)
 
@@ -114,3 +114,11 @@ def test_the_size_of_the_network_is_estimated() -> None:
         table.add(Contact(rng.randbytes(20), ("127.0.0.1", number + 1)))
     assert 2500 < table.estimated_size() < 10_000
     assert RoutingTable(OWN).estimated_size() == 1
+
+
+def test_lies_about_a_neighbourhood_are_survived() -> None:
+    own = in_bucket(0, 1)
+    neighbours = [in_bucket(20, low) for low in range(K)]
+    assert estimate_size(own.id, [own] * K) == 1
+    assert estimate_size(own.id, [neighbours[0]] * K) == 2
+    assert estimate_size(own.id, neighbours[::-1]) == estimate_size(own.id, neighbours)
