@@ -331,7 +331,7 @@ async def test_bootstrap_peers_that_are_dead_are_said_once(
         for sock in dead:
             sock.close()
     (line,) = warnings_of(caplog)
-    assert line.startswith("no bootstrap peer answered; trying again in")
+    assert line.startswith("no bootstrap peer answered over IPv4; trying again in")
 
 
 async def test_a_client_leaves_it_to_the_error_to_say_what_is_wrong(
