@@ -86,6 +86,8 @@ class Joining:
 
     def restart(self, now: float) -> None:
         """Look for the neighbourhood of a new id."""
+        if self._rpc.client and not self.joined:
+            return  # a visitor does without
         if len(self._rpc.table):
             self._look_for_self(now)
         elif self._addresses and not self._outstanding:

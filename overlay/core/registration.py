@@ -25,31 +25,37 @@ _SPREAD: Final = 8
 # small, or half of it is new. To ask for all would be to repeat it all for one lost peer.
 SETTLED: Final = K // 2
 
+# Levels that are registered side by side at first. Searches begin at one of them, each at its own
+# estimate of the network's size.
+_AT_ONCE: Final = 3
+
 # Puts an advert under a directory key in our own store.
 Keep = Callable[[bytes, Advert, float], None]
 
 
-class Registration:
-    """Stores an advert level by level, from the deepest up, until a level rejects it.
+class LevelRegistration:
+    """Stores an advert with the k peers closest to the key of one level.
 
     Args:
         rpc: Asks the peers.
+        level: Of the directory.
         advert: What to store.
         keep: Stores the advert with ourselves, as long as there is nobody else.
         holders: Where to note who is asked to hold the advert, and until when (Unix time).
         on_end: Called once, at the end.
 
     Attributes:
-        stored: Peers that took it at the deepest level.
+        level: Of the directory.
+        stored: Peers that took it.
         pending: Those of them that verify its endpoints first.
-        levels: Levels that took it.
+        accepted: Whether at least half of those that answered took it.
     """
 
     __slots__ = (
         "_advert",
         "_holders",
         "_keep",
-        "_level",
+        "_key",
         "_narrowed",
         "_on_end",
         "_outstanding",
@@ -57,8 +63,7 @@ class Registration:
         "_rpc",
         "_search",
         "_stopped",
-        "_taken",
-        "levels",
+        "level",
         "pending",
         "stored",
     )
@@ -66,41 +71,44 @@ class Registration:
     def __init__(
         self,
         rpc: Rpc,
+        level: int,
         advert: Advert,
         keep: Keep,
         holders: dict[Holder, int],
-        on_end: "Callable[[Registration], None]",
+        on_end: "Callable[[LevelRegistration, float], None]",
     ) -> None:
+        self.level = level
         self._rpc = rpc
         self._advert = advert
         self._keep = keep
         self._holders = holders
         self._on_end = on_end
-        self._level = deepest_level(_SPREAD * rpc.network_size())
-        self._search = self._search_level()
-        self._outstanding = self._taken = self._rejected = 0
+        self._key = directory_key(level, rpc.own_id)
+        self._search = TokenSearch(rpc, self._key, self._store)
+        self._outstanding = self._rejected = 0
         self._narrowed: set[Contact] = set()
         self._stopped = False
-        self.stored = 0
-        self.pending = 0
-        self.levels = 0
+        self.stored = self.pending = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether at least half of those that answered took it."""
+        return self.stored >= self._rejected
 
     def start(self, now: float) -> None:
-        """Find the peers that hold the current level's key."""
+        """Find the peers that hold the level's key."""
         self._search.start(now)
 
     def stop(self) -> None:
-        """Ask nobody else: the advert is out of date."""
+        """Ask nobody else."""
         self._stopped = True
 
     def answered(self, contact: Contact, reply: Reply, now: float) -> None:
         """Count what a storing peer did."""
         result = reply.body.result if isinstance(reply.body, Stored) else StoreResult.OUTSIDE_SAMPLE
-        if result is StoreResult.OUTSIDE_SAMPLE:
-            self._rejected += 1
-        else:
-            self._taken += 1
-            self.pending += result is StoreResult.PENDING and self.levels == 0
+        self._rejected += result is StoreResult.OUTSIDE_SAMPLE
+        self.stored += result is not StoreResult.OUTSIDE_SAMPLE
+        self.pending += result is StoreResult.PENDING
         self._settle(now)
 
     def delayed(self, contact: Contact, now: float) -> None:
@@ -129,13 +137,9 @@ class Registration:
     def _ask(self, contact: Contact, advert: Advert, now: float) -> bool:
         if self._stopped:
             return False
-        self._holders[self._level, contact] = self._advert.expires
-        body = Store(self._level, self._search.tokens[contact.id], advert.encoded)
+        self._holders[self.level, contact] = advert.expires
+        body = Store(self.level, self._search.tokens[contact.id], advert.encoded)
         return self._rpc.ask(contact, body, self, now)
-
-    def _search_level(self) -> TokenSearch:
-        key = directory_key(self._level, self._rpc.own_id)
-        return TokenSearch(self._rpc, key, self._store)
 
     def _store(self, now: float) -> None:
         """Store the advert with the closest peers.
@@ -144,27 +148,86 @@ class Registration:
         """
         closest = self._search.lookup.closest()
         self._outstanding = 1  # ours, so that nothing is settled before all are asked
-        self._taken = self._rejected = 0
         if not closest and not self._stopped:
-            key = directory_key(self._level, self._rpc.own_id)
-            self._keep(key, self._advert, now)
-            self._taken = 1
-        self._narrowed.clear()
+            self._keep(self._key, self._advert, now)
+            self.stored = 1
         for contact in closest:
             self._outstanding += self._ask(contact, self._advert, now)
         self._settle(now)
 
     def _settle(self, now: float) -> None:
         self._outstanding -= 1
-        if self._outstanding > 0:
-            return
-        accepted = self._taken >= self._rejected
-        if self.levels == 0:
-            self.stored = self._taken
-        self.levels += accepted
-        if self._level > 0 and accepted and not self._stopped:
-            self._level -= 1
-            self._search = self._search_level()
-            self._search.start(now)
-        else:
+        if self._outstanding == 0:
+            self._on_end(self, now)
+
+
+class Registration:
+    """Stores an advert level by level, from the deepest up, until a level rejects it.
+
+    Args:
+        rpc: Asks the peers.
+        advert: What to store.
+        keep: Stores the advert with ourselves, as long as there is nobody else.
+        holders: Where to note who is asked to hold the advert, and until when (Unix time).
+        on_end: Called once, at the end.
+
+    Attributes:
+        stored: Peers that took it at the deepest level.
+        pending: Those of them that verify its endpoints first.
+        levels: Levels that took it.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_deepest",
+        "_next",
+        "_on_end",
+        "_open",
+        "levels",
+        "pending",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        advert: Advert,
+        keep: Keep,
+        holders: dict[Holder, int],
+        on_end: "Callable[[Registration], None]",
+    ) -> None:
+        self._on_end = on_end
+        self._deepest = self._next = deepest_level(_SPREAD * rpc.network_size())
+        self._open: list[LevelRegistration] = []
+        self.stored = self.pending = self.levels = 0
+
+        def begin(now: float) -> None:
+            level = LevelRegistration(rpc, self._next, advert, keep, holders, self._level_ended)
+            self._next -= 1
+            self._open.append(level)
+            level.start(now)
+
+        self._begin = begin
+
+    def start(self, now: float) -> None:
+        """Begin with the deepest levels."""
+        while self._next >= 0 and len(self._open) < _AT_ONCE:
+            self._begin(now)
+
+    def stop(self) -> None:
+        """Ask nobody else: the advert is out of date."""
+        self._next = -1
+        for level in self._open:
+            level.stop()
+
+    def _level_ended(self, level: LevelRegistration, now: float) -> None:
+        self._open.remove(level)
+        if level.level == self._deepest:
+            self.stored, self.pending = level.stored, level.pending
+        self.levels += level.accepted
+        if not level.accepted:
+            self._next = -1
+        if self._next >= 0:
+            self._begin(now)
+        elif not self._open:
             self._on_end(self)

@@ -109,18 +109,15 @@ def test_a_relay_that_strangers_cannot_reach_is_not_found() -> None:
     network = Network(6)
     addresses = network.build(30, public=True)
     network.hide(addresses[3])
-    for address, name in ((addresses[3], "behind-nat"), (addresses[4], "open")):
-        advertise(network, address, name)
+    for _ in range(2):
+        advertise(network, addresses[3], "behind-nat")
+        advertise(network, addresses[4], "open")
         network.run(20)
-        (first,) = network.take(address, Advertised)
-        assert first.pending == first.stored > SETTLED
-        advertise(network, address, name)
-        network.run(2)
-    assert find(network, addresses[9]) == {"open"}
-    (hidden,) = network.take(addresses[3], Advertised)
-    assert hidden.pending == hidden.stored
-    (listed,) = network.take(addresses[4], Advertised)
+        (hidden,) = network.take(addresses[3], Advertised)
+        (listed,) = network.take(addresses[4], Advertised)
+        assert hidden.pending == hidden.stored > SETTLED
     assert listed.pending < listed.stored // 4
+    assert find(network, addresses[9]) == {"open"}
 
 
 def test_an_advert_ends_with_its_hour() -> None:
