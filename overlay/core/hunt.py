@@ -26,7 +26,7 @@ from overlay.core.store import MAX_PER_NETWORK_AND_KEY
 
 # Below a key at the level where a search begins lie this many times fewer peers than a sample
 # holds adverts. The more keys, the less there is to read of each, and the fewer ask for it.
-_SPREAD: Final = 4
+READ_SPREAD: Final = 4
 _KEYS: Final = 6  # read at once
 _MAX_KEYS: Final = 64  # read in one search
 _ALPHA: Final = 2  # requests in flight for each of them
@@ -255,7 +255,7 @@ class RelayHunt:
         self._held = held
         self._rng = rng
         self._on_end = on_end
-        self._level = deepest_level(_SPREAD * rpc.network_size())
+        self._level = deepest_level(READ_SPREAD * rpc.network_size())
         self._keys: set[bytes] = set()  # those read so far
         self._searches: list[AdvertSearch] = []
         self._open = 0
@@ -348,5 +348,7 @@ class RelayHunt:
         else:
             self._level //= 2
         # Others may have told by now that the network is smaller than was said at first.
-        self._level = max(0, min(self._level, deepest_level(_SPREAD * self._rpc.network_size())))
+        self._level = max(
+            0, min(self._level, deepest_level(READ_SPREAD * self._rpc.network_size()))
+        )
         self._read(now)

@@ -9,8 +9,11 @@ from typing import Final
 
 from overlay.core import stun
 from overlay.core.addresses import Address
+from overlay.core.contact import K
+from overlay.core.directory import deepest_level, directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
-from overlay.core.ids import ID_LENGTH
+from overlay.core.hunt import READ_SPREAD
+from overlay.core.ids import ID_BITS, ID_LENGTH
 from overlay.core.lookup import LOOKUP_K
 from overlay.core.messages import Nodes, Reply
 from overlay.core.records import Offer
@@ -18,7 +21,7 @@ from overlay.core.wire import parse_message_untrusted
 from overlay.discovery import SAMPLE
 from simulations.audit import Audit
 from simulations.overlay_figures.world import World
-from simulations.peers import SimulatedPeer
+from simulations.peers import UNIX_TIME, SimulatedPeer
 from simulations.relays import TIMEOUT, Outcome, RelaySearch, Visitor
 
 _TAIL: Final = 15.0  # seconds after the last start until everything has ended
@@ -139,6 +142,25 @@ def under_churn(world: World, seconds: float, lookups: int, searches: int) -> Un
     result.requests_per_second = delivered / 2 / elapsed
     result.speed = (seconds + _TAIL) / elapsed
     return result
+
+
+def replicas_holding(world: World) -> float:
+    """Return the share of the k peers closest to a key that hold adverts under it.
+
+    Of all keys at the level that searches begin at, those that nobody holds left out. The rest
+    of the k have come after the relays' last refresh.
+    """
+    level = deepest_level(READ_SPREAD * len(world.population.peers))
+    unix_time = world.heap.now + UNIX_TIME
+    peers = {peer.address: peer.core for peer in world.population.peers}
+    shares = []
+    for prefix in range(1 << level):
+        key = directory_key(level, (prefix << ID_BITS - level).to_bytes(ID_LENGTH, "big"))
+        replicas = world.population.closest(key, K)
+        holding = sum(bool(peers[address].store.get(key, unix_time)) for address in replicas)
+        if holding:
+            shares.append(holding / len(replicas))
+    return sum(shares) / len(shares)
 
 
 def audit(world: World, seconds: float) -> Audit:
