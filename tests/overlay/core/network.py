@@ -9,9 +9,8 @@ from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Offer
 from simulations.audit import Audit
 from simulations.events import EventHeap
-from simulations.firewall import Firewall
 from simulations.latency import FlatLatency
-from simulations.network import Conditions, Host, Trace
+from simulations.network import Conditions, Filter, Host, Trace
 from simulations.network import Network as Wire
 from simulations.peers import UNIX_TIME, SimulatedPeer
 
@@ -80,9 +79,9 @@ class Network:
         for address in addresses:
             self._shells[address].leave()
 
-    def hide(self, address: Address) -> None:
-        """Put a peer behind a firewall that strangers do not get through."""
-        self._shells[address].host.gate = Firewall()
+    def hide(self, address: Address, gate: Filter | None) -> None:
+        """Put something before a peer, or nothing."""
+        self._shells[address].host.gate = gate
 
     def flush(self, address: Address) -> None:
         """Take what a peer has to say after a call to it."""

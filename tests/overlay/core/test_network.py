@@ -22,6 +22,7 @@ from overlay.core.messages import (
 from overlay.core.records import sign_advert
 from overlay.core.registration import SETTLED
 from overlay.core.wire import pack_request, parse_message_untrusted
+from simulations.firewall import Firewall
 
 from .network import UNIX_TIME, Network, offer
 
@@ -108,7 +109,7 @@ def test_relays_are_found_by_a_client_that_knows_one_address() -> None:
 def test_a_relay_that_strangers_cannot_reach_is_not_found() -> None:
     network = Network(6)
     addresses = network.build(30, public=True)
-    network.hide(addresses[3])
+    network.hide(addresses[3], Firewall())
     for _ in range(2):
         advertise(network, addresses[3], "behind-nat")
         advertise(network, addresses[4], "open")
