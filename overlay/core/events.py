@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from overlay.core.addresses import Address
 from overlay.core.contact import Contact
 from overlay.core.lookup import Ending
+from overlay.core.reachability import Verdict
 from overlay.core.records import Advert
 
 
@@ -38,6 +39,17 @@ class EndpointsLearnt:
     """
 
     endpoints: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReachabilityChanged:
+    """Strangers reach us now, or do so no longer; the peer has changed its role by itself.
+
+    Attributes:
+        verdict: What is believed now.
+    """
+
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,7 @@ Event = (
     | Joined
     | BootstrapFailed
     | EndpointsLearnt
+    | ReachabilityChanged
     | VerifyEndpoint
     | LookupEnded
     | RelaysFound

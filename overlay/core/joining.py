@@ -5,6 +5,7 @@ tells how large the network is, before we know our own, and one peer is as good 
 begin a look-up with.
 """
 
+import math
 import random
 from collections import deque
 from collections.abc import Iterable
@@ -92,6 +93,12 @@ class Joining:
             self._look_for_self(now)
         elif self._addresses and not self._outstanding:
             self._ask_bootstrap(self._addresses, now)
+
+    def announce(self, now: float) -> None:
+        """Look everywhere, as a newcomer does: whoever is asked sees whether we serve."""
+        for bucket in self._rpc.table.buckets.values():
+            bucket.last_updated = -math.inf
+        self.restart(now)
 
     def handle_timer(self, now: float) -> None:
         """Retry the bootstrap, or refresh what is stale, one look-up at a time."""

@@ -14,6 +14,7 @@ from overlay.core.coordinates import Coordinate
 
 TRANSACTION_ID_LENGTH: Final = 8
 TOKEN_LENGTH: Final = 8
+NONCE_LENGTH: Final = 8
 MAX_LEVEL: Final = 32
 MAX_START: Final = 255
 NO_ADVERTS: Final = MAX_START  # a `start` beyond every list: contacts and token only
@@ -28,6 +29,8 @@ class Kind(IntEnum):
     FIND_NODE = 1
     FIND_RELAYS = 2
     STORE = 3
+    SUMMON = 4
+    KNOCK = 5
 
 
 class ErrorCode(IntEnum):
@@ -80,6 +83,22 @@ class Store:
 
 
 @dataclass(slots=True)
+class Summon:
+    """Have a peer that is not `contacted`, see `overlay.core.contacted`, knock where I am."""
+
+    nonce: bytes
+    contacted: bytes
+
+
+@dataclass(slots=True)
+class Knock:
+    """Send a `Knocking` with this nonce to an endpoint."""
+
+    endpoint: Address
+    nonce: bytes
+
+
+@dataclass(slots=True)
 class Pong:
     """Here I am."""
 
@@ -109,8 +128,15 @@ class Stored:
     result: StoreResult
 
 
-RequestBody = Ping | FindNode | FindRelays | Store
-ReplyBody = Pong | Nodes | Relays | Stored
+@dataclass(slots=True)
+class Agreed:
+    """Whether a peer does what `Summon` or `Knock` asks for."""
+
+    agreed: bool
+
+
+RequestBody = Ping | FindNode | FindRelays | Store | Summon | Knock
+ReplyBody = Pong | Nodes | Relays | Stored | Agreed
 
 
 @dataclass(slots=True)
@@ -169,7 +195,20 @@ class ErrorReply:
     code: ErrorCode
 
 
-Message = Request | Reply | ErrorReply
+@dataclass(slots=True)
+class Knocking:
+    """A datagram that wants no answer: that it arrives is all.
+
+    Attributes:
+        nonce: That of the `Summon` which set it off.
+        sender: Id of the peer that knocks.
+    """
+
+    nonce: bytes
+    sender: bytes
+
+
+Message = Request | Reply | ErrorReply | Knocking
 
 
 def proof_message(transaction_id: bytes, prover: bytes, asker: bytes, seen: Address) -> bytes:

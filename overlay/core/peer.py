@@ -5,6 +5,7 @@ each call it sends `datagrams_to_send` and reads `next_event` until there is non
 seconds on any clock that does not run backwards.
 """
 
+import math
 import random
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from typing import Final
 from overlay.core import stun
 from overlay.core.addresses import Address, is_ipv6, is_private
 from overlay.core.advertising import Advertising
-from overlay.core.contact import Contact, contact_at
+from overlay.core.contact import Contact
 from overlay.core.coordinates import Coordinate
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.events import (
@@ -22,6 +23,7 @@ from overlay.core.events import (
     EndpointsLearnt,
     Event,
     LookupEnded,
+    ReachabilityChanged,
     RelaysFound,
     VerifyEndpoint,
 )
@@ -30,14 +32,15 @@ from overlay.core.identity import KeyPair
 from overlay.core.joining import Joining
 from overlay.core.limits import RateLimiter
 from overlay.core.lookup import Lookup
-from overlay.core.messages import Request
+from overlay.core.messages import Knocking, Request
+from overlay.core.reachability import Reachability, ReachabilityTest, Verdict
 from overlay.core.records import MAX_LIFETIME, Advert, Offer, remaining_lifetime, sign_advert
 from overlay.core.responder import Responder
 from overlay.core.rpc import Rpc
 from overlay.core.search import Search
 from overlay.core.store import AdvertStore, Entry, StaleAdvertError
 from overlay.core.tables import relay_name
-from overlay.core.wire import CHECK_LENGTH, parse_message_untrusted
+from overlay.core.wire import parse_message_untrusted
 
 _EXPIRY_INTERVAL: Final = 30.0  # seconds between two looks for expired adverts
 SEARCH_TIME: Final = 3.0  # seconds that a search for relays may take, if nothing else is said
@@ -52,8 +55,8 @@ class PeerConfig:
     """How a peer takes part.
 
     Attributes:
-        client: It asks but does not answer, and enters no routing table: for peers that
-            strangers cannot reach, and for short visits.
+        client: It asks but does not answer, and enters no routing table: for short visits. A
+            peer that finds that strangers do not reach it is a client for as long as they do not.
         host: Its IP address as far as it knows, until others agree on another one.
         is_ipv6: Its address family: IPv6, else IPv4. The other one is another network.
         clock_offset: Unix time minus `now`, seconds.
@@ -85,7 +88,7 @@ class Peer:
         "_handles",
         "_hunts",
         "_joining",
-        "_limiter",
+        "_reachability",
         "_responder",
         "_rng",
         "_rpc",
@@ -114,12 +117,12 @@ class Peer:
         self._responder = Responder(self._rpc, self.store, rng, self.counters)
         self._events: deque[Event] = deque()
         self._joining = Joining(self._rpc, rng, self._events)
-        self._limiter = RateLimiter()
         self._stun_limiter = RateLimiter(_STUN_RATE, _STUN_BURST, _STUN_SOURCES)
         self._expiry_due: float | None = None
         self._advertising = Advertising(self._rpc, self._keep)
         self._handles = 0
         self._hunts: dict[int, RelayHunt] = {}
+        self._reachability = ReachabilityTest(self._rpc, rng, self._reachability_changed)
 
     @property
     def peer_id(self) -> bytes:
@@ -140,6 +143,16 @@ class Peer:
     def joined(self) -> bool:
         """Whether the first look-up of our own neighbourhood is over."""
         return self._joining.joined
+
+    @property
+    def serves(self) -> bool:
+        """Whether it answers requests: it is meant to, and not known to be out of reach."""
+        return not self._rpc.client
+
+    @property
+    def reachability(self) -> Reachability:
+        """Whether strangers reach us, and how we know."""
+        return self._reachability.evidence
 
     @property
     def network_size(self) -> float:
@@ -174,13 +187,22 @@ class Peer:
             self.counters["malformed"] += 1
             return
         if isinstance(message, Request):
-            self._request_received(message, len(data), source, now)
+            unix_time = now + self.clock_offset
+            self._responder.request_received(message, len(data), source, now, unix_time)
+            self._after_store(now)
+        elif isinstance(message, Knocking):
+            self._reachability.knocked(message.nonce, source, now)
         elif self._rpc.reply_received(message, source, now):
             self._endpoint_changed(now)
 
     def get_timer(self) -> float | None:
         """Return when `handle_timer` is to be called."""
-        times = [self._rpc.transactions.next_deadline(), self._joining.due, self._expiry_due]
+        times = [
+            self._rpc.transactions.next_deadline(),
+            self._joining.due,
+            self._expiry_due,
+            self._reachability.due,
+        ]
         if self._hunts:
             times += [hunt.due for hunt in self._hunts.values()]
         return min([time for time in times if time is not None], default=None)
@@ -189,6 +211,7 @@ class Peer:
         """Do what is due."""
         self._rpc.handle_timer(now)
         self._joining.handle_timer(now)
+        self._reachability.handle_timer(now)
         for hunt in list(self._hunts.values()):
             hunt.handle_timer(now)
         if self._expiry_due is not None and now >= self._expiry_due:
@@ -205,10 +228,14 @@ class Peer:
     def bootstrap(self, addresses: Iterable[Address], now: float) -> None:
         """Join the network that these addresses belong to; without any, be the first."""
         self._joining.start(addresses, now)
+        if not self._config.client and self._reachability.due is None:
+            self._reachability.start(now)
 
     def resume(self, contacts: Iterable[Contact], now: float) -> None:
         """Take part as if we had joined long ago and these were our contacts; for simulations."""
         self._joining.resume(contacts, now)
+        if not self._config.client:
+            self._reachability.resume(now)
 
     def find_node(self, target: bytes, now: float) -> int:
         """Look for the peers closest to an id.
@@ -316,7 +343,7 @@ class Peer:
             return
         if not stun.is_binding_request(message):
             self.counters["stun_unexpected"] += 1
-        elif self._config.client:
+        elif self._rpc.client:
             self.counters["request_to_client"] += 1
         elif not self._stun_limiter.admit(source, now):
             self.counters["stun_rate_limited"] += 1
@@ -331,36 +358,6 @@ class Peer:
         if self.free_share is None:
             return None
         return stun.RelayStatus(relay_name(self.public_key), self.free_share)
-
-    def _request_received(self, request: Request, size: int, source: Address, now: float) -> None:
-        if self._config.client:
-            self.counters["request_to_client"] += 1
-            return
-        if not self._limiter.admit(source, now):
-            self.counters["rate_limited"] += 1
-            return
-        # A stranger that could be a contact is asked to prove itself. It may have forged its
-        # address, so reply and check together are no larger than its request.
-        contact = contact_at(request.sender, source)
-        check = self._could_be_contact(request, contact) and size >= 2 * CHECK_LENGTH
-        limit = size - CHECK_LENGTH if check else size
-        reply = self._responder.answer(request, source, limit, now, now + self.clock_offset)
-        if reply is None:
-            self.counters["request_too_small"] += 1
-            return
-        self.counters["answered"] += 1
-        self._rpc.send(reply, source)
-        if check:
-            self._rpc.check(contact, now)
-        self._after_store(now)
-
-    def _could_be_contact(self, request: Request, contact: Contact) -> bool:
-        return (
-            not request.client
-            and contact.id != self.peer_id
-            and contact.is_plausible
-            and self._rpc.table.wants(contact)
-        )
 
     def _after_store(self, now: float) -> None:
         for endpoint in self._responder.to_verify:
@@ -392,3 +389,16 @@ class Peer:
         if public and self._rpc.move(min(public, key=is_ipv6)):
             self.store.own_id = self._rpc.own_id
             self._joining.restart(now)
+        self._reachability.endpoint_changed(now)
+
+    def _reachability_changed(self, now: float) -> None:
+        """Be a client while strangers do not reach us, and let our neighbours know."""
+        verdict = self._reachability.verdict
+        self._events.append(ReachabilityChanged(verdict))
+        client = verdict is Verdict.UNREACHABLE
+        if client == self._rpc.client:
+            return
+        self._rpc.client = client
+        if client:
+            self.store.expire(math.inf)
+        self._joining.announce(now)

@@ -5,16 +5,19 @@ from collections import Counter
 from typing import Final
 
 from overlay.core.addresses import Address, is_private
-from overlay.core.contact import Contact, K
+from overlay.core.contact import Contact, K, contact_at
 from overlay.core.directory import directory_key
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.identity import id_fits
+from overlay.core.limits import RateLimiter
 from overlay.core.messages import (
     MAX_START,
+    Agreed,
     ErrorCode,
     ErrorReply,
     FindNode,
     FindRelays,
+    Knock,
     Nodes,
     Ping,
     Pong,
@@ -26,6 +29,7 @@ from overlay.core.messages import (
     Store,
     Stored,
     StoreResult,
+    Summon,
     proof_message,
 )
 from overlay.core.records import (
@@ -38,7 +42,8 @@ from overlay.core.rpc import UNKNOWN_ID, Rpc
 from overlay.core.store import AdvertStore, Entry, StaleAdvertError
 from overlay.core.tokens import WriteTokens
 from overlay.core.verification import Verifications, Waiting
-from overlay.core.wire import pack_error, pack_reply
+from overlay.core.wire import CHECK_LENGTH, SHORTEST_REPLY, aside, pack_error, pack_reply
+from overlay.core.witnessing import Witnessing
 
 # Adverts looked at for one reply: more than fit into a datagram.
 _PAGE: Final = 8
@@ -69,7 +74,16 @@ class Responder:
         counters: Where refusals are counted.
     """
 
-    __slots__ = ("_counters", "_rpc", "_tokens", "_verifications", "store", "to_verify")
+    __slots__ = (
+        "_counters",
+        "_limiter",
+        "_rpc",
+        "_tokens",
+        "_verifications",
+        "store",
+        "to_verify",
+        "witnessing",
+    )
 
     def __init__(
         self, rpc: Rpc, store: AdvertStore, rng: random.Random, counters: Counter[str]
@@ -78,10 +92,69 @@ class Responder:
         self._tokens = WriteTokens(rng)
         self._verifications = Verifications()
         self._counters = counters
+        self._limiter = RateLimiter()
         self.store = store
+        self.witnessing = Witnessing(rpc, rng)
         self.to_verify: list[Address] = []
 
-    def answer(
+    def request_received(
+        self, request: Request, size: int, source: Address, now: float, unix_time: float
+    ) -> None:
+        """Answer a request of `size` bytes, and ask whoever sent it to prove itself.
+
+        It may have forged its address, so the reply, the check, and what else the request sets
+        off are together no larger than it.
+        """
+        counters = self._counters
+        if self._rpc.client:
+            counters["request_to_client"] += 1
+            return
+        if not self._limiter.admit(source, now):
+            counters["rate_limited"] += 1
+            return
+        limit = size - aside(request.body)
+        contact = contact_at(request.sender, source)
+        check = self._needs_check(request, contact) and limit >= 2 * CHECK_LENGTH
+        if check:
+            limit -= CHECK_LENGTH
+        fits = limit >= SHORTEST_REPLY
+        reply = self._answer(request, source, limit, now, unix_time) if fits else None
+        if reply is None:
+            counters["request_too_small"] += 1
+            return
+        counters["answered"] += 1
+        self._rpc.send(reply, source)
+        if check and request.client:
+            self._rpc.doubt(contact, now)
+        elif check:
+            self._rpc.check(contact, now)
+
+    def endpoint_verified(
+        self, endpoint: Address, answered: bool, now: float, unix_time: float
+    ) -> None:
+        """List the adverts that waited for this endpoint alone, if it has answered."""
+        for advert in self._verifications.conclude(endpoint, answered, now):
+            if self._verifications.missing(advert.advert, now):
+                if not self._verifications.is_waiting(advert.advert):
+                    self._counters["advert_unreachable"] += 1
+                continue
+            entry = Entry(advert.advert, advert.source, now + advert.lifetime)
+            try:
+                self.store.put(advert.key, entry, unix_time)
+            except StaleAdvertError:
+                self._counters["advert_stale"] += 1
+
+    def _needs_check(self, request: Request, contact: Contact) -> bool:
+        """Whether a stranger could be a contact, or one that is says that it is none any more."""
+        if request.client:
+            return contact in self._rpc.table
+        return (
+            contact.id != self._rpc.own_id
+            and contact.is_plausible
+            and self._rpc.table.wants(contact)
+        )
+
+    def _answer(
         self, request: Request, source: Address, limit: int, now: float, unix_time: float
     ) -> bytes | None:
         """Answer a request in at most `limit` bytes; None if no answer fits."""
@@ -100,21 +173,6 @@ class Responder:
         reply = Reply(request.transaction_id, own_id, source, proof, coordinate, body)
         return pack_reply(reply, limit)
 
-    def endpoint_verified(
-        self, endpoint: Address, answered: bool, now: float, unix_time: float
-    ) -> None:
-        """List the adverts that waited for this endpoint alone, if it has answered."""
-        for advert in self._verifications.conclude(endpoint, answered, now):
-            if self._verifications.missing(advert.advert, now):
-                if not self._verifications.is_waiting(advert.advert):
-                    self._counters["advert_unreachable"] += 1
-                continue
-            entry = Entry(advert.advert, advert.source, now + advert.lifetime)
-            try:
-                self.store.put(advert.key, entry, unix_time)
-            except StaleAdvertError:
-                self._counters["advert_stale"] += 1
-
     def _answer_body(
         self, request: Request, source: Address, now: float, unix_time: float
     ) -> ReplyBody:
@@ -132,6 +190,10 @@ class Responder:
                     start,
                     tuple(entry.advert.encoded for entry in held[start : start + _PAGE]),
                 )
+            case Summon():
+                return Agreed(self.witnessing.summon(request.body, source, now))
+            case Knock():
+                return Agreed(self.witnessing.knock(request.body, now))
             case Store():
                 return Stored(self._store(request.sender, request.body, source, now, unix_time))
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
 from overlay.core.contact import Contact, K, contact_at
+from overlay.core.contacted import Contacted
 from overlay.core.coordinates import Vivaldi
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
@@ -45,6 +46,20 @@ class NoSink:
 _NO_SINK: Final = NoSink()
 
 
+class Doubt(NoSink):
+    """For a contact that says it serves no more: unless it answers, it goes.
+
+    That others said so in its name is possible, so that it is asked.
+    """
+
+    def __init__(self, table: RoutingTable) -> None:
+        self._table = table
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """Believe it."""
+        self._table.remove(contact)
+
+
 class Rpc:
     """Who we are, whom we know, and what we have asked them.
 
@@ -61,6 +76,7 @@ class Rpc:
         "_is_ipv6",
         "_rng",
         "client",
+        "contacted",
         "coordinates",
         "counters",
         "identity",
@@ -85,6 +101,7 @@ class Rpc:
     ) -> None:
         self.identity = identity
         self.client = client
+        self.contacted = Contacted()
         self.own_id = derive_id(identity.public_key, host)
         self.table = RoutingTable(self.own_id)
         # What the first peers told, until the routing table says more: how large the network is,
@@ -146,7 +163,7 @@ class Rpc:
         Returns:
             False if too many are under way: nothing was sent and `sink` hears nothing.
         """
-        is_check = sink is _NO_SINK
+        is_check = isinstance(sink, NoSink)
         if self.transactions.is_full(is_check=is_check):
             self.counters["checks_full" if is_check else "transactions_full"] += 1
             return False
@@ -161,6 +178,10 @@ class Rpc:
     def check(self, contact: Contact, now: float, attempts: int = 1) -> None:
         """Ask a contact to prove itself, or show that it is still there."""
         self.ask(contact, Ping(), _NO_SINK, now, attempts)
+
+    def doubt(self, contact: Contact, now: float) -> None:
+        """Ask a contact whether it still serves, as it says that it does not."""
+        self.ask(contact, Ping(), Doubt(self.table), now)
 
     def reply_received(self, reply: Reply | ErrorReply, source: Address, now: float) -> bool:
         """Take in a reply.
@@ -249,4 +270,5 @@ class Rpc:
             self.counters["outbox_full"] += 1
             return
         self.counters["sent"] += 1
+        self.contacted.add(address[0])
         self.outbox.append((data, address))

@@ -4,12 +4,14 @@
 request               ``[1, kind, transaction id, sender id, flags, …, padding]``
 reply                 ``[1, 16 + kind, transaction id, sender id, seen, proof, coordinate, …]``
 error reply           ``[1, 32, transaction id, code]``
+knocking              ``[1, 33, nonce, sender id]``
 ====================  ==============================================================
 
 ``seen`` is the endpoint that the request came from, so that the requester learns its reflexive
 address. ``proof`` is empty, or the sender's public key and its signature over the transaction
 id, both ids and ``seen``. A request is padded to the size of the reply that it wants, because
-**no reply is larger than its request**: `pack_reply` shortens lists until it fits.
+**no reply is larger than its request**: `pack_reply` shortens lists until it fits. What else a
+request sets off, at its receiver, it is padded for too: see `aside`.
 """
 
 from functools import lru_cache
@@ -25,6 +27,7 @@ from overlay.core.addresses import (
     encode_endpoint,
 )
 from overlay.core.contact import Contact, K, contact_at
+from overlay.core.contacted import FILTER_LENGTH
 from overlay.core.coordinates import (
     COORDINATE_LENGTH,
     decode_coordinate_untrusted,
@@ -37,13 +40,17 @@ from overlay.core.messages import (
     MAX_LEVEL,
     MAX_START,
     NO_ADVERTS,
+    NONCE_LENGTH,
     TOKEN_LENGTH,
     TRANSACTION_ID_LENGTH,
+    Agreed,
     ErrorCode,
     ErrorReply,
     FindNode,
     FindRelays,
     Kind,
+    Knock,
+    Knocking,
     Message,
     Nodes,
     Ping,
@@ -57,6 +64,7 @@ from overlay.core.messages import (
     Store,
     Stored,
     StoreResult,
+    Summon,
 )
 from overlay.core.records import MAX_ADVERT
 from overlay.core.unpack import (
@@ -78,23 +86,40 @@ _CLIENT: Final = 1
 _PROVE: Final = 2
 _REPLY: Final = 16
 _ERROR: Final = 32
+_KNOCKING: Final = 33
 
 # Bytes of a reply without proof, coordinate and lists, at its longest: array header, version,
 # kind, transaction id, sender, endpoint, the two empty strings.
-_HEADER: Final = 3 + (2 + TRANSACTION_ID_LENGTH) + (2 + ID_LENGTH) + (2 + COMPACT_IPV6) + 4
+SHORTEST_REPLY: Final = 3 + (2 + TRANSACTION_ID_LENGTH) + (2 + ID_LENGTH) + (2 + COMPACT_IPV6) + 4
 _LIST_HEADER: Final = 3
 _RELAYS_FIELDS: Final = (2 + TOKEN_LENGTH) + 2 + 2 + _LIST_HEADER  # token, total, start
 _CONTACTS_RESERVED: Final = 8 * (ID_LENGTH + COMPACT_IPV4)  # room kept beside adverts
 
 # What a peer may send, on top of its reply, to check a stranger that asked it: a ping that
 # wants a proof. A request that may cause one is padded for it too.
-CHECK_LENGTH: Final = _HEADER + COORDINATE_LENGTH + _PROOF_LENGTH
+CHECK_LENGTH: Final = SHORTEST_REPLY + COORDINATE_LENGTH + _PROOF_LENGTH
+# A `Knocking`, and the longest `Knock`: padded for its own reply and for the one knocking.
+_KNOCKING_LENGTH: Final = 1 + 1 + 2 + (2 + NONCE_LENGTH) + (2 + ID_LENGTH)
+_KNOCK_LENGTH: Final = CHECK_LENGTH + 1 + _KNOCKING_LENGTH
+KNOCKS: Final = 2  # that one `Summon` may set off
+
+
+def aside(body: RequestBody) -> int:
+    """Return how many bytes a request sets off beside its reply, to others than its sender."""
+    match body:
+        case Summon():
+            return KNOCKS * _KNOCK_LENGTH
+        case Knock():
+            return _KNOCKING_LENGTH
+    return 0
 
 
 def _reply_length(request: Request) -> int:
     """Bytes of the reply that a request wants, and of what else it may cause."""
-    length = _HEADER + COORDINATE_LENGTH + (_PROOF_LENGTH if request.prove else 0)
+    length = SHORTEST_REPLY + COORDINATE_LENGTH + (_PROOF_LENGTH if request.prove else 0)
     body = request.body
+    if isinstance(body, Summon | Knock):
+        return length + 1 + aside(body)
     if isinstance(body, FindRelays) and body.start != NO_ADVERTS:
         return MAX_DATAGRAM
     if isinstance(body, FindNode | FindRelays):
@@ -116,6 +141,10 @@ def pack_request(request: Request) -> bytes:
             fields = [VERSION, Kind.FIND_RELAYS, *head, target, start]
         case Store(level, token, advert):
             fields = [VERSION, Kind.STORE, *head, level, token, advert]
+        case Summon(nonce, contacted):
+            fields = [VERSION, Kind.SUMMON, *head, nonce, contacted]
+        case Knock(endpoint, nonce):
+            fields = [VERSION, Kind.KNOCK, *head, encode_endpoint(endpoint), nonce]
     shortest: bytes = _pack([*fields, b""])
     missing = _reply_length(request) - len(shortest)
     if missing <= 0:
@@ -159,7 +188,7 @@ def pack_reply(reply: Reply, limit: int) -> bytes | None:
     Returns:
         The datagram, or None if not even the shortest reply fits.
     """
-    room = min(limit, MAX_DATAGRAM) - _HEADER
+    room = min(limit, MAX_DATAGRAM) - SHORTEST_REPLY
     coordinate = encode_coordinate(reply.coordinate)
     proof = b"" if reply.proof is None else reply.proof.public_key + reply.proof.signature
     if len(proof) > room:
@@ -194,6 +223,9 @@ def pack_reply(reply: Reply, limit: int) -> bytes | None:
         case Stored(result):
             room -= 1
             fields = [VERSION, _REPLY + Kind.STORE, *head, result]
+        case Agreed(agreed):
+            room -= 1
+            fields = [VERSION, _REPLY + Kind.SUMMON, *head, int(agreed)]
     if room < 0:
         return None
     packed: bytes = _pack(fields)
@@ -203,6 +235,12 @@ def pack_reply(reply: Reply, limit: int) -> bytes | None:
 def pack_error(reply: ErrorReply) -> bytes:
     """Encode a refusal; it is shorter than any request."""
     packed: bytes = _pack([VERSION, _ERROR, reply.transaction_id, reply.code])
+    return packed
+
+
+def pack_knocking(knocking: Knocking) -> bytes:
+    """Encode the datagram that knocks."""
+    packed: bytes = _pack([VERSION, _KNOCKING, knocking.nonce, knocking.sender])
     return packed
 
 
@@ -217,13 +255,16 @@ def parse_message_untrusted(data: bytes) -> Message:
         raise RemoteProtocolError(f"{len(fields)} fields are too few")
     if fields[0] != VERSION:
         raise RemoteProtocolError("unknown version")
-    kind = need_int(fields[1], 0, _ERROR)
+    kind = need_int(fields[1], 0, _KNOCKING)
     transaction_id = need_bytes(fields[2], TRANSACTION_ID_LENGTH)
     if kind == _ERROR:
         _need_count(fields, 4)
         code = need_int(fields[3], min(ErrorCode), max(ErrorCode))
         return ErrorReply(transaction_id, ErrorCode(code))
     sender = need_bytes(fields[3], ID_LENGTH)
+    if kind == _KNOCKING:
+        _need_count(fields, 4)
+        return Knocking(transaction_id, sender)
     if kind < _REPLY:
         return _parse_request(kind, transaction_id, sender, fields[4:])
     return _parse_reply(kind - _REPLY, transaction_id, sender, fields[4:])
@@ -265,6 +306,13 @@ def _parse_request_body(kind: int, fields: list[object]) -> RequestBody:
                 need_bytes(fields[1], TOKEN_LENGTH),
                 _need_advert(fields[2]),
             )
+        case Kind.SUMMON:
+            _need_count(fields, 2)
+            return Summon(need_bytes(fields[0], NONCE_LENGTH), need_bytes(fields[1], FILTER_LENGTH))
+        case Kind.KNOCK:
+            _need_count(fields, 2)
+            endpoint = need_bytes(fields[0], COMPACT_IPV4, COMPACT_IPV6)
+            return Knock(decode_endpoint_untrusted(endpoint), need_bytes(fields[1], NONCE_LENGTH))
     raise RemoteProtocolError(f"unknown request {kind}")
 
 
@@ -303,6 +351,9 @@ def _parse_reply_body(kind: int, fields: list[object]) -> ReplyBody:
         case Kind.STORE:
             _need_count(fields, 1)
             return Stored(StoreResult(need_int(fields[0], min(StoreResult), max(StoreResult))))
+        case Kind.SUMMON:
+            _need_count(fields, 1)
+            return Agreed(bool(need_int(fields[0], 0, 1)))
     raise RemoteProtocolError(f"unknown reply {kind}")
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from overlay.core.addresses import Address
 from overlay.core.contact import Contact
+from overlay.core.contacted import FILTER_LENGTH
 from overlay.core.coordinates import (
     Coordinate,
     decode_coordinate_untrusted,
@@ -16,10 +17,13 @@ from overlay.core.coordinates import (
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.messages import (
     NO_ADVERTS,
+    Agreed,
     ErrorCode,
     ErrorReply,
     FindNode,
     FindRelays,
+    Knock,
+    Knocking,
     Message,
     Nodes,
     Ping,
@@ -33,11 +37,14 @@ from overlay.core.messages import (
     Store,
     Stored,
     StoreResult,
+    Summon,
 )
 from overlay.core.unpack import MAX_DATAGRAM
 from overlay.core.wire import (
     CHECK_LENGTH,
+    aside,
     pack_error,
+    pack_knocking,
     pack_reply,
     pack_request,
     parse_message_untrusted,
@@ -60,6 +67,8 @@ request_bodies: st.SearchStrategy[RequestBody] = st.one_of(
     st.builds(FindNode, ids),
     st.builds(FindRelays, ids, st.integers(0, 255)),
     st.builds(Store, st.integers(0, 32), tids, adverts),
+    st.builds(Summon, tids, st.binary(min_size=FILTER_LENGTH, max_size=FILTER_LENGTH)),
+    st.builds(Knock, addresses, tids),
 )
 requests = st.builds(Request, tids, ids, st.booleans(), st.booleans(), request_bodies)
 reply_bodies: st.SearchStrategy[ReplyBody] = st.one_of(
@@ -74,6 +83,7 @@ reply_bodies: st.SearchStrategy[ReplyBody] = st.one_of(
         st.lists(adverts, max_size=8).map(tuple),
     ),
     st.builds(Stored, st.sampled_from(StoreResult)),
+    st.builds(Agreed, st.booleans()),
 )
 proofs = st.builds(Proof, st.binary(min_size=32, max_size=32), st.binary(min_size=64, max_size=64))
 coordinates = st.just(Coordinate((0.25,) * 8, 0.5, 1.0))
@@ -93,6 +103,8 @@ def pack(message: Message) -> bytes:
             return packed
         case ErrorReply():
             return pack_error(message)
+        case Knocking():
+            return pack_knocking(message)
 
 
 def parse_or_refuse(data: bytes) -> None:
@@ -100,8 +112,8 @@ def parse_or_refuse(data: bytes) -> None:
         parse_message_untrusted(data)
 
 
-@given(requests | errors)
-def test_messages_survive_the_wire(message: Request | ErrorReply) -> None:
+@given(requests | errors | st.builds(Knocking, tids, ids))
+def test_messages_survive_the_wire(message: Request | ErrorReply | Knocking) -> None:
     assert parse_message_untrusted(pack(message)) == message
 
 
@@ -143,11 +155,13 @@ def test_a_request_has_room_for_the_reply_it_wants(prove: bool) -> None:
         (FindNode(bytes(20)), Nodes(found)),
         (FindRelays(bytes(20), NO_ADVERTS), Relays(found, bytes(8), 64, NO_ADVERTS, ())),
         (Store(0, bytes(8), bytes(100)), Stored(StoreResult.LISTED)),
+        (Summon(bytes(8), bytes(FILTER_LENGTH)), Agreed(True)),
+        (Knock(("1.2.3.4", 5), bytes(8)), Agreed(False)),
     ]
     for body, answer in cases:
         request = pack_request(Request(bytes(8), bytes(20), False, prove, body))
-        limit = len(request)
-        if not isinstance(body, Ping | Store):
+        limit = len(request) - aside(body)
+        if isinstance(body, FindNode | FindRelays):
             limit -= CHECK_LENGTH
         packed = pack_reply(Reply(bytes(8), bytes(20), seen, proof, None, answer), limit)
         assert packed is not None
