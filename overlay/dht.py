@@ -22,6 +22,7 @@ from overlay.core.contact import Contact
 from overlay.core.coordinates import Coordinate
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.peer import Peer, PeerConfig
+from overlay.core.reachability import Reachability
 from overlay.core.records import Offer
 from overlay.driver import Driver
 from overlay.errors import OverlayError
@@ -54,7 +55,7 @@ class PeerSettings:
         key_file: Where its key is kept; None for a new key each time.
         cache_file: Where good peers are kept for the next start; None for nowhere.
         public_address: Its IP address as others see it; None to learn it from them.
-        client: It asks, but serves nobody: for peers that strangers cannot reach.
+        client: It asks, but serves nobody. Others do so while strangers do not reach them.
     """
 
     host: str = "::"
@@ -140,6 +141,11 @@ class RunningPeer:
     def trouble(self) -> str:
         """What keeps it from the overlay; empty as long as nothing is known to."""
         return str(self._entrance)
+
+    @property
+    def reachability(self) -> Mapping[bool, Reachability]:
+        """Whether strangers reach it over IPv4 (False) and IPv6 (True), and how it knows."""
+        return {is_v6: driver.core.reachability for is_v6, driver in self._drivers.items()}
 
     @property
     def coordinate(self) -> Coordinate | None:
@@ -284,7 +290,10 @@ class RunningPeer:
         return tuple(seen[is_v6] for is_v6 in sorted(seen))
 
     async def _advertise(self, offer: Offer, endpoints: tuple[Address, ...]) -> Advertised:
-        """Register in every family for which there is an endpoint; without any, withdraw."""
+        """Register in every family for which there is an endpoint; without any, withdraw.
+
+        Withdraw where strangers do not reach us, too.
+        """
         results: list[Advertised] = []
 
         async def advertise(driver: Driver, ends: tuple[Address, ...]) -> None:
@@ -299,7 +308,9 @@ class RunningPeer:
             async with trio.open_nursery() as nursery:
                 for is_v6, driver in self._drivers.items():
                     ends = tuple(end for end in endpoints if is_ipv6(end[0]) == is_v6)
-                    if driver.joined.is_set() and (ends or not endpoints):
+                    if not driver.core.serves:
+                        nursery.start_soon(advertise, driver, ())
+                    elif driver.joined.is_set() and (ends or not endpoints):
                         nursery.start_soon(advertise, driver, ends)
         return min(results, key=lambda result: result.stored, default=_NOWHERE)
 

@@ -10,6 +10,7 @@ from overlay.core.addresses import Address
 from overlay.core.coordinates import Coordinate
 from overlay.core.errors import LocalProtocolError
 from overlay.core.identity import derive_id
+from overlay.core.reachability import Verdict
 from overlay.core.records import Advert, Offer, Policy
 from overlay.core.registration import SETTLED
 from overlay.core.selection import (
@@ -93,6 +94,7 @@ async def advertise(
         while True:
             contacts = peer.contacts
             endpoints = peer.endpoints
+            verdicts = _verdicts(peer)
             registered = await peer.register(offer)
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
@@ -101,9 +103,12 @@ async def advertise(
             soonest = now + SOONEST_REFRESH
             due = now + (REFRESH if settled else soon) * peer.rng.uniform(0.9, 1.1)
             soon = min(REFRESH, 2 * soon)
-            # A network that is still small, or an address that has changed, does not wait.
+            # A network that is still small, or an address that has changed, does not wait; nor
+            # does one that strangers reach again, or no longer.
             while trio.current_time() < due and peer.endpoints == endpoints:
                 await trio.sleep(_POLL)
+                if _verdicts(peer) != verdicts:
+                    break
                 free = describe().free
                 peer.set_free_share(free)
                 filled = (free < NEARLY_FULL) != (offer.free < NEARLY_FULL)
@@ -118,6 +123,10 @@ async def advertise(
         peer.set_free_share(None)
         with trio.move_on_after(_WITHDRAW_TIMEOUT, shield=True):
             await peer.withdraw()
+
+
+def _verdicts(peer: RunningPeer) -> list[Verdict]:
+    return [one.verdict for one in peer.reachability.values()]
 
 
 async def find_relays(

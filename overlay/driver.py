@@ -13,10 +13,12 @@ from overlay.core.events import (
     Event,
     Joined,
     LookupEnded,
+    ReachabilityChanged,
     RelaysFound,
     VerifyEndpoint,
 )
 from overlay.core.peer import Peer
+from overlay.core.reachability import Verdict
 from overlay.errors import OverlayError
 from overlay.probing import Answer
 from overlay.sockets import DatagramSocket
@@ -62,6 +64,7 @@ class Driver:
         self._wall_clock = wall_clock
         self._entrance = entrance
         self._name = name
+        self._reach = Troubles()
         self._wake = trio.Event()
         self._waiting: dict[int, trio.Event] = {}
         self._results: dict[int, Event] = {}
@@ -139,6 +142,11 @@ class Driver:
             case BootstrapFailed(retry_in):
                 what = f"no bootstrap peer answered {self._name}"
                 self._entrance.begin(self._name, what, f"trying again in {retry_in:.0f} s")
+            case ReachabilityChanged(Verdict.UNREACHABLE):
+                what = f"strangers do not reach this peer {self._name}, so it serves nobody"
+                self._reach.begin(self._name, what, "let its UDP port through the firewall or NAT")
+            case ReachabilityChanged():
+                self._reach.end(self._name)
             case VerifyEndpoint(endpoint):
                 self._checks.append(endpoint)
             case LookupEnded() | RelaysFound() | Advertised():
