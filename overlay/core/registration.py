@@ -9,11 +9,10 @@ an hour a key loses 5 % of its replicas, and each reader asks at random.
 from collections.abc import Callable
 from typing import Final
 
-from overlay.core.addresses import is_ipv6
 from overlay.core.contact import Contact, K
 from overlay.core.directory import deepest_level, directory_key
 from overlay.core.messages import Reply, Store, Stored, StoreResult
-from overlay.core.records import Advert, sign_advert
+from overlay.core.records import Advert
 from overlay.core.rpc import Rpc
 from overlay.core.search import TokenSearch
 from overlay.core.withdrawal import Holder
@@ -56,7 +55,6 @@ class LevelRegistration:
         "_holders",
         "_keep",
         "_key",
-        "_narrowed",
         "_on_end",
         "_outstanding",
         "_rejected",
@@ -86,7 +84,6 @@ class LevelRegistration:
         self._key = directory_key(level, rpc.own_id)
         self._search = TokenSearch(rpc, self._key, self._store)
         self._outstanding = self._rejected = 0
-        self._narrowed: set[Contact] = set()
         self._stopped = False
         self.stored = self.pending = 0
 
@@ -115,30 +112,14 @@ class LevelRegistration:
         """Wait on: nobody else is to hold this key."""
 
     def failed(self, contact: Contact, now: float) -> None:
-        """Offer it the one endpoint that it sees, then do without it.
-
-        It may not reach the other: a peer without IPv6, or a firewall of ours.
-        """
-        advert = self._advert
-        if len(advert.endpoints) > 1 and contact not in self._narrowed:
-            self._narrowed.add(contact)
-            family = is_ipv6(contact.address[0])
-            narrow = sign_advert(
-                self._rpc.identity,
-                advert.offer,
-                seq=advert.seq,
-                expires=advert.expires,
-                endpoints=tuple(one for one in advert.endpoints if is_ipv6(one[0]) == family),
-                coordinate=advert.coordinate,
-            )
-            self._outstanding += self._ask(contact, narrow, now)
+        """Do without it."""
         self._settle(now)
 
-    def _ask(self, contact: Contact, advert: Advert, now: float) -> bool:
+    def _ask(self, contact: Contact, now: float) -> bool:
         if self._stopped:
             return False
-        self._holders[self.level, contact] = advert.expires
-        body = Store(self.level, self._search.tokens[contact.id], advert.encoded)
+        self._holders[self.level, contact] = self._advert.expires
+        body = Store(self.level, self._search.tokens[contact.id], self._advert.encoded)
         return self._rpc.ask(contact, body, self, now)
 
     def _store(self, now: float) -> None:
@@ -152,7 +133,7 @@ class LevelRegistration:
             self._keep(self._key, self._advert, now)
             self.stored = 1
         for contact in closest:
-            self._outstanding += self._ask(contact, self._advert, now)
+            self._outstanding += self._ask(contact, now)
         self._settle(now)
 
     def _settle(self, now: float) -> None:

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from typing import Final
 
-from overlay.core.addresses import Address, is_private
+from overlay.core.addresses import Address
 from overlay.core.contact import Contact, K, contact_at
 from overlay.core.directory import directory_key
 from overlay.core.errors import RemoteProtocolError
@@ -33,7 +33,6 @@ from overlay.core.messages import (
     proof_message,
 )
 from overlay.core.records import (
-    Advert,
     is_signed,
     parse_advert_untrusted,
     remaining_lifetime,
@@ -132,15 +131,14 @@ class Responder:
     def endpoint_verified(
         self, endpoint: Address, answered: bool, now: float, unix_time: float
     ) -> None:
-        """List the adverts that waited for this endpoint alone, if it has answered."""
-        for advert in self._verifications.conclude(endpoint, answered, now):
-            if self._verifications.missing(advert.advert, now):
-                if not self._verifications.is_waiting(advert.advert):
-                    self._counters["advert_unreachable"] += 1
+        """List the adverts that waited for an endpoint, if it has answered."""
+        for waiting in self._verifications.conclude(endpoint, answered, now):
+            if not answered:
+                self._counters["advert_unreachable"] += 1
                 continue
-            entry = Entry(advert.advert, advert.source, now + advert.lifetime)
+            entry = Entry(waiting.advert, endpoint, now + waiting.lifetime)
             try:
-                self.store.put(advert.key, entry, unix_time)
+                self.store.put(waiting.key, entry, unix_time)
             except StaleAdvertError:
                 self._counters["advert_stale"] += 1
 
@@ -225,20 +223,14 @@ class Responder:
             if advert.withdrawn:
                 self.store.withdraw(key, advert, now + lifetime)
                 return StoreResult.LISTED
-            if source not in advert.endpoints or not self._could_verify(advert, source):
+            # The other address family is another network, with an advert of its own.
+            if advert.endpoints != (source,):
                 raise RefusedError(ErrorCode.BAD_ADVERT)
             if not self._is_near(key):
                 raise RefusedError(ErrorCode.TOO_FAR)
             return self._list(Waiting(key, advert, source, lifetime), now, unix_time)
         except StaleAdvertError as error:
             raise RefusedError(ErrorCode.BAD_ADVERT) from error
-
-    def _could_verify(self, advert: Advert, source: Address) -> bool:
-        """Whether all endpoints lie where we can, and may, send a Binding request."""
-        private = is_private(source[0])
-        return all(
-            self._rpc.reaches(host) and is_private(host) == private for host, _ in advert.endpoints
-        )
 
     def _is_near(self, key: bytes) -> bool:
         """Whether we could be among the k peers that are to hold a key."""
@@ -248,14 +240,15 @@ class Responder:
         return len(nearest) < _NEARER or own < nearest[-1].long_id ^ target
 
     def _list(self, waiting: Waiting, now: float, unix_time: float) -> StoreResult:
-        entry = Entry(waiting.advert, waiting.source, now + waiting.lifetime)
-        if not self._verifications.missing(waiting.advert, now):
+        entry = Entry(waiting.advert, waiting.endpoint, now + waiting.lifetime)
+        if self._verifications.is_verified(waiting.endpoint, now):
             return self.store.put(waiting.key, entry, unix_time)
         result = self.store.judge(waiting.key, entry, unix_time)
         if result is not StoreResult.LISTED:
             return result
-        to_verify = self._verifications.wait(waiting, now)
-        if to_verify is None:
-            raise RefusedError(ErrorCode.FULL)
-        self.to_verify += to_verify
+        match self._verifications.wait(waiting, now):
+            case None:
+                raise RefusedError(ErrorCode.FULL)
+            case True:
+                self.to_verify.append(waiting.endpoint)
         return StoreResult.PENDING

@@ -1,13 +1,13 @@
-"""Adverts that wait until their endpoints have answered a Binding request from a fresh socket.
+"""Adverts that wait until their endpoint has answered a Binding request from a fresh socket.
 
 A fresh socket, because an answer to the overlay's own port shows only that the relay's NAT lets
-in the peers that it has contacted; and an answer at all, so that the directory cannot be turned
-on a victim.
+in the peers that it has contacted. The endpoint is the one that the advert was stored from, with
+a write token: nobody can turn the directory on a victim.
 """
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from overlay.core.addresses import Address, host_of, network_of
 from overlay.core.records import Advert
@@ -18,10 +18,7 @@ MAX_WAITING_PER_HOST: Final = 4
 MAX_WAITING_PER_NETWORK: Final = 16
 VERIFIED_FOR: Final = 900.0  # seconds that one answer is good for
 _MAX_VERIFIED: Final = 2048
-_MAX_SPARED: Final = 2048
 _MAX_ADVERTS: Final = 16  # waiting for one endpoint, one for each key
-
-_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,66 +28,57 @@ class Waiting:
     Attributes:
         key: The directory key.
         advert: The advert.
-        source: Which of its endpoints stored it.
+        endpoint: Its endpoint, which has stored it.
         lifetime: Seconds that it may be kept.
     """
 
     key: bytes
     advert: Advert
-    source: Address
+    endpoint: Address
     lifetime: float
 
 
 class Verifications:
-    """Endpoints under verification, and those verified of late.
+    """Endpoints under verification, and those verified of late."""
 
-    A host that has not stored the advert itself may be a victim: it gets one Binding request in a
-    quarter of an hour, however many adverts name it.
-    """
-
-    __slots__ = ("_hosts", "_networks", "_spared", "_verified", "_waiting")
+    __slots__ = ("_hosts", "_networks", "_verified", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: dict[Address, list[Waiting]] = {}
         self._hosts: Counter[bytes] = Counter()
         self._networks: Counter[bytes] = Counter()
         self._verified: OrderedDict[Address, float] = OrderedDict()
-        self._spared: OrderedDict[bytes, float] = OrderedDict()
 
-    def missing(self, advert: Advert, now: float) -> list[Address]:
-        """Return the endpoints of an advert that have not answered of late."""
-        return [one for one in advert.endpoints if self._verified.get(one, now) <= now]
+    def is_verified(self, endpoint: Address, now: float) -> bool:
+        """Whether an endpoint has answered of late."""
+        return self._verified.get(endpoint, now) > now
 
-    def is_waiting(self, advert: Advert) -> bool:
-        """Whether an endpoint of an advert is under verification."""
-        return any(endpoint in self._waiting for endpoint in advert.endpoints)
-
-    def wait(self, waiting: Waiting, now: float) -> list[Address] | None:
-        """Have an advert wait for its endpoints.
+    def wait(self, waiting: Waiting, now: float) -> bool | None:
+        """Have an advert wait for its endpoint.
 
         Returns:
-            The endpoints to be verified now, besides those that are already; None if too many
-            are waiting, or an endpoint must be spared.
+            Whether the endpoint is to be verified now: it may be under way already. None if too
+            many are waiting.
         """
-        missing = self.missing(waiting.advert, now)
-        fresh = [endpoint for endpoint in missing if endpoint not in self._waiting]
-        if len(self._waiting) + len(fresh) > MAX_WAITING:
-            return None
-        if not all(self._may_verify(endpoint, waiting.source, now) for endpoint in fresh):
-            return None
-        for endpoint in missing:
-            adverts = self._waiting.get(endpoint, [])
+        endpoint = waiting.endpoint
+        adverts = self._waiting.get(endpoint)
+        if adverts is not None:
             adverts[:] = [other for other in adverts if other.key != waiting.key]
             if len(adverts) >= _MAX_ADVERTS:
                 return None
-        for endpoint in missing:
-            self._waiting.setdefault(endpoint, []).append(waiting)
-        for endpoint in fresh:
-            self._hosts[host_of(endpoint)] += 1
-            self._networks[network_of(endpoint)] += 1
-            if endpoint != waiting.source:
-                _remember(self._spared, host_of(endpoint), now + VERIFIED_FOR, _MAX_SPARED)
-        return fresh
+            adverts.append(waiting)
+            return False
+        host, network = host_of(endpoint), network_of(endpoint)
+        if (
+            len(self._waiting) >= MAX_WAITING
+            or self._hosts[host] >= MAX_WAITING_PER_HOST
+            or self._networks[network] >= MAX_WAITING_PER_NETWORK
+        ):
+            return None
+        self._waiting[endpoint] = [waiting]
+        self._hosts[host] += 1
+        self._networks[network] += 1
+        return True
 
     def conclude(self, endpoint: Address, answered: bool, now: float) -> list[Waiting]:
         """Note the outcome.
@@ -99,27 +87,13 @@ class Verifications:
             The adverts that waited for it.
         """
         if answered:
-            _remember(self._verified, endpoint, now + VERIFIED_FOR, _MAX_VERIFIED)
+            self._verified[endpoint] = now + VERIFIED_FOR
+            self._verified.move_to_end(endpoint)
+            if len(self._verified) > _MAX_VERIFIED:
+                self._verified.popitem(last=False)
         else:
             self._verified.pop(endpoint, None)
         if endpoint in self._waiting:
             self._hosts -= Counter((host_of(endpoint),))
             self._networks -= Counter((network_of(endpoint),))
         return self._waiting.pop(endpoint, [])
-
-    def _may_verify(self, endpoint: Address, source: Address, now: float) -> bool:
-        host = host_of(endpoint)
-        if endpoint != source and self._spared.get(host, now) > now:
-            return False
-        return (
-            self._hosts[host] < MAX_WAITING_PER_HOST
-            and self._networks[network_of(endpoint)] < MAX_WAITING_PER_NETWORK
-        )
-
-
-def _remember(table: OrderedDict[_Key, float], key: _Key, until: float, limit: int) -> None:
-    """Keep the latest entries."""
-    table[key] = until
-    table.move_to_end(key)
-    if len(table) > limit:
-        table.popitem(last=False)

@@ -168,20 +168,3 @@ def test_a_liar_who_answers_first_does_not_keep_the_search_in_the_depths() -> No
     client.stop_search(handle, now)
     assert len(found(client) & {f"r{n}" for n in range(40)}) >= ENOUGH
     assert client.network_size < 1e3
-
-
-def test_a_peer_without_ipv6_gets_the_advert_with_the_ipv4_endpoint() -> None:
-    config = PeerConfig(clock_offset=UNIX_TIME)
-    storing = Peer(Identity(bytes([3]) * 32), config, random.Random(3))
-    storing.bootstrap([], NOW)
-    registering = make_peer(2, client=True)
-    registering.bootstrap([HONEST], NOW)
-    others = {HONEST: honest(storing)}
-    now = drive(registering, others, NOW, NOW + 1)
-    advert = registering.sign_advert(offer("r"), (CLIENT, ("::1", 4000)), now)
-    registering.advertise(advert, now)
-    drive(registering, others, now, now + 1)
-    storing.endpoint_verified(CLIENT, True, now)
-    (entry,) = storing.store.get(ROOT, UNIX_TIME + now)
-    assert entry.advert.endpoints == (CLIENT,)
-    assert entry.advert.seq == advert.seq
