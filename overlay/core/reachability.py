@@ -2,9 +2,10 @@
 
 1. We ask a contact, with `Summon`, to send somebody whom we have not contacted. The request says
    which hosts we have (`contacted`), and carries a nonce.
-2. It asks a stranger of its acquaintance, in another network than ours, to `Knock` at the
-   endpoint that our request came from, and tells us whether it did.
-3. The stranger sends one datagram with the nonce to that endpoint: a `Knocking`. If our NAT or
+2. It asks two strangers of its acquaintance, in other networks than ours, to `Knock` at the
+   endpoint that our request came from, and tells us whether it did: one of the two may be gone,
+   or lie.
+3. A stranger sends one datagram with the nonce to that endpoint: a `Knocking`. If our NAT or
    firewall lets it in, it would let in anyone.
 
 A knock that arrives proves something, whoever sent it, so three of them from different networks
@@ -28,8 +29,8 @@ from overlay.core.messages import NONCE_LENGTH, Agreed, Reply, Summon
 from overlay.core.rpc import Rpc
 
 WINDOW: Final = 16  # answers that count, the latest ones
-# With a fifth of all peers lying, four in nine knocks are missed at a peer that is reachable:
-# none of 16 is heard once in half a million times.
+# With a fifth of all peers lying, a peer that is reachable hears nobody after three in ten of its
+# requests: after none of 16 once in 200 million times.
 ENOUGH_HEARD: Final = 3  # networks, of those in the window
 ENOUGH_MISSED: Final = 12  # answers of the window, with none heard in it
 

@@ -7,8 +7,8 @@ from overlay.core.addresses import Address, is_ipv6, is_private, network_of
 from overlay.core.contact import Contact
 from overlay.core.contacted import is_contacted
 from overlay.core.limits import RateLimiter
-from overlay.core.messages import Agreed, Knock, Knocking, Reply, Summon
-from overlay.core.rpc import Rpc
+from overlay.core.messages import Knock, Knocking, Summon
+from overlay.core.rpc import NoSink, Rpc
 from overlay.core.wire import KNOCKS, pack_knocking
 
 # Of one host. It asks another peer each time; several of them behind one NAT share their address.
@@ -17,6 +17,8 @@ _SUMMONS_BURST: Final = 8.0
 _KNOCK_RATE: Final = 1 / 20
 _KNOCK_BURST: Final = 8.0
 _SOURCES: Final = 1024
+# With fewer to choose from, all who are asked would send the same ones, who may be liars.
+_FEWEST_STRANGERS: Final = 6
 
 
 class Witnessing:
@@ -39,10 +41,10 @@ class Witnessing:
         self._targets = RateLimiter(_KNOCK_RATE, _KNOCK_BURST, _SOURCES)
 
     def summon(self, request: Summon, source: Address, now: float) -> bool:
-        """Send a stranger to `source`, if we know one.
+        """Send two strangers to `source`, if there are enough of them to choose from.
 
         Returns:
-            Whether one was sent there.
+            Whether they were sent there.
         """
         counters = self._rpc.counters
         if is_private(source[0]):
@@ -52,12 +54,14 @@ class Witnessing:
             counters["summon_rate_limited"] += 1
             return False
         strangers = self._strangers(request, source)
-        if not strangers:
+        if len(strangers) < _FEWEST_STRANGERS:
             counters["summon_nobody"] += 1
             return False
-        chosen = self._rng.sample(strangers, min(KNOCKS, len(strangers)))
         counters["summoned"] += 1
-        return _Errand(self._rpc, Knock(source, request.nonce), chosen).send(now)
+        knock = Knock(source, request.nonce)
+        chosen = self._rng.sample(strangers, KNOCKS)
+        sent = [self._rpc.ask(one, knock, NoSink(), now, attempts=1) for one in chosen]
+        return any(sent)
 
     def knock(self, request: Knock, now: float) -> bool:
         """Knock where we are sent.
@@ -89,35 +93,3 @@ class Witnessing:
             and not contact.is_private
             and not is_contacted(request.contacted, contact.address[0])
         ]
-
-
-class _Errand:
-    """Peers that are asked to knock, one by one until one agrees.
-
-    Each is asked once: the second one is the retransmission.
-    """
-
-    __slots__ = ("_knock", "_left", "_rpc")
-
-    def __init__(self, rpc: Rpc, knock: Knock, left: list[Contact]) -> None:
-        self._rpc = rpc
-        self._knock = knock
-        self._left = left
-
-    def send(self, now: float) -> bool:
-        """Ask the next; returns whether that was possible."""
-        return bool(self._left) and self._rpc.ask(
-            self._left.pop(), self._knock, self, now, attempts=1
-        )
-
-    def answered(self, contact: Contact, reply: Reply, now: float) -> None:
-        """It is done, or the next must do it."""
-        if reply.body != Agreed(agreed=True):
-            self.send(now)
-
-    def delayed(self, contact: Contact, now: float) -> None:
-        """Wait on."""
-
-    def failed(self, contact: Contact, now: float) -> None:
-        """Ask the next."""
-        self.send(now)
