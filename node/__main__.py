@@ -1,13 +1,16 @@
 """Starts the command: ``python -m node``, or ``jingle-nodes`` once it is installed."""
 
 import signal
+import sys
 
 
 def main() -> None:
     """Run the command line; Ctrl-C during the imports ends it without a word."""
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from node.cli import main as run
-
+    try:
+        from node.cli import main as run
+    except (MemoryError, OSError, ImportError) as error:
+        sys.exit(f"jingle-nodes: cannot start: {error or 'no memory left'}; check the installation")
     signal.signal(signal.SIGINT, handler)
     run()
 

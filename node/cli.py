@@ -1,5 +1,6 @@
 """The command ``jingle-nodes``: parses, runs, prints. Exit status: 0 done, 1 failed, 2 usage."""
 
+import errno
 import importlib.metadata
 import io
 import logging
@@ -22,6 +23,8 @@ from overlay import OverlayError
 from overlay.nursery import lone_error
 
 DONE, FAILED, USAGE = 0, 1, 2
+
+_NO_MEMORY = "no memory or threads left; raise this user's limits, or give the machine more"
 
 MAX_HOLD = 365 * 86400
 """Seconds that ``--seconds`` may say; without it a channel is held for ever."""
@@ -48,6 +51,7 @@ app = App(
     result_action="return_value",
     exit_on_error=False,
     print_error=False,
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -192,8 +196,12 @@ def _run(arguments: Sequence[str]) -> tuple[int, str | None]:
             case SystemExit():
                 return FAILED, "cannot write to standard output: nobody reads it"  # so says rich
             case MemoryError():
-                return FAILED, "out of memory; lower the limits, or give this machine more"
+                return FAILED, _NO_MEMORY
+            case RuntimeError() if "can't start new thread" in str(error):
+                return FAILED, _NO_MEMORY
             case OSError():
+                if error.errno == errno.ENOSPC and not error.filename:
+                    return FAILED, f"cannot write: {error.strerror}; make room"
                 _log.info("the system refused", exc_info=error)
                 return FAILED, f"{_reason(error)}; run again with --verbose to see where"
         raise

@@ -140,6 +140,7 @@ class AccountSettings:
             tls=self.xmpp_tls,
             ca_file=self.xmpp_ca_file,
         )
+        account.full_jid()
         if account.ca_file is not None:
             account.ssl_context()  # whether it can be used is told before anything is opened
         return account
@@ -264,9 +265,10 @@ class RunSettings(AccountSettings, OverlaySettings):
             UsageError: A setting is malformed.
             UserError: The state directory cannot be made.
         """
-        if self.public_address is not None and not _is_address(self.public_address):
+        if self.public_address is not None and not _is_unicast(self.public_address):
             raise UsageError(
-                f"--public-address {self.public_address!r} is not an IP address such as 203.0.113.7"
+                f"--public-address {self.public_address!r} is not the IP address of one machine, "
+                "such as 203.0.113.7"
             )
         state = self.state_directory()
         return PeerSettings(
@@ -343,12 +345,12 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6
 
 
-def _is_address(text: str) -> bool:
+def _is_unicast(text: str) -> bool:
     try:
-        ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return False
-    return True
+    return not (address.is_unspecified or address.is_multicast or address.is_reserved)
 
 
 def read_secret(option: str, path: Path) -> str:

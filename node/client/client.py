@@ -83,15 +83,17 @@ class Client:
 
     async def _request(self, relay: str | None, timeout: float) -> BorrowedChannel:
         refusals: list[str] = []
+        reason = f"nobody answered within {timeout:g} s"
         with trio.move_on_after(timeout):
             candidates = [relay] if relay else await self.find()
             if channel := await self._first_channel(candidates, refusals):
                 return channel
+            reason = "none was found"
         if refusals:
-            raise NoRelayError(f"no relay lent a channel: {'; '.join(refusals)}")
+            reason = "; ".join(refusals)
         raise NoRelayError(
-            f"no relay lent a channel within {timeout:g} s; check that the bootstrap peers are up, "
-            "or name a relay yourself"
+            f"no relay lent a channel: {reason}; check the bootstrap addresses, "
+            "name a relay yourself, or try again later"
         )
 
     async def _first_channel(

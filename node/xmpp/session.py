@@ -184,7 +184,7 @@ class Session:
 
     async def _ask(self, jid: str, timeout: float, request: Callable[[], Awaitable[T]]) -> T:
         parse_jid(jid)
-        if not self.connected:
+        if not self.connected and not self._bridge.closed:
             raise XmppError(
                 "the connection to the XMPP server is lost and being set up again; try again soon"
             )
