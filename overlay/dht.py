@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -25,17 +26,15 @@ from overlay.core.peer import Peer, PeerConfig
 from overlay.core.reachability import Reachability
 from overlay.core.records import Offer
 from overlay.driver import Driver
-from overlay.errors import OverlayError
 from overlay.nursery import lone_errors, open_background_nursery
+from overlay.peer_cache import SAVE_INTERVAL, PeerCache
 from overlay.probing import Answer, measure
 from overlay.sockets import DatagramSocket, OpenSocket, families, open_udp, source_host
-from overlay.state import load_identity, read_cache, sole_use, write_cache
+from overlay.state import load_identity, sole_use
 from overlay.troubles import Troubles
 
-CACHE_INTERVAL: Final = 600.0  # seconds between two writes of the peer cache
 _BUFFER: Final = 2048
 _NAMES: Final = {False: "over IPv4", True: "over IPv6"}
-_CACHE: Final = "the peer cache"
 _NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal offers
 
 _NOWHERE: Final = Advertised(0, stored=0, pending=0, levels=0)
@@ -91,7 +90,7 @@ class RunningPeer:
         self._wall_clock = wall_clock
         # Whoever waits for a client is told what is wrong with an error.
         self._entrance = Troubles(logging.INFO if settings.client else logging.WARNING)
-        self._cache = Troubles()
+        self._cache = PeerCache(settings.cache_file)
         self._ended = trio.Event()
         self._connected = trio.Event()
         self._joined = trio.Event()
@@ -222,7 +221,7 @@ class RunningPeer:
     def set_free_share(self, free: float | None) -> None:
         """Tell those who probe this peer what share of its channels is free; None for no relay."""
         for driver in self._drivers.values():
-            driver.core.free_share = free
+            driver.core.binding.free_share = free
 
     async def measure(
         self, endpoints: list[Address], enough: int | None = None
@@ -253,15 +252,10 @@ class RunningPeer:
             self.save_cache()  # most peers end by being cancelled
 
     def save_cache(self) -> None:
-        """Write the peer cache; a disk that refuses costs only that."""
-        cores = [driver.core for driver in self._drivers.values()]
-        addresses = [contact.address for core in cores for contact in core.contacts()]
-        try:
-            write_cache(self.settings.cache_file, addresses)
-        except OverlayError as error:
-            self._cache.begin(_CACHE, str(error), "going on without it")
-        else:
-            self._cache.end(_CACHE)
+        """Write the peer cache: of each family the good peers nearest to us."""
+        families = [driver.core.contacts() for driver in self._drivers.values()]
+        turns = chain.from_iterable(zip_longest(*families))
+        self._cache.save(contact.address for contact in turns if contact is not None)
 
     @property
     def _main(self) -> Driver:
@@ -280,9 +274,9 @@ class RunningPeer:
     def _endpoints(self) -> tuple[Address, ...]:
         """What was configured, and for a family for which nothing was, what others say."""
         seen = {
-            is_ipv6(end[0]): end
-            for driver in self._drivers.values()
-            for end in driver.core.endpoints
+            is_v6: endpoint
+            for is_v6, driver in self._drivers.items()
+            if (endpoint := driver.core.endpoint) is not None
         }
         if self.settings.public_address is not None:
             own = normalise(self.settings.public_address, self.local_address[1])
@@ -333,12 +327,7 @@ class RunningPeer:
                 driver.receive(data, source)
 
     async def _bootstrap(self) -> None:
-        cached: list[Address] = []
-        try:
-            cached = await trio.to_thread.run_sync(read_cache, self.settings.cache_file)
-        except OverlayError as error:
-            self._cache.begin(_CACHE, str(error), "going on without it")
-        if cached:
+        if cached := await trio.to_thread.run_sync(self._cache.load):
             self._bootstrap_by(cached)
         elif not (self.settings.bootstrap or self.settings.entered_later):
             for driver in self._drivers.values():
@@ -353,8 +342,8 @@ class RunningPeer:
                 driver.bootstrap(family)
 
     async def _save(self) -> None:
-        while self.settings.cache_file is not None:
-            await trio.sleep(CACHE_INTERVAL)
+        while self._cache.path is not None:
+            await trio.sleep(SAVE_INTERVAL)
             await trio.to_thread.run_sync(self.save_cache)
 
 

@@ -31,14 +31,14 @@ class BootstrapFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointsLearnt:
-    """Others agree on other endpoints of ours than before.
+class EndpointLearnt:
+    """Others agree on another endpoint of ours than before.
 
     Attributes:
-        endpoints: Those they see, at most one of each address family.
+        endpoint: The one that they see.
     """
 
-    endpoints: tuple[Address, ...]
+    endpoint: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ Event = (
     Connected
     | Joined
     | BootstrapFailed
-    | EndpointsLearnt
+    | EndpointLearnt
     | ReachabilityChanged
     | VerifyEndpoint
     | LookupEnded

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from overlay.core import stun
-from overlay.core.addresses import Address, is_ipv6, is_private
+from overlay.core.addresses import Address, is_private
 from overlay.core.advertising import Advertising
+from overlay.core.binding import BindingResponder
 from overlay.core.contact import Contact
 from overlay.core.coordinates import Coordinate
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.events import (
     Advertised,
-    EndpointsLearnt,
+    EndpointLearnt,
     Event,
     LookupEnded,
     ReachabilityChanged,
@@ -30,7 +31,6 @@ from overlay.core.events import (
 from overlay.core.hunt import RelayHunt
 from overlay.core.identity import KeyPair
 from overlay.core.joining import Joining
-from overlay.core.limits import RateLimiter
 from overlay.core.lookup import Lookup
 from overlay.core.messages import Knocking, Request
 from overlay.core.reachability import Reachability, ReachabilityTest, Verdict
@@ -39,15 +39,10 @@ from overlay.core.responder import Responder
 from overlay.core.rpc import Rpc
 from overlay.core.search import Search
 from overlay.core.store import AdvertStore, Entry, StaleAdvertError
-from overlay.core.tables import relay_name
 from overlay.core.wire import parse_message_untrusted
 
 _EXPIRY_INTERVAL: Final = 30.0  # seconds between two looks for expired adverts
 SEARCH_TIME: Final = 3.0  # seconds that a search for relays may take, if nothing else is said
-# A plain STUN request is answered with a reply up to 2.2 times its size, so strangers get few.
-_STUN_RATE: Final = 10.0
-_STUN_BURST: Final = 40.0
-_STUN_SOURCES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +72,7 @@ class Peer:
         rng: Source of ids, tokens and prefixes; cryptographic where it matters.
 
     Attributes:
-        free_share: Free share of our channels, told to whoever probes us; None for no relay.
+        binding: Answers STUN, and tells whoever probes us what share of our channels is free.
     """
 
     __slots__ = (
@@ -92,10 +87,9 @@ class Peer:
         "_responder",
         "_rng",
         "_rpc",
-        "_stun_limiter",
+        "binding",
         "clock_offset",
         "counters",
-        "free_share",
         "store",
     )
 
@@ -103,7 +97,6 @@ class Peer:
         self._config = config
         self._rng = rng
         self.clock_offset = config.clock_offset
-        self.free_share: float | None = None
         self.counters: Counter[str] = Counter()
         self._rpc = Rpc(
             identity,
@@ -113,11 +106,11 @@ class Peer:
             rng=rng,
             counters=self.counters,
         )
+        self.binding = BindingResponder(self._rpc)
         self.store = AdvertStore(self._rpc.own_id)
         self._responder = Responder(self._rpc, self.store, rng, self.counters)
         self._events: deque[Event] = deque()
         self._joining = Joining(self._rpc, rng, self._events)
-        self._stun_limiter = RateLimiter(_STUN_RATE, _STUN_BURST, _STUN_SOURCES)
         self._expiry_due: float | None = None
         self._advertising = Advertising(self._rpc, self._keep)
         self._handles = 0
@@ -135,9 +128,9 @@ class Peer:
         return self._rpc.identity.public_key
 
     @property
-    def endpoints(self) -> tuple[Address, ...]:
-        """Our endpoints as most others see them, at most one of each address family."""
-        return tuple(self._rpc.witnesses.endpoints.values())
+    def endpoint(self) -> Address | None:
+        """Our endpoint as most others see it; None as long as nobody has told."""
+        return self._rpc.witnesses.endpoint
 
     @property
     def joined(self) -> bool:
@@ -179,7 +172,7 @@ class Peer:
         """Take in a datagram."""
         self.counters["received"] += 1
         if stun.is_stun(data):
-            self._stun_received(data, source, now)
+            self.binding.receive(data, source, now)
             return
         try:
             message = parse_message_untrusted(data)
@@ -335,30 +328,6 @@ class Peer:
         self._handles += 1
         return self._handles
 
-    def _stun_received(self, data: bytes, source: Address, now: float) -> None:
-        try:
-            message = stun.parse_stun_untrusted(data)
-        except RemoteProtocolError:
-            self.counters["malformed_stun"] += 1
-            return
-        if not stun.is_binding_request(message):
-            self.counters["stun_unexpected"] += 1
-        elif self._rpc.client:
-            self.counters["request_to_client"] += 1
-        elif not self._stun_limiter.admit(source, now):
-            self.counters["stun_rate_limited"] += 1
-        else:
-            self.counters["stun_answered"] += 1
-            response = stun.binding_response(message, source, self._relay_status())
-            if len(response) > len(data):
-                response = stun.binding_response(message, source)
-            self._rpc.send(response, source)
-
-    def _relay_status(self) -> stun.RelayStatus | None:
-        if self.free_share is None:
-            return None
-        return stun.RelayStatus(relay_name(self.public_key), self.free_share)
-
     def _after_store(self, now: float) -> None:
         for endpoint in self._responder.to_verify:
             self._events.append(VerifyEndpoint(endpoint))
@@ -383,10 +352,11 @@ class Peer:
         self._plan_expiry(now)
 
     def _endpoint_changed(self, now: float) -> None:
-        self._events.append(EndpointsLearnt(self.endpoints))
-        public = [host for host, _ in self.endpoints if not is_private(host)]
-        # One id for one key: that of the IPv4 address, if there is one.
-        if public and self._rpc.move(min(public, key=is_ipv6)):
+        endpoint = self.endpoint
+        if endpoint is None:
+            return
+        self._events.append(EndpointLearnt(endpoint))
+        if not is_private(endpoint[0]) and self._rpc.move(endpoint[0]):
             self.store.own_id = self._rpc.own_id
             self._joining.restart(now)
         self._reachability.endpoint_changed(now)

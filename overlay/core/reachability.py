@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from overlay.core.addresses import Address, is_ipv6, is_private, network_of
+from overlay.core.addresses import Address, is_private, network_of
 from overlay.core.contact import Contact
 from overlay.core.contacted import is_contacted
 from overlay.core.messages import NONCE_LENGTH, Agreed, Reply, Summon
@@ -219,9 +219,9 @@ class ReachabilityTest:
             self._check_round(now)
 
     def _own_host(self) -> str | None:
-        """Our public address that our id belongs to, as others see it."""
-        hosts = [host for host, _ in self._rpc.witnesses.endpoints.values() if not is_private(host)]
-        return min(hosts, key=is_ipv6, default=None)
+        """Our public address, as others see it."""
+        endpoint = self._rpc.witnesses.endpoint
+        return None if endpoint is None or is_private(endpoint[0]) else endpoint[0]
 
     def _choose(self) -> list[Contact]:
         """Choose contacts to ask; none if they are too few to be witnesses."""
@@ -230,12 +230,7 @@ class ReachabilityTest:
             return []
         contacts = self._rpc.table.contacts()
         self._rng.shuffle(contacts)
-        family = is_ipv6(host)
-        by_network = {
-            contact.network: contact
-            for contact in contacts
-            if not contact.is_private and is_ipv6(contact.address[0]) == family
-        }
+        by_network = {contact.network: contact for contact in contacts if not contact.is_private}
         by_network.pop(network_of((host, 0)), None)
         if len(by_network) < FEWEST_NETWORKS:
             return []

@@ -9,7 +9,7 @@ _ENOUGH: Final = 2  # witnesses against what the machine knows by itself
 
 
 class Witnesses:
-    """The latest word of each network, at most 32 of them for either address family.
+    """The latest word of each network, at most 32 of them.
 
     One witness may lie. Alone it is believed as long as there is nothing better: not about a
     public address if the machine has one itself, and not about a private one out of the blue.
@@ -18,12 +18,12 @@ class Witnesses:
         own_host: The machine's own IP address, or the one that it was told to have.
     """
 
-    __slots__ = ("_own_host", "_votes", "endpoints")
+    __slots__ = ("_own_host", "_votes", "endpoint")
 
     def __init__(self, own_host: str | None) -> None:
         self._own_host = own_host
-        self._votes: dict[bool, dict[bytes, Address]] = {False: {}, True: {}}
-        self.endpoints: dict[bool, Address] = {}
+        self._votes: dict[bytes, Address] = {}
+        self.endpoint: Address | None = None
 
     def report(self, witness: Address, seen: Address) -> bool:
         """Note that `witness` received a datagram of ours from `seen`.
@@ -34,13 +34,12 @@ class Witnesses:
         Returns:
             Whether the endpoint that most witnesses agree on has changed.
         """
-        family = is_ipv6(seen[0])
-        votes = self._votes[family]
+        votes = self._votes
         network = network_of(witness)
-        believed = self.endpoints.get(family)
+        believed = self.endpoint
         if votes.get(network) == seen == believed:
             return False
-        if is_private(witness[0]) != is_private(seen[0]) or is_ipv6(witness[0]) != family:
+        if is_private(witness[0]) != is_private(seen[0]) or is_ipv6(witness[0]) != is_ipv6(seen[0]):
             return False
         if is_private(seen[0]) and not self._could_be_ours(seen[0], witness[0]):
             return False
@@ -54,7 +53,7 @@ class Witnesses:
         count = sum(vote == seen for vote in votes.values())
         if 2 * count <= len(votes) or (count < _ENOUGH and self._is_at_odds(seen[0])):
             return False
-        self.endpoints[family] = seen
+        self.endpoint = seen
         return True
 
     def _could_be_ours(self, host: str, witness: str) -> bool:
@@ -62,7 +61,7 @@ class Witnesses:
         return host == self._own_host or subnet_of(host) == subnet_of(witness)
 
     def _is_at_odds(self, host: str) -> bool:
-        """Whether the machine itself has another public address of this family."""
+        """Whether the machine itself has another public address of that family."""
         own = self._own_host
         return (
             own is not None

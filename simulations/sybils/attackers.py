@@ -145,7 +145,7 @@ class Lurer(Liar):
         self, network: Network, host: Host, rng: Random, identity: KeyPair, ring: Ring
     ) -> None:
         super().__init__(network, host, rng, identity, ring)
-        self.core.free_share = 1.0
+        self.core.binding.free_share = 1.0
         advert = attractive_advert(identity, self.address, network.heap.now)
         ring.lures.append(advert.encoded)
 

@@ -176,6 +176,6 @@ class World:
         self.relays = honest[: round(RELAY_SHARE * len(honest))]
         self.lures = [peer for peer in self.population.hostile if isinstance(peer, Lurer)]
         for peer in (*self.relays, *self.lures):
-            peer.core.free_share = 1.0
+            peer.core.binding.free_share = 1.0
             Relay(self.population, peer).start(self.rng.uniform(0.0, _ADVERTISING))
         self.heap.run(_ADVERTISING + _SETTLING)

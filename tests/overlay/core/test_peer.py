@@ -13,7 +13,7 @@ from overlay.core.directory import directory_key
 from overlay.core.events import (
     Advertised,
     BootstrapFailed,
-    EndpointsLearnt,
+    EndpointLearnt,
     Joined,
     RelaysFound,
 )
@@ -391,7 +391,7 @@ def test_public_peers_learn_their_addresses_and_bind_their_ids() -> None:
     network.run(5)
     assert second.peer_id == derive_id(second.public_key, THERE[0])
     assert first.peer_id == derive_id(first.public_key, HERE[0])
-    assert network.take(THERE, EndpointsLearnt)[-1].endpoints == (THERE,)
+    assert network.take(THERE, EndpointLearnt)[-1].endpoint == THERE
     assert first.contacts() == [Contact(second.peer_id, THERE)]
     assert second.contacts() == [Contact(first.peer_id, HERE)]
 
