@@ -16,9 +16,10 @@ import trio
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env
 
-from node.config import AccountSettings, OverlaySettings, RunSettings, between
-from node.config_file import read_config_file
 from node.errors import UsageError, UserError
+from node.settings import AccountSettings, OverlaySettings, RunSettings
+from node.settings.file import read_config_file
+from node.settings.values import between
 from overlay import OverlayError
 from overlay.nursery import lone_error
 

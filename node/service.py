@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import trio
 
-from node.config import RunSettings
 from node.entrance import enter_overlay
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
+from node.settings import RunSettings
 from node.xmpp import ServiceEntry, Session, open_session
 from overlay.core.addresses import format_address, is_private
 from overlay.dht import RunningPeer, open_peer

@@ -9,8 +9,8 @@ import trio
 from node.client import BorrowedChannel, open_client
 from node.commands.output import say
 from node.commands.signals import ended_by_signal
-from node.config import AccountSettings, OverlaySettings
 from node.errors import UsageError, UserError
+from node.settings import AccountSettings, OverlaySettings
 from node.xmpp.errors import one_line
 
 

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from node.commands.output import say
 from node.commands.signals import interruptible
-from node.config import OverlaySettings
 from node.errors import UsageError, UserError
+from node.settings import OverlaySettings
 from overlay.core.addresses import format_address
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay, find_relays

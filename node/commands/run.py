@@ -7,8 +7,8 @@ import trio
 
 from node.commands.output import say
 from node.commands.signals import ended_by_signal
-from node.config import RunSettings
 from node.service import Ready, open_node
+from node.settings import RunSettings
 
 
 async def run(settings: RunSettings, as_json: bool) -> None:

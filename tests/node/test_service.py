@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from node.client import Client, NoRelayError, open_client
-from node.config import RunSettings
 from node.errors import UsageError, UserError
 from node.service import Ready, open_node
+from node.settings import RunSettings
 from node.xmpp import Account
 from overlay import OverlayError
 from overlay.core.addresses import Address

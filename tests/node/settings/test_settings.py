@@ -7,14 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.config import (
-    AccountSettings,
-    RunSettings,
-    default_state_dir,
-    parse_host_port,
-    read_secret,
-)
 from node.errors import UsageError, UserError
+from node.settings import AccountSettings, RunSettings
+from node.settings.run import default_state_dir
+from node.settings.values import parse_host_port, read_secret
 from node.xmpp import Account, TlsPolicy
 from simulations.lab.certificates import Authority
 

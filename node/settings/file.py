@@ -12,9 +12,9 @@ from typing import Any, get_origin
 from cyclopts import App, Token
 from cyclopts.argument import ArgumentCollection
 
-from node.config import RunSettings
 from node.errors import UsageError, UserError
 from node.files import read_small_file
+from node.settings.run import RunSettings
 
 MAX_CONFIG_BYTES = 2**20
 """A longer file is no file of settings."""

@@ -1,0 +1,10 @@
+"""What a person sets: dataclasses that the command line, a TOML file and the environment fill.
+
+Every field's docstring is also its help text, so a setting is described in one place.
+"""
+
+from node.settings.limits import LimitSettings
+from node.settings.run import RunSettings
+from node.settings.shared import AccountSettings, OverlaySettings
+
+__all__ = ["AccountSettings", "LimitSettings", "OverlaySettings", "RunSettings"]

@@ -1,0 +1,53 @@
+"""What a volunteer lends, and to whom: the settings that a running node takes anew on SIGHUP."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from node.errors import UsageError
+from node.relay.admission import RelayLimits
+from node.settings.values import between
+from node.xmpp.xep_0278.replies import MAX_EXPIRE, MAX_KBPS
+
+MAX_CHANNELS = 65536 // 4
+"""No range of ports has more: a channel takes four."""
+
+MAX_REQUESTS = 10_000
+"""Requests a minute that one JID may be allowed; the time of each is kept."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """How much of a node others may use."""
+
+    channels: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels
+    """Most channels at one time."""
+
+    channels_per_jid: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels_per_jid
+    """Most channels of one bare JID at one time."""
+
+    channels_per_domain: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels_per_domain
+    """Most channels of one domain's JIDs at one time."""
+
+    requests_per_minute: Annotated[int, between(1, MAX_REQUESTS)] = RelayLimits.requests_per_minute
+    """Most channel requests of one bare JID in a minute."""
+
+    maxkbps: Annotated[int | None, between(1, MAX_KBPS)] = RelayLimits.maxkbps
+    """Bandwidth limit of each channel and direction, kbit/s; none if not given."""
+
+    expire: Annotated[float, between(1, MAX_EXPIRE)] = RelayLimits.expire
+    """Seconds without a packet from either side after which a channel ends."""
+
+    allow_private_peers: bool = False
+    """Also relay for private and loopback addresses: for laboratories, never on the internet."""
+
+    def relay_limits(self) -> RelayLimits:
+        """How much of the node others may use."""
+        names = [field.name for field in fields(RelayLimits)]
+        given = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        try:
+            return RelayLimits(**given)
+        except ValueError as error:
+            raise UsageError(f"setting {error}") from None

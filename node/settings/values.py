@@ -1,0 +1,88 @@
+"""Single values of settings: read from the text that a person gave, or refused in one line."""
+
+import logging
+import math
+import stat
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cyclopts import Parameter, Token
+
+from node.errors import UsageError, UserError
+from node.files import read_small_file
+
+MAX_SECRET_BYTES = 4096
+"""A longer password file is not a password file."""
+
+_log = logging.getLogger(__name__)
+
+
+def between(least: int | float, most: int | float) -> Parameter:
+    """Take a number from ``least`` to ``most`` and nothing else, as the field's type has it."""
+
+    def convert(kind: type[int] | type[float], tokens: Sequence[Token]) -> int | float:
+        text = tokens[0].value
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number <= most:
+            whole = "whole " if kind is int else ""
+            raise ValueError(f"{text[:40]!r} is not a {whole}number from {least} to {most}")
+        return number
+
+    return Parameter(converter=convert)
+
+
+def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int]:
+    """Split ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
+
+    Args:
+        option: The option that the text came from, for the error.
+        text: What was given.
+        default_port: Taken if the text has no port.
+
+    Raises:
+        UsageError: The text is nothing of the kind.
+    """
+    text = text.strip()
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # as it will be looked up
+    except ValueError:
+        host, port = None, None
+    # What a URL may have besides (user, path, ...) is no part of an address.
+    written = {f"{host}", f"{host}:{port}", f"[{host}]", f"[{host}]:{port}"}
+    if not host or port == 0 or text.lower() not in written:
+        raise UsageError(f"{option} {text!r} is not host:port (IPv6: [address]:port)")
+    return host, port or default_port
+
+
+def read_secret(option: str, path: Path) -> str:
+    """The first line of a password file.
+
+    Raises:
+        UserError: The file cannot be read, or is not such a file.
+    """
+    try:
+        content = read_small_file(path, MAX_SECRET_BYTES)
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise UserError(
+            f"cannot read {option} {path}: {error.strerror}; check the path and its permissions"
+        ) from error
+    if mode & stat.S_IROTH:
+        _log.warning("everybody on this machine can read %s %s: chmod 600 it", option, path)
+    try:
+        secret = content.decode("utf-8-sig").partition("\n")[0].removesuffix("\r")
+    except UnicodeDecodeError:
+        secret = ""
+    if not secret or any(unicodedata.category(char) == "Cc" for char in secret):
+        raise UserError(
+            f"{option} {path} must hold the password in its first line, "
+            "as UTF-8 text without control characters"
+        )
+    return secret
