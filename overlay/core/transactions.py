@@ -178,6 +178,8 @@ class Transactions:
         pending.attempts_left -= 1
         pending.sent_at = None
         if pending.attempts_left > 0:
+            # When all take longer than they used to, it is our link or machine that is busy.
+            pending.rto = max(pending.rto, self._all.wait())
             self._schedule(pending, now)
         else:
             self._close(pending)
