@@ -69,10 +69,12 @@ class Node:
         return await self._relay.request_channel(requester)
 
     async def services(self, requester: str) -> Iterable[ServiceEntry]:
-        """The services that this node knows: its own."""
-        relay = ServiceEntry("relay", self._session.jid)
-        stun = [ServiceEntry("stun", host, port=port) for host, port in self._peer.endpoints]
-        return [relay, *stun]
+        """The services that this node knows: its own, and the relay only if it lends to them."""
+        services = [ServiceEntry("stun", host, port=port) for host, port in self._peer.endpoints]
+        if self._relay.permits(requester):
+            policy = self._relay.limits.access.advertised
+            services.append(ServiceEntry("relay", self._session.jid, policy=policy))
+        return services
 
     async def holds(self, requester: str, channel_id: str) -> bool:
         """Whether a channel is open and the requester's own."""
@@ -109,8 +111,8 @@ class Node:
         return RelayDescription(
             jid=self._session.jid,
             services=("channel", "stun"),
-            policy="public",
-            maxkbps=self._settings.maxkbps,
+            policy=self._relay.limits.access.advertised,
+            maxkbps=self._relay.limits.maxkbps,
             capacity=self._relay.capacity,
             free=self._relay.free,
         )
@@ -141,13 +143,20 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Ready]:
     async with (
         open_peer(settings.peer_settings()) as peer,
         open_session(account) as session,
-        open_relay(limits, lambda: peer.endpoints[0][0], ports=ports) as relay,
+        open_relay(
+            limits,
+            lambda: peer.endpoints[0][0],
+            ports=ports,
+            contacts=lambda: session.subscribers,
+        ) as relay,
     ):
         node = Node(settings, peer, relay, session)
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(node.report_ends)
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
+                if settings.policy == "roster" and settings.component is None:
+                    await session.follow_roster()
                 await nursery.start(session.serve, node)
                 registered = trio.Event()
                 nursery.start_soon(node.advertise, registered)

@@ -5,9 +5,12 @@ the request (RFC 6120 section 8.3.3).
 """
 
 from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, fields
 
+from node.relay.access import Access
 from node.relay.channel import ChannelRules
+from node.relay.jids import bare_jid, domain_of
 
 MINUTE = 60.0
 
@@ -52,6 +55,9 @@ class RelayLimits(ChannelRules):
     requests_per_minute: int = 60
     """Requests in any 60 seconds per bare JID, refused ones too, but not those above this limit."""
 
+    access: Access = field(default_factory=Access)
+    """Who may have channels at all."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("channels", "channels_per_jid", "channels_per_domain", "requests_per_minute"):
@@ -62,23 +68,8 @@ class RelayLimits(ChannelRules):
     def channel_rules(self) -> ChannelRules:
         """The limits of each channel by itself."""
         return ChannelRules(
-            **{field.name: getattr(self, field.name) for field in fields(ChannelRules)}
+            **{rule.name: getattr(self, rule.name) for rule in fields(ChannelRules)}
         )
-
-
-def bare_jid(jid: str) -> str:
-    """The JID without its resource, in the form in which JIDs are compared."""
-    return jid.partition("/")[0].casefold()
-
-
-def full_jid(jid: str) -> str:
-    """The JID in the form in which JIDs are compared; a resource's case matters (RFC 7622)."""
-    bare, slash, resource = jid.partition("/")
-    return bare.casefold() + slash + resource
-
-
-def _domain(bare: str) -> str:
-    return bare.rpartition("@")[2]
 
 
 class Admission:
@@ -86,15 +77,23 @@ class Admission:
 
     Args:
         limits: how much others may use.
+        contacts: gives the bare JIDs that are subscribed to the node's account.
     """
 
-    def __init__(self, limits: RelayLimits) -> None:
+    def __init__(
+        self, limits: RelayLimits, contacts: Callable[[], Container[str]] = frozenset
+    ) -> None:
         self._limits = limits
+        self._contacts = contacts
         self._channels_of_jid: Counter[str] = Counter()
         self._channels_of_domain: Counter[str] = Counter()
         self._requests: OrderedDict[str, deque[float]] = OrderedDict()
         self.channels = 0
         """Channels open now."""
+
+    def permits(self, requester: str) -> bool:
+        """Whether a JID may have channels at all."""
+        return self._limits.access.permits(requester, self._contacts())
 
     def admit(self, requester: str, now: float) -> None:
         """Take a place for a channel; `leave` gives it back.
@@ -104,10 +103,12 @@ class Admission:
             now: seconds.
 
         Raises:
-            Refused: a limit is reached.
+            Refused: this JID may have none, or a limit is reached.
         """
+        if not self.permits(requester):
+            raise Refused("forbidden", "auth", "this relay does not lend to you")
         bare = bare_jid(requester)
-        domain = _domain(bare)
+        domain = domain_of(bare)
         limits = self._limits
         self._count_request(bare, now)
         if self._channels_of_jid[bare] >= limits.channels_per_jid:
@@ -128,7 +129,7 @@ class Admission:
         self.channels -= 1
         for counts, key in (
             (self._channels_of_jid, bare),
-            (self._channels_of_domain, _domain(bare)),
+            (self._channels_of_domain, domain_of(bare)),
         ):
             counts[key] -= 1
             if not counts[key]:

@@ -6,13 +6,13 @@ This is the Trio shell that ties admission, ports and a forwarder together; XMPP
 import logging
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import trio
 
-from node.relay.admission import Admission, Refused, RelayLimits, full_jid, resource_constraint
+from node.relay.admission import Admission, Refused, RelayLimits, resource_constraint
 from node.relay.channel import ChannelStats
 from node.relay.forwarders.base import (
     Forwarder,
@@ -22,6 +22,7 @@ from node.relay.forwarders.base import (
     Reason,
 )
 from node.relay.forwarders.userspace import UserspaceForwarder
+from node.relay.jids import full_jid
 from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, check_port_range
 from node.relay.resources import channels_with_descriptors, explain
 from overlay.nursery import open_background_nursery
@@ -94,6 +95,7 @@ async def open_relay(
     host: Callable[[], str],
     *,
     ports: tuple[int, int] = DEFAULT_RANGE,
+    contacts: Callable[[], Container[str]] = frozenset,
     make_forwarder: MakeForwarder = UserspaceForwarder,
 ) -> AsyncIterator["RelayService"]:
     """Open a relay; its channels close with it, and are reported as `shutdown`.
@@ -102,6 +104,7 @@ async def open_relay(
         limits: how much others may use.
         host: gives the public address to write into grants; it may change.
         ports: first and last UDP port of channels.
+        contacts: gives the bare JIDs that are subscribed to the node's account.
         make_forwarder: what carries the packets.
 
     Yields:
@@ -116,7 +119,8 @@ async def open_relay(
     forwarder = make_forwarder(ended_sender)
     allocator = PortAllocator(*ports)
     channels = channels_with_descriptors(min(limits.channels, allocator.capacity))
-    relay = RelayService(replace(limits, channels=channels), host, allocator, forwarder)
+    limits = replace(limits, channels=channels)
+    relay = RelayService(limits, host, allocator, forwarder, Admission(limits, contacts))
     async with open_background_nursery() as nursery:
         await nursery.start(forwarder.run)
         nursery.start_soon(relay.run, ended)
@@ -137,12 +141,14 @@ class RelayService:
         host: Callable[[], str],
         ports: PortAllocator,
         forwarder: Forwarder,
+        admission: Admission,
     ) -> None:
-        self._limits = limits
+        self.limits = limits
+        """How much others may use."""
         self._host = host
         self._ports = ports
         self._forwarder = forwarder
-        self._admission = Admission(limits)
+        self._admission = admission
         self.capacity = limits.channels
         """Channels open at once, at most."""
         self._channels: dict[str, _OpenChannel] = {}
@@ -169,8 +175,8 @@ class RelayService:
             requester: the full JID that asks.
 
         Raises:
-            Refused: the relay is draining, a limit is reached, or the system or the forwarder has
-                no room for a channel.
+            Refused: the relay is draining or does not lend to this JID, a limit is reached, or the
+                system or the forwarder has no room for a channel.
         """
         if self._draining:
             raise Refused("service-unavailable", "cancel", "this relay is shutting down")
@@ -183,7 +189,7 @@ class RelayService:
         channel_id = secrets.token_hex(16)  # 128 bits; RFC 4086
         self._channels[channel_id] = _OpenChannel(requester, block, trio.current_time())
         try:
-            await self._forwarder.open(channel_id, block, self._limits.channel_rules)
+            await self._forwarder.open(channel_id, block, self.limits.channel_rules)
         except ForwarderUnavailable as error:
             self._forget(channel_id)
             raise self._cannot_open(error) from error
@@ -197,9 +203,13 @@ class RelayService:
             host=self._host(),
             localport=block.first,
             remoteport=block.first + 2,
-            maxkbps=self._limits.maxkbps,
-            expire=math.ceil(self._limits.expire),
+            maxkbps=self.limits.maxkbps,
+            expire=math.ceil(self.limits.expire),
         )
+
+    def permits(self, requester: str) -> bool:
+        """Whether a JID may have channels at all."""
+        return self._admission.permits(requester)
 
     def holds(self, channel_id: str, requester: str) -> bool:
         """Whether a channel is open, and of this full JID."""

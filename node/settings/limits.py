@@ -6,8 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from node.errors import UsageError
+from node.relay.access import Access, Policy
 from node.relay.admission import RelayLimits
-from node.settings.values import between
+from node.settings.values import bare_jid_of, between
 from node.xmpp.xep_0278.replies import MAX_EXPIRE, MAX_KBPS
 
 MAX_CHANNELS = 65536 // 4
@@ -21,6 +22,16 @@ MAX_REQUESTS = 10_000
 @dataclass(frozen=True, kw_only=True)
 class LimitSettings:
     """How much of a node others may use."""
+
+    policy: Policy = "public"
+    """Whom to lend to. public: everybody. roster: who is subscribed to the node's account."""
+
+    allow: tuple[str, ...] = ()
+    """Lend to this JID or domain, and else to nobody, or with --policy roster to the roster, too;
+    may be given several times."""
+
+    deny: tuple[str, ...] = ()
+    """Never lend to this JID or domain; may be given several times."""
 
     channels: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels
     """Most channels at one time."""
@@ -47,7 +58,12 @@ class LimitSettings:
         """How much of the node others may use."""
         names = [field.name for field in fields(RelayLimits)]
         given = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        access = Access(
+            policy=self.policy,
+            allow=frozenset(bare_jid_of("--allow", text) for text in self.allow),
+            deny=frozenset(bare_jid_of("--deny", text) for text in self.deny),
+        )
         try:
-            return RelayLimits(**given)
+            return RelayLimits(access=access, **given)
         except ValueError as error:
             raise UsageError(f"setting {error}") from None

@@ -70,6 +70,11 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
             raise UsageError("--jid and --component exclude each other: pass one of them")
         if self.secret_file is None or self.server is None:
             raise UsageError("--component also needs --secret-file FILE and --server host:port")
+        if self.policy == "roster" and not self.allow:
+            raise UsageError(
+                "--component has no roster: name with --allow whom it lends to, "
+                "or serve with an account (--jid)"
+            )
         if self.xmpp_ca_file is not None or self.xmpp_tls == "verify":
             raise UsageError(
                 "--component has no TLS (XEP-0114): connect to a server on this machine, "

@@ -12,6 +12,9 @@ from cyclopts import Parameter, Token
 
 from node.errors import UsageError, UserError
 from node.files import read_small_file
+from node.relay.jids import bare_jid
+from node.xmpp.account import parse_jid
+from node.xmpp.errors import XmppError
 
 MAX_SECRET_BYTES = 4096
 """A longer password file is not a password file."""
@@ -59,6 +62,21 @@ def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int
     if not host or port == 0 or text.lower() not in written:
         raise UsageError(f"{option} {text!r} is not host:port (IPv6: [address]:port)")
     return host, port or default_port
+
+
+def bare_jid_of(option: str, text: str) -> str:
+    """A bare JID or a domain, in the form in which JIDs are compared.
+
+    Raises:
+        UsageError: The text is neither.
+    """
+    try:
+        jid = parse_jid(text.strip())
+    except XmppError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if jid.resource:
+        raise UsageError(f"{option} {text!r} has a resource; give user@domain, or a domain")
+    return bare_jid(str(jid))
 
 
 def read_secret(option: str, path: Path) -> str:

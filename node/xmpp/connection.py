@@ -18,6 +18,7 @@ from slixmpp.xmlstream.resolver import resolve
 
 from node.xmpp.account import CLIENT_PORT, Account, ComponentAccount, is_loopback
 from node.xmpp.errors import XmppError, one_line
+from node.xmpp.roster import Roster
 from node.xmpp.streams import Client, Component
 from node.xmpp.xep_0278 import XEP_0278, Handler
 
@@ -51,8 +52,11 @@ class Connection:
         self.connected = False
         """Whether the stream is up; may be read in any thread."""
         self.client: Client | Component
+        self.roster: Roster | None = None
+        """Of an account; a component has none."""
         if isinstance(account, Account):
             self.client = Client(account, account.full_jid(), account.ssl_context())
+            self.roster = Roster(self.client)
         else:
             self.client = Component(account, account.domain())
         self.client.register_plugin("xep_0199")
@@ -89,6 +93,8 @@ class Connection:
             await self._attempt(timeout)
         self._lost.clear()
         self.connected = True
+        if self.roster is not None:
+            await self.roster.resume()
         if self.jingle_nodes.serving:
             await self._announce()
 

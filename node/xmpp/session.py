@@ -70,6 +70,12 @@ class Session:
         return self._connection.jid
 
     @property
+    def subscribers(self) -> frozenset[str]:
+        """Bare JIDs that are subscribed to the account, once its roster is followed."""
+        roster = self._connection.roster
+        return frozenset() if roster is None else roster.subscribers
+
+    @property
     def connected(self) -> bool:
         """Whether the stream is up. A lost one is set up again; requests fail meanwhile."""
         return self._connection.connected
@@ -159,6 +165,17 @@ class Session:
                 )
 
         await self._run(send)
+
+    async def follow_roster(self) -> None:
+        """Learn who is subscribed to the account, now and from now on.
+
+        Raises:
+            XmppError: The server does not tell; or this is a component, which has no roster.
+        """
+        roster = self._connection.roster
+        if roster is None:
+            raise XmppError("a component has no roster; name with --allow whom it lends to")
+        await self._run(roster.follow)
 
     async def serve(
         self,

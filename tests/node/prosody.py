@@ -85,6 +85,15 @@ class Prosody:
         accounts.mkdir(parents=True, exist_ok=True)
         (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}"; }};\n')
 
+    def subscribe(self, user: str, to: str) -> None:
+        """Make an account a contact of another, which must not have logged in yet."""
+        self.add_account(user)
+        rosters = self.directory / "data" / DOMAIN.replace(".", "%2e") / "roster"
+        rosters.mkdir(exist_ok=True)
+        (rosters / f"{to}.dat").write_text(
+            f'return {{ ["{user}@{DOMAIN}"] = {{ subscription = "from"; groups = {{}}; }}; }};\n'
+        )
+
     def start(self) -> None:
         """Start it and wait until it listens."""
         self._process = subprocess.Popen(

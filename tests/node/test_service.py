@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from node.client import Client, NoRelayError, open_client
 from node.errors import UsageError, UserError
 from node.service import Ready, open_node
 from node.settings import RunSettings
-from node.xmpp import Account
+from node.xmpp import Account, ServiceEntry, XmppRefused, open_session
 from overlay import OverlayError
 from overlay.core.addresses import Address
 from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody, free_ports
@@ -114,6 +115,28 @@ async def test_the_overlay_is_entered_through_a_relay_known_over_xmpp(
         ):
             found = {relay.jid for relay in await client.find()}
             assert found == {first.jid, second.jid}
+
+
+async def test_only_contacts_see_and_borrow_a_relay_of_policy_roster(
+    node_settings: RunSettings, prosody: Prosody, romeo: Account
+) -> None:
+    prosody.subscribe("friend", to="relay")
+    settings = changed(node_settings, policy="roster")
+    friend = replace(romeo, jid=f"friend@{DOMAIN}")
+    async with open_node(settings) as ready:
+        async with borrower(friend, ready) as client, client.borrow() as channel:
+            assert channel.relay == ready.jid
+            [found] = await client.find()
+            assert found.policy == "roster"
+        async with open_session(friend) as session:
+            assert ServiceEntry("relay", ready.jid, "roster") in await session.request_services(
+                ready.jid
+            )
+        async with open_session(romeo) as session:
+            assert {entry.kind for entry in await session.request_services(ready.jid)} == {"stun"}
+            with pytest.raises(XmppRefused, match="forbidden") as refused:
+                await session.request_channel(ready.jid)
+            assert refused.value.kind == "auth"
 
 
 async def test_channels_that_are_given_back_do_not_count(

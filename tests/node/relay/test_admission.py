@@ -2,15 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.relay.access import Access
 from node.relay.admission import (
     MAX_REQUESTERS,
     Admission,
     Refused,
     RelayLimits,
-    bare_jid,
-    full_jid,
 )
 from node.relay.channel import ChannelRules
+from node.relay.jids import bare_jid, full_jid
 
 
 def refusal(admission: Admission, jid: str, now: float = 0) -> Refused:
@@ -29,6 +29,18 @@ def test_a_bare_jid_has_a_maximum_whatever_its_resource() -> None:
     admission.admit("juliet@capulet.example", 0)
     admission.leave("ROMEO@montague.example/other")
     admission.admit("romeo@montague.example", 0)
+
+
+def test_whom_it_does_not_lend_to_hears_so() -> None:
+    contacts: set[str] = set()
+    access = Access(policy="roster", allow=frozenset({"capulet.example"}))
+    admission = Admission(RelayLimits(access=access), lambda: contacts)
+    refused = refusal(admission, "romeo@montague.example/orchard")
+    assert (refused.condition, refused.kind) == ("forbidden", "auth")
+    admission.admit("juliet@capulet.example/balcony", 0)
+    contacts.add("romeo@montague.example")
+    admission.admit("romeo@montague.example/orchard", 0)
+    assert admission.channels == 2
 
 
 def test_a_domain_has_a_maximum() -> None:

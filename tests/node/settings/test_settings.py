@@ -1,6 +1,7 @@
 """Settings: what people type, in flags and files, and what they are told when it is wrong."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.errors import UsageError, UserError
+from node.relay.access import Access
 from node.settings import AccountSettings, RunSettings
 from node.settings.run import default_state_dir
 from node.settings.values import parse_host_port, read_secret
@@ -203,6 +205,33 @@ def test_limits_are_positive(name: str) -> None:
 def test_limits_are_those_given() -> None:
     limits = RunSettings(channels=3, maxkbps=64, allow_private_peers=True).relay_limits()
     assert (limits.channels, limits.maxkbps, limits.allow_private_peers) == (3, 64, True)
+
+
+def test_lists_hold_bare_jids_and_domains() -> None:
+    access = RunSettings(
+        policy="roster", allow=("Romeo@Montague.example", " b.example "), deny=("CAPULET.example",)
+    )
+    assert access.relay_limits().access == Access(
+        policy="roster",
+        allow=frozenset({"romeo@montague.example", "b.example"}),
+        deny=frozenset({"capulet.example"}),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "@", "a@@b", "romeo@montague.example/orchard"])
+@pytest.mark.parametrize("name", ["allow", "deny"])
+def test_what_no_list_takes(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"^--{name}"):
+        RunSettings(**{name: (text,)}).relay_limits()  # type: ignore[arg-type]
+
+
+def test_a_component_has_no_roster(password_file: Path) -> None:
+    settings = RunSettings(
+        component="relay.b", secret_file=password_file, server="b", policy="roster"
+    )
+    with pytest.raises(UsageError, match=r"--component has no roster: .* --allow"):
+        settings.xmpp_account()
+    assert replace(settings, allow=("b",)).xmpp_account()
 
 
 def test_public_address_is_an_address(tmp_path: Path) -> None:
