@@ -59,6 +59,7 @@ class Node:
         self._peer = peer
         self._relay = relay
         self._session = session
+        self._advertising = trio.CancelScope()
 
     async def request_channel(self, requester: str, protocol: str) -> ChannelGrant:
         """Open a channel for a full JID.
@@ -86,14 +87,30 @@ class Node:
 
     async def advertise(self, registered: trio.Event) -> None:
         """Keep the node in the overlay's directory; ``registered`` is set when it is there."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(advertise, self._peer, self.describe)
-            registered.set()
+        with self._advertising:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(advertise, self._peer, self.describe)
+                registered.set()
 
     async def report_ends(self) -> None:
         """Tell requesters of channels that ended without them, until cancelled."""
         async for closed in self._relay.closed:
             await self._report_end(closed)
+
+    async def drain(self) -> None:
+        """Take in nobody new, and wait for the open channels to end, but not for too long."""
+        self._advertising.cancel()
+        self._relay.drain()
+        seconds = self._settings.drain
+        if seconds and self._relay.open_channels:
+            _log.warning(
+                "channels that are still open: %d; they may end within %g s, "
+                "or interrupt again to leave at once",
+                self._relay.open_channels,
+                seconds,
+            )
+            with trio.move_on_after(seconds):
+                await self._relay.wait_until_empty()
 
     async def leave(self) -> None:
         """Close all channels, and tell their requesters."""
@@ -117,6 +134,17 @@ class Node:
             free=self._relay.free,
         )
 
+    def warn_of_a_private_address(self) -> None:
+        """Tell the volunteer if nobody can use this relay."""
+        host = self.ready.public_address
+        if is_private(host) and not self._settings.allow_private_peers:
+            _log.warning(
+                "%s is a private address, and packets of private addresses are not relayed: "
+                "pass --public-address, or --allow-private-peers in a laboratory",
+                host,
+            )
+
+    @property
     def ready(self) -> Ready:
         """What to tell the volunteer."""
         return Ready(
@@ -130,7 +158,7 @@ class Node:
 
 
 @asynccontextmanager
-async def open_node(settings: RunSettings) -> AsyncIterator[Ready]:
+async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     """Run a relay node during the block.
 
     Raises:
@@ -164,14 +192,8 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Ready]:
                     await registered.wait()
                 if not registered.is_set():
                     _log.warning("no place in the overlay yet: nobody finds this relay until then")
-                ready = node.ready()
-                if is_private(ready.public_address) and not settings.allow_private_peers:
-                    _log.warning(
-                        "%s is a private address, and packets of private addresses are not "
-                        "relayed: pass --public-address, or --allow-private-peers in a laboratory",
-                        ready.public_address,
-                    )
-                yield ready
+                node.warn_of_a_private_address()
+                yield node
         finally:
             with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
                 await node.leave()

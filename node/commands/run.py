@@ -12,11 +12,13 @@ from node.settings import RunSettings
 
 
 async def run(settings: RunSettings, as_json: bool) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    async with ended_by_signal() as interruption, open_node(settings) as ready:
+    """Serve until SIGINT or SIGTERM; then let calls end, until another signal."""
+    async with ended_by_signal() as interruption, open_node(settings) as node:
         with interruption.ends_only_this():
-            say(json.dumps(asdict(ready)) if as_json else _as_text(ready))
+            say(json.dumps(asdict(node.ready)) if as_json else _as_text(node.ready))
             await trio.sleep_forever()
+        async with ended_by_signal():
+            await node.drain()
 
 
 def _as_text(ready: Ready) -> str:

@@ -235,6 +235,16 @@ class RelayService:
         """Refuse new channels from now on; those that are open live on."""
         self._draining = True
 
+    async def wait_until_empty(self) -> None:
+        """Wait until no channel is open; drain first, or it may take for ever."""
+        while self._channels:
+            await next(iter(self._channels.values())).closed.wait()
+
+    @property
+    def open_channels(self) -> int:
+        """Channels that are open, or about to be."""
+        return len(self._channels)
+
     async def close_all(self) -> None:
         """Close every channel, reported as `shutdown`."""
         async with trio.open_nursery() as nursery:

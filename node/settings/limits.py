@@ -17,6 +17,9 @@ MAX_CHANNELS = 65536 // 4
 MAX_REQUESTS = 10_000
 """Requests a minute that one JID may be allowed; the time of each is kept."""
 
+MAX_DRAIN = 86400
+"""Seconds; a call of a whole day is none that anybody waits for."""
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,9 @@ class LimitSettings:
 
     expire: Annotated[float, between(1, MAX_EXPIRE)] = RelayLimits.expire
     """Seconds without a packet from either side after which a channel ends."""
+
+    drain: Annotated[float, between(0, MAX_DRAIN)] = 10.0
+    """Seconds that open channels may live on once the node is told to stop; 0 ends them at once."""
 
     allow_private_peers: bool = False
     """Also relay for private and loopback addresses: for laboratories, never on the internet."""

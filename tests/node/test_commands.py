@@ -87,7 +87,7 @@ async def test_a_node_that_is_told_to_stop_tells_its_borrowers(
         arguments = ["--jid", f"relay@{DOMAIN}", *arguments]
     state = request.getfixturevalue("tmp_path") / "state"
     async with (
-        running_node(state, *arguments) as (node, jid),
+        running_node(state, "--drain", "0", *arguments) as (node, jid),
         open_client(romeo, ()) as client,
         client.borrow(jid) as channel,
     ):
@@ -98,9 +98,34 @@ async def test_a_node_that_is_told_to_stop_tells_its_borrowers(
         assert await last_words(node) == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_leaves_at_once(
+    number: signal.Signals, account: list[str], tmp_path: Path, romeo: Account
+) -> None:
+    arguments = ("--jid", f"relay@{DOMAIN}", "--drain", "1000", *account)
+    async with (
+        running_node(tmp_path / "state", *arguments) as (node, jid),
+        open_client(romeo, ()) as client,
+        client.borrow(jid) as channel,
+    ):
+        os.kill(node.pid, number)
+        assert node.stderr is not None
+        words = (await node.stderr.receive_some()).decode()
+        assert "channels that are still open: 1; they may end within 1000 s" in words
+        assert not channel.lost.is_set()
+        os.kill(node.pid, number)
+        with trio.fail_after(5):
+            await channel.lost.wait()
+        assert await node.wait() == 0
+        assert await last_words(node) == ""
+
+
 async def test_borrow_ends_with_its_relay(account: list[str], tmp_path: Path) -> None:
     async with (
-        running_node(tmp_path / "state", "--jid", f"relay@{DOMAIN}", *account) as (node, jid),
+        running_node(tmp_path / "state", "--drain", "0", "--jid", f"relay@{DOMAIN}", *account) as (
+            node,
+            jid,
+        ),
         started("borrow", "--jid", f"romeo@{DOMAIN}", *account, "--relay", jid) as borrow,
     ):
         await first_line(borrow)

@@ -11,11 +11,13 @@ import trio
 
 from node.client import Client, NoRelayError, open_client
 from node.errors import UsageError, UserError
-from node.service import Ready, open_node
+from node.service import Node, Ready, open_node
 from node.settings import RunSettings
-from node.xmpp import Account, ServiceEntry, XmppRefused, open_session
+from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay import OverlayError
 from overlay.core.addresses import Address
+from overlay.dht import PeerSettings, open_peer
+from overlay.discovery import find_relays
 from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody, free_ports
 
 
@@ -45,6 +47,12 @@ def entrance(ready: Ready) -> Address:
 
 
 @asynccontextmanager
+async def running(settings: RunSettings) -> AsyncIterator[Ready]:
+    async with open_node(settings) as node:
+        yield node.ready
+
+
+@asynccontextmanager
 async def borrower(account: Account, ready: Ready) -> AsyncIterator[Client]:
     async with open_client(account, (entrance(ready),)) as client:
         yield client
@@ -68,7 +76,7 @@ async def exchange(channel_ends: tuple[Address, Address], payload: bytes) -> tup
 async def test_a_client_that_knows_a_bootstrap_address_gets_a_channel(
     node_settings: RunSettings, romeo: Account
 ) -> None:
-    async with open_node(node_settings) as ready, borrower(romeo, ready) as client:
+    async with running(node_settings) as ready, borrower(romeo, ready) as client:
         assert [relay.jid for relay in await client.find()] == [ready.jid]
         async with client.borrow() as channel:
             assert channel.relay == ready.jid
@@ -92,7 +100,7 @@ async def test_a_component_is_found_and_borrowed(
         server=f"127.0.0.1:{prosody.component_port}",
     )
     async with (
-        open_node(settings) as ready,
+        running(settings) as ready,
         borrower(romeo, ready) as client,
         client.borrow() as channel,
     ):
@@ -102,7 +110,7 @@ async def test_a_component_is_found_and_borrowed(
 async def test_the_overlay_is_entered_through_a_relay_known_over_xmpp(
     node_settings: RunSettings, romeo: Account, tmp_path: Path
 ) -> None:
-    async with open_node(node_settings) as first:
+    async with running(node_settings) as first:
         other = changed(
             node_settings,
             jid=f"juliet@{DOMAIN}",
@@ -110,7 +118,7 @@ async def test_the_overlay_is_entered_through_a_relay_known_over_xmpp(
             bootstrap=(f"xmpp:{first.jid}",),
         )
         async with (
-            open_node(other) as second,
+            running(other) as second,
             open_client(romeo, relays=[f"juliet@{DOMAIN}/gone", second.jid]) as client,
         ):
             found = {relay.jid for relay in await client.find()}
@@ -123,7 +131,7 @@ async def test_only_contacts_see_and_borrow_a_relay_of_policy_roster(
     prosody.subscribe("friend", to="relay")
     settings = changed(node_settings, policy="roster")
     friend = replace(romeo, jid=f"friend@{DOMAIN}")
-    async with open_node(settings) as ready:
+    async with running(settings) as ready:
         async with borrower(friend, ready) as client, client.borrow() as channel:
             assert channel.relay == ready.jid
             [found] = await client.find()
@@ -143,7 +151,7 @@ async def test_channels_that_are_given_back_do_not_count(
     node_settings: RunSettings, romeo: Account
 ) -> None:
     settings = changed(node_settings, channels_per_jid=1)
-    async with open_node(settings) as ready, borrower(romeo, ready) as client:
+    async with running(settings) as ready, borrower(romeo, ready) as client:
         for _ in range(3):
             async with client.borrow():
                 pass
@@ -156,7 +164,7 @@ async def test_channels_that_are_given_back_do_not_count(
 async def test_the_next_relay_lends_when_the_nearest_is_full(
     node_settings: RunSettings, romeo: Account, prosody: Prosody, tmp_path: Path
 ) -> None:
-    async with open_node(changed(node_settings, channels_per_jid=1)) as first:
+    async with running(changed(node_settings, channels_per_jid=1)) as first:
         other = changed(
             node_settings,
             jid=f"juliet@{DOMAIN}",
@@ -165,7 +173,7 @@ async def test_the_next_relay_lends_when_the_nearest_is_full(
             channels_per_jid=1,
         )
         async with (
-            open_node(other) as second,
+            running(other) as second,
             borrower(romeo, first) as client,
             client.borrow() as one,
             client.borrow() as two,
@@ -179,7 +187,7 @@ async def test_a_borrower_is_told_when_the_node_leaves(
     leave = trio.Event()
 
     async def serve(*, task_status: trio.TaskStatus[Ready]) -> None:
-        async with open_node(node_settings) as ready:
+        async with running(node_settings) as ready:
             task_status.started(ready)
             await leave.wait()
 
@@ -190,12 +198,68 @@ async def test_a_borrower_is_told_when_the_node_leaves(
             await channel.lost.wait()
 
 
+async def test_a_node_that_drains_lets_channels_end_and_takes_no_new_ones(
+    node_settings: RunSettings, romeo: Account
+) -> None:
+    async with (
+        open_node(changed(node_settings, drain=60.0)) as node,
+        open_client(romeo, (entrance(node.ready),)) as client,
+        open_session(romeo) as session,
+        open_peer(PeerSettings(client=True, bootstrap=(entrance(node.ready),))) as peer,
+        trio.open_nursery() as nursery,
+    ):
+        async with client.borrow(node.ready.jid) as channel:
+            drained = trio.Event()
+
+            async def drain() -> None:
+                await node.drain()
+                drained.set()
+
+            nursery.start_soon(drain)
+            await trio.sleep(0)
+            refused = await session_refusal(session, node)
+            assert (refused.condition, refused.kind) == ("service-unavailable", "cancel")
+            with trio.fail_after(5):
+                while await find_relays(peer, timeout=0.5):
+                    pass
+            ends = (channel.requester_address, channel.peer_address)
+            assert await exchange(ends, b"still here") == (b"ereh llits", b"still here")
+            assert not drained.is_set()
+        with trio.fail_after(5):
+            await drained.wait()
+
+
+async def session_refusal(session: Session, node: Node) -> XmppRefused:
+    with pytest.raises(XmppRefused) as refused:
+        await session.request_channel(node.ready.jid)
+    return refused.value
+
+
+async def test_draining_has_an_end(
+    node_settings: RunSettings, romeo: Account, nursery: trio.Nursery
+) -> None:
+    async with (
+        open_node(changed(node_settings, drain=0.1)) as node,
+        open_client(romeo, ()) as client,
+        client.borrow(node.ready.jid) as channel,
+    ):
+        with trio.fail_after(5):
+            await node.drain()
+        assert not channel.lost.is_set()
+
+
+async def test_nobody_waits_for_an_empty_node(node_settings: RunSettings) -> None:
+    async with open_node(changed(node_settings, drain=1000.0)) as node:
+        with trio.fail_after(1):
+            await node.drain()
+
+
 async def test_an_idle_channel_is_kept_alive_while_it_is_held(
     node_settings: RunSettings, romeo: Account
 ) -> None:
     settings = changed(node_settings, expire=1)
     async with (
-        open_node(settings) as ready,
+        running(settings) as ready,
         borrower(romeo, ready) as client,
         client.borrow() as channel,
     ):
@@ -227,7 +291,7 @@ async def test_what_keeps_a_node_from_serving_is_one_line(
             ({"public_address": "elsewhere"}, "--public-address"),
         ):
             with pytest.raises((UserError, OverlayError)) as raised:
-                async with open_node(changed(node_settings, **values)):
+                async with running(changed(node_settings, **values)):
                     pass
             assert expected in str(raised.value)
             assert "\n" not in str(raised.value)
@@ -239,11 +303,11 @@ async def test_an_unreachable_bootstrap_keeps_no_node_from_serving(
     monkeypatch.setattr("node.service.REGISTER_TIMEOUT", 0.3)
     [silent] = free_ports(1)
     with trio.fail_after(5):
-        async with open_node(changed(node_settings, bootstrap=(f"127.0.0.1:{silent}",))) as ready:
+        async with running(changed(node_settings, bootstrap=(f"127.0.0.1:{silent}",))) as ready:
             assert ready.jid
 
 
 async def test_settings_are_checked_before_anything_is_opened(node_settings: RunSettings) -> None:
     with pytest.raises(UsageError):
-        async with open_node(changed(node_settings, jid=None)):
+        async with running(changed(node_settings, jid=None)):
             pass
