@@ -55,6 +55,10 @@ class RelayLimits(ChannelRules):
     requests_per_minute: int = 60
     """Requests in any 60 seconds per bare JID, refused ones too, but not those above this limit."""
 
+    node_kbps: int | None = None
+    """Kilobits (1000 bit) of UDP payload a second that are passed on, all channels and both
+    directions together; None: not limited."""
+
     access: Access = field(default_factory=Access)
     """Who may have channels at all."""
 

@@ -15,23 +15,18 @@ No I/O and no clock: packets, and the time in seconds, come in; packets to send 
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from math import inf
 
 from node.relay.addresses import Address, is_public
+from node.relay.budget import Budget, TokenBucket, bandwidth
+from node.relay.drop import Drop
 
 PORTS = 4
 """Ports of a channel: two legs of two components."""
 
 MAX_HELD = 1500
 """Bytes: the longest packet kept for a leg that has not latched; Ethernet carries no longer one."""
-
-BURST = 1.0
-"""Seconds of `maxkbps` that may pass at once: a key frame of video comes as one burst."""
-
-MIN_BURST = 1500
-"""Bytes that may pass at once however low `maxkbps` is: less would let no full packet through."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +57,6 @@ class ChannelRules:
             raise ValueError("rebind_after must be above 0 and at most relatch_after")
 
 
-class Drop(StrEnum):
-    """Why a packet was not passed on."""
-
-    PRIVATE = "private"
-    """Its source is not globally routable."""
-    OWN = "own"
-    """Its source is a port of this relay; two of them could send each other a packet forever."""
-    LOCKED = "locked"
-    """The port is latched onto another source, which is still live."""
-    MAXKBPS = "maxkbps"
-    """The direction has used up its bandwidth."""
-    NO_PEER = "no-peer"
-    """The other leg has not latched, and the packet is too long to keep or a later one came."""
-    UNSENT = "unsent"
-    """The system would not send it: a full buffer, no route, too long for the other IP version."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ChannelStats:
     """What a channel has carried. Packets and UDP payload bytes that were passed on."""
@@ -95,34 +73,6 @@ class ChannelStats:
     """Packets that were not passed on, by `Drop`; those `unsent` are counted above as well."""
 
 
-@dataclass(slots=True)
-class TokenBucket:
-    """A limit of bytes over time: at most `rate` x t + `depth` in any t seconds.
-
-    Args:
-        rate: bytes per second.
-        depth: bytes that may pass at once.
-        now: seconds.
-    """
-
-    rate: float
-    depth: float
-    now: float
-    tokens: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tokens = self.depth
-
-    def take(self, size: int, now: float) -> bool:
-        """Whether `size` bytes may pass at `now`; takes them if so."""
-        self.tokens = min(self.depth, self.tokens + (now - self.now) * self.rate)
-        self.now = now
-        if size > self.tokens:
-            return False
-        self.tokens -= size
-        return True
-
-
 class Port:
     """One of the four ports of a channel: whom it has latched onto, and what came in there.
 
@@ -130,10 +80,11 @@ class Port:
     each packet of the latched source; all else goes through `Channel.receive`.
     """
 
-    __slots__ = ("_bucket", "_drops", "bytes", "heard", "held", "packets", "source")
+    __slots__ = ("_bucket", "_budget", "_drops", "bytes", "heard", "held", "packets", "source")
 
-    def __init__(self, bucket: TokenBucket | None, drops: Counter[str]) -> None:
+    def __init__(self, bucket: TokenBucket | None, budget: Budget, drops: Counter[str]) -> None:
         self._bucket = bucket
+        self._budget = budget
         self._drops = drops
         self.source: Address | None = None
         self.heard = -inf
@@ -153,9 +104,13 @@ class Port:
         return True
 
     def admit(self, size: int, now: float) -> bool:
-        """Whether `maxkbps` lets a packet pass, which is then counted."""
+        """Whether the channel's and the node's limits let a packet pass, which is then counted."""
         if self._bucket is not None and not self._bucket.take(size, now):
             self._drops[Drop.MAXKBPS] += 1
+            return False
+        lack = self._budget.take(size, now)
+        if lack is not None:
+            self._drops[lack] += 1
             return False
         self.packets += 1
         self.bytes += size
@@ -175,22 +130,18 @@ class Channel:
     Args:
         rules: what the channel may do.
         now: seconds; the channel counts as active when it opens.
+        budget: what it shares with other channels; by default it has one of its own, unlimited.
     """
 
-    def __init__(self, rules: ChannelRules, now: float) -> None:
+    def __init__(self, rules: ChannelRules, now: float, budget: Budget | None = None) -> None:
         self.rules = rules
         self.drops: Counter[str] = Counter()
         self._touched = now
-        requester, peer = self._bucket(now), self._bucket(now)
+        budget = budget or Budget()
+        requester, peer = bandwidth(rules.maxkbps, now), bandwidth(rules.maxkbps, now)
         self.ports = tuple(
-            Port(bucket, self.drops) for bucket in (requester, requester, peer, peer)
+            Port(bucket, budget, self.drops) for bucket in (requester, requester, peer, peer)
         )
-
-    def _bucket(self, now: float) -> TokenBucket | None:
-        if self.rules.maxkbps is None:
-            return None
-        rate = self.rules.maxkbps * 1000 / 8
-        return TokenBucket(rate, max(rate * BURST, MIN_BURST), now)
 
     def receive(
         self, offset: int, payload: bytes, source: Address, now: float

@@ -123,6 +123,7 @@ async def open_relay(
     relay = RelayService(limits, host, allocator, forwarder, Admission(limits, contacts))
     async with open_background_nursery() as nursery:
         await nursery.start(forwarder.run)
+        await forwarder.limit(limits.node_kbps)
         nursery.start_soon(relay.run, ended)
         try:
             yield relay

@@ -51,6 +51,9 @@ class LimitSettings:
     maxkbps: Annotated[int | None, between(1, MAX_KBPS)] = RelayLimits.maxkbps
     """Bandwidth limit of each channel and direction, kbit/s; none if not given."""
 
+    node_kbps: Annotated[int | None, between(1, MAX_KBPS)] = RelayLimits.node_kbps
+    """Bandwidth limit of all channels together, kbit/s passed on; none if not given."""
+
     expire: Annotated[float, between(1, MAX_EXPIRE)] = RelayLimits.expire
     """Seconds without a packet from either side after which a channel ends."""
 

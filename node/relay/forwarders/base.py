@@ -74,6 +74,9 @@ class Forwarder(Protocol):
         Also while the channel opens.
         """
 
+    async def limit(self, kbps: int | None) -> None:
+        """Set the bandwidth of all channels together, kbit/s; None: not limited, as at first."""
+
     async def stats(self) -> Mapping[str, ChannelStats]:
         """What each open channel has carried, by its id."""
 

@@ -37,6 +37,13 @@ class Close:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """Relay to forwarder: the bandwidth of all channels together from now on, if it is limited."""
+
+    kbps: int | None
+
+
+@dataclass(frozen=True)
 class AskStats:
     """Relay to forwarder: report what every channel has carried."""
 
@@ -75,7 +82,7 @@ class StatsReport:
     last: bool
 
 
-Message = Open | Close | AskStats | Ping | Opened | Closed | StatsReport
+Message = Open | Close | Limit | AskStats | Ping | Opened | Closed | StatsReport
 
 _TYPES: dict[str, type[Message]] = {message.__name__: message for message in get_args(Message)}
 

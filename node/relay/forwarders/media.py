@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from node.relay.addresses import address_of
-from node.relay.channel import Channel, ChannelRules, ChannelStats, Drop
+from node.relay.budget import Budget
+from node.relay.channel import Channel, ChannelRules, ChannelStats
+from node.relay.drop import Drop
 from node.relay.forwarders.loop import Loop
 from node.relay.sockets import ANCILLARY_SPACE, bindable_host, local_host, reply_from, twin
 
@@ -34,6 +36,7 @@ class MediaChannel:
         loop: that calls it.
         sockets: in the order of ports; owned from here on.
         rules: what the channel may do.
+        budget: what it shares with the other channels.
         relay_ports: the ports of all open channels; this one's are among them while it is open.
         on_expired: called when the channel has been idle for too long.
 
@@ -46,11 +49,12 @@ class MediaChannel:
         loop: Loop,
         sockets: list[socket.socket],
         rules: ChannelRules,
+        budget: Budget,
         relay_ports: set[int],
         on_expired: Callable[[], object],
     ) -> None:
         self.loop = loop
-        self.channel = Channel(rules, loop.now)
+        self.channel = Channel(rules, loop.now, budget)
         self.closed = False
         self.ports: list[_MediaPort] = []
         try:

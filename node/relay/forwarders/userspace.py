@@ -20,6 +20,7 @@ from node.relay.forwarders.control import (
     AskStats,
     Close,
     Closed,
+    Limit,
     Message,
     Open,
     Opened,
@@ -60,6 +61,7 @@ class UserspaceForwarder:
         self._ended = ended
         self._control: trio.socket.SocketType | None = None
         self._sending = trio.Lock()
+        self._limit = Limit(None)
         self._channels: set[str] = set()
         self._asking = trio.Lock()
         self._awaited: str | int | None = None
@@ -88,7 +90,10 @@ class UserspaceForwarder:
                         task_status.started()
                         has_run = True
                     try:
+                        await self._send(self._limit)
                         failure = await self._read(control)
+                    except ForwarderUnavailable as error:
+                        failure = str(error)
                     finally:
                         self._control = self.pid = None
                 failure += f" (exit status {process.returncode})"
@@ -128,6 +133,12 @@ class UserspaceForwarder:
         """See `Forwarder.close`."""
         with suppress(ForwarderUnavailable):  # then its end is about to be reported
             await self._send(Close(channel_id, reason))
+
+    async def limit(self, kbps: int | None) -> None:
+        """See `Forwarder.limit`."""
+        self._limit = Limit(kbps)
+        with suppress(ForwarderUnavailable):  # then the next process hears of it
+            await self._send(self._limit)
 
     async def stats(self) -> Mapping[str, ChannelStats]:
         """See `Forwarder.stats`."""

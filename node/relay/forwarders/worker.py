@@ -12,6 +12,7 @@ import socket
 import sys
 from collections import deque
 
+from node.relay.budget import Budget
 from node.relay.channel import PORTS, ChannelRules
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
@@ -19,6 +20,7 @@ from node.relay.forwarders.control import (
     AskStats,
     Close,
     Closed,
+    Limit,
     Message,
     Open,
     Opened,
@@ -42,6 +44,7 @@ class Worker:
         self._control = control
         self._loop = Loop()
         self._channels: dict[str, MediaChannel] = {}
+        self._budget = Budget()
         self._relay_ports: set[int] = set()
         # Bounded by what the relay asks: one question at a time, and each channel closes once.
         self._outbox: deque[bytes] = deque()
@@ -70,6 +73,8 @@ class Worker:
                 self._open(message, [socket.socket(fileno=fd) for fd in fds])
             case Close(channel_id, reason):
                 self._close(channel_id, reason)
+            case Limit(kbps):
+                self._budget.limit(kbps, self._loop.now)
             case AskStats(serial):
                 self._report_stats(serial)
             case Ping() as message:
@@ -90,6 +95,7 @@ class Worker:
                 self._loop,
                 sockets,
                 rules,
+                self._budget,
                 self._relay_ports,
                 lambda: self._close(channel_id, "expired"),
             )

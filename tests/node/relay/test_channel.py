@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.relay.channel import MAX_HELD, PORTS, Channel, ChannelRules, Drop, TokenBucket
+from node.relay.budget import Budget
+from node.relay.channel import MAX_HELD, PORTS, Channel, ChannelRules
+from node.relay.drop import Drop
 
 REQUESTER = ("198.41.0.4", 4000)
 PEER = ("199.7.83.42", 5000)
@@ -121,28 +123,6 @@ def test_a_packet_from_either_side_on_any_component_puts_expiry_off(
     assert channel.stats(now + 1).idle == pytest.approx(1)
 
 
-@given(
-    st.floats(100, 100_000),
-    st.lists(st.tuples(st.floats(0, 2), st.integers(0, 65_507)), min_size=1, max_size=60),
-)
-def test_a_token_bucket_never_passes_more_than_its_rate(
-    rate: float, packets: list[tuple[float, int]]
-) -> None:
-    bucket = TokenBucket(rate, depth=rate, now=0)
-    now = 0.0
-    passed = [(0.0, 0)]
-    for gap, size in packets:
-        now += gap
-        if bucket.take(size, now):
-            passed.append((now, size))
-    for first in range(len(passed)):
-        start = passed[first][0]
-        total = 0
-        for when, size in passed[first:]:
-            total += size
-            assert total <= rate * (when - start) + rate + 1e-3
-
-
 def test_maxkbps_holds_for_each_direction_and_recovers() -> None:
     channel = latched(ChannelRules(maxkbps=64))  # 8,000 bytes a second
     full = [channel.receive(RTP, bytes(1000), REQUESTER, 0) for _ in range(20)]
@@ -156,6 +136,25 @@ def test_maxkbps_holds_for_each_direction_and_recovers() -> None:
     rates = [sum(steady[i : i + 160]) * 100 for i in range(320, len(steady) - 160)]
     assert all(7900 <= rate <= 8100 for rate in rates)
     assert all(abs(a - b) <= 100 for a, b in pairwise(rates))
+
+
+def test_the_bandwidth_of_the_node_is_that_of_all_channels_together() -> None:
+    budget = Budget()
+    budget.limit(64, 0)  # 8,000 bytes a second
+    channels = [Channel(ChannelRules(), 0, budget) for _ in range(3)]
+    for channel in channels:
+        channel.receive(RTP, b"1", REQUESTER, 0)
+        channel.receive(PEER_RTP, b"1", PEER, 0)
+    passed = 0
+    for _ in range(10):
+        for channel in channels:
+            passed += len(channel.receive(RTP, bytes(1000), REQUESTER, 0))
+            passed += len(channel.receive(PEER_RTP, bytes(1000), PEER, 0))
+    assert passed == 7
+    assert sum(channel.drops[Drop.NODE_KBPS] for channel in channels) == 60 - 7
+    assert channels[2].receive(RTP, bytes(1000), REQUESTER, 1)
+    budget.limit(None, 1)
+    assert all(channels[0].receive(RTP, bytes(1000), REQUESTER, 1) for _ in range(100))
 
 
 def test_statistics_count_what_was_passed_on() -> None:

@@ -50,6 +50,9 @@ class FakeForwarder:
             await self.close(channel_id, Reason.CRASHED)
             await wait_all_tasks_blocked()  # until the relay knows
 
+    async def limit(self, kbps: int | None) -> None:
+        self.kbps = kbps
+
     async def close(self, channel_id: str, reason: Reason) -> None:
         if self.rules.pop(channel_id, None) is not None:
             await self._ended.send(ForwardingEnded(channel_id, reason, None))

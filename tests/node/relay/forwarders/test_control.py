@@ -1,12 +1,14 @@
 import pytest
 
-from node.relay.channel import ChannelRules, ChannelStats, Drop
+from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.drop import Drop
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
     AskStats,
     Close,
     Closed,
+    Limit,
     Message,
     Open,
     Opened,
@@ -32,6 +34,8 @@ MUCH = ChannelStats(
     [
         Open(LONG_ID, ChannelRules(maxkbps=64, expire=0.5, allow_private_peers=True)),
         Close(LONG_ID, "released"),
+        Limit(64),
+        Limit(None),
         AskStats(7),
         Ping(),
         Opened(LONG_ID, 24),

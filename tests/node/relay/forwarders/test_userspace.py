@@ -22,7 +22,8 @@ from trio.testing import MockClock
 
 from node.errors import UserError
 from node.relay.admission import Refused
-from node.relay.channel import ChannelStats, Drop
+from node.relay.channel import ChannelStats
+from node.relay.drop import Drop
 from node.relay.forwarders import process
 from node.relay.forwarders.base import Reason
 from tests.node.relay.loopback import (
@@ -285,13 +286,33 @@ async def test_maxkbps_limits_a_direction() -> None:
                 assert len(await peer.receive()) == 1000
 
 
+async def test_the_bandwidth_of_the_node_outlives_its_process() -> None:
+    async with loopback_relay(node_kbps=80) as relay:  # 10,000 bytes a second
+        for attempt in range(2):
+            grant = await relay.channel()
+            async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+                await talk(requester, peer)
+                for _ in range(30):
+                    await requester.send(bytes(1000))
+                stats = await carried(relay, packets=4 + 30)
+                passed = stats.requester_packets - 4
+                assert 9 <= passed <= 20  # a second's worth, and what the test's own time adds
+                assert stats.drops == {"node-kbps": 30 - passed}
+            if attempt == 0:
+                assert relay.forwarder.pid is not None
+                os.kill(relay.forwarder.pid, signal.SIGKILL)
+                await relay.service.closed.receive()
+                await ready_again(relay)
+
+
 async def carried(relay: LoopbackRelay, packets: int) -> ChannelStats:
     """What the only channel has carried when it has seen this many packets of the requester."""
     with trio.fail_after(PATIENCE):
         while True:
             [status] = await relay.service.status()
             assert status.stats is not None
-            if status.stats.requester_packets + status.stats.drops.get("maxkbps", 0) >= packets:
+            dropped = status.stats.drops.get("maxkbps", 0) + status.stats.drops.get("node-kbps", 0)
+            if status.stats.requester_packets + dropped >= packets:
                 return status.stats
 
 

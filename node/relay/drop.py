@@ -1,0 +1,22 @@
+"""Why a relay does not pass a packet on."""
+
+from enum import StrEnum
+
+
+class Drop(StrEnum):
+    """Why a packet was not passed on."""
+
+    PRIVATE = "private"
+    """Its source is not globally routable."""
+    OWN = "own"
+    """Its source is a port of this relay; two of them could send each other a packet forever."""
+    LOCKED = "locked"
+    """The port is latched onto another source, which is still live."""
+    MAXKBPS = "maxkbps"
+    """The direction has used up its bandwidth."""
+    NODE_KBPS = "node-kbps"
+    """All channels together have used up the node's."""
+    NO_PEER = "no-peer"
+    """The other leg has not latched, and the packet is too long to keep or a later one came."""
+    UNSENT = "unsent"
+    """The system would not send it: a full buffer, no route, too long for the other IP version."""
