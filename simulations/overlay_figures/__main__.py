@@ -149,6 +149,7 @@ def _settings() -> argparse.Namespace:
     parser.add_argument("--rtt", type=Path, help="matrix of round-trip times; else a model")
     parser.add_argument("--rtt-unit", choices=("ms", "s"), default="ms", help="its unit")
     parser.add_argument("--churn", type=float, default=defaults.churn, help="share per hour")
+    parser.add_argument("--relays", type=float, default=defaults.relays, help="share of peers")
     parser.add_argument("--loss", type=float, default=defaults.loss, help="share of datagrams")
     parser.add_argument("--lookups", type=int, default=1000, help="look-ups under churn")
     parser.add_argument("--searches", type=int, default=1000, help="searches of each kind")
@@ -168,6 +169,7 @@ def main() -> int:
             rtt=args.rtt,
             rtt_unit=args.rtt_unit,
             churn=args.churn,
+            relays=args.relays,
             loss=args.loss,
             trace=args.trace,
         )

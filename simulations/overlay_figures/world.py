@@ -18,7 +18,6 @@ from simulations.population import Population
 from simulations.relays import Relay
 from simulations.rtt_matrix import Unit, read_rtt_matrix
 
-RELAY_SHARE: Final = 0.2
 _ADVERTISING: Final = 60.0  # seconds over which the first relays register
 
 
@@ -33,6 +32,7 @@ class Settings:
         rtt: Matrix of round-trip times; None for the synthetic model.
         rtt_unit: What its numbers count.
         churn: Share of the peers that is replaced in an hour.
+        relays: Share of the peers that are relays.
         loss: Share of the datagrams that is lost.
         jitter: Largest deviation of a delay, as a share of it.
         trace: Hash every datagram.
@@ -44,6 +44,7 @@ class Settings:
     rtt: Path | None = None
     rtt_unit: Unit = "ms"
     churn: float = 0.3
+    relays: float = 0.2
     loss: float = 0.02
     jitter: float = 0.05
     trace: bool = False
@@ -53,6 +54,8 @@ class Settings:
             raise SimulationError(f"{self.peers} peers are no network; choose more than {K}")
         if self.minutes <= 0:
             raise SimulationError(f"{self.minutes:g} minutes are no time; choose more than 0")
+        if not 0 < self.relays < 1:
+            raise SimulationError(f"{self.relays:g} is no share of the peers; choose 0 to 1")
         check_rate(self.churn)
 
 
@@ -86,7 +89,7 @@ class World:
     def add_relays(self) -> None:
         """Make relays of a share of the peers, and of those that come later."""
         peers = self.rng.sample(self.population.peers, len(self.population.peers))
-        relays = round(RELAY_SHARE * len(peers))
+        relays = round(self.settings.relays * len(peers))
         self.plain = peers[relays:]
         for peer in peers[:relays]:
             Relay(self.population, peer).start(self.rng.uniform(0.0, _ADVERTISING))
@@ -94,7 +97,7 @@ class World:
         self.heap.run(_ADVERTISING + 10.0)
 
     def _maybe_relay(self, peer: SimulatedPeer) -> None:
-        if self.rng.random() < RELAY_SHARE:
+        if self.rng.random() < self.settings.relays:
             Relay(self.population, peer).start()
 
     def _latency(self) -> Latency:
