@@ -15,11 +15,10 @@ from overlay.core.addresses import Address
 from overlay.core.contact import Contact, K
 from overlay.core.events import BootstrapFailed, Connected, Event, Joined
 from overlay.core.ids import ID_BITS, ID_LENGTH
-from overlay.core.lookup import LOOKUP_K, Lookup
+from overlay.core.lookup import Lookup
 from overlay.core.messages import FindNode, Nodes, Reply
-from overlay.core.routing import estimate_size
 from overlay.core.rpc import UNKNOWN_ID, Rpc
-from overlay.core.search import Search
+from overlay.core.search import PATH_ALPHA, PATHS, Search
 
 # Kademlia section 2.3: a bucket in which nothing was looked up for an hour is refreshed. Our own
 # neighbourhood is what our answers and our place in the directory rest on, so more often.
@@ -28,6 +27,9 @@ SELF_REFRESH: Final = 900.0
 _CHECK_INTERVAL: Final = 60.0
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0
+# A search that begins at a liar ends among liars: it is to begin at as many entrances as it has
+# paths, or at those that have answered within so many seconds of the first.
+_PATIENCE: Final = 0.2
 # A client that looks for relays and goes needs no neighbourhood; one that is still there after
 # so many seconds does, since all of its look-ups will begin in its routing table.
 _VISIT: Final = 10.0
@@ -44,6 +46,7 @@ class Joining:
 
     __slots__ = (
         "_addresses",
+        "_connect_due",
         "_events",
         "_outstanding",
         "_retry",
@@ -51,7 +54,7 @@ class Joining:
         "_rpc",
         "_search",
         "_self_due",
-        "due",
+        "_upkeep_due",
         "joined",
     )
 
@@ -64,8 +67,16 @@ class Joining:
         self._retry = _FIRST_RETRY
         self._search: Search | None = None
         self._self_due = 0.0
-        self.due: float | None = None
+        self._upkeep_due: float | None = None
+        self._connect_due: float | None = None
         self.joined = False
+
+    @property
+    def due(self) -> float | None:
+        """When `handle_timer` has something to do."""
+        if self._connect_due is None or self._upkeep_due is None:
+            return self._connect_due or self._upkeep_due
+        return min(self._connect_due, self._upkeep_due)
 
     def start(self, addresses: Iterable[Address], now: float) -> None:
         """Ask bootstrap addresses for our neighbourhood; more of them may come later."""
@@ -82,7 +93,7 @@ class Joining:
         rng = self._rng
         self._rpc.table.fill(contacts, lambda: now - rng.uniform(0.0, BUCKET_REFRESH))
         self._self_due = now + rng.uniform(0.0, SELF_REFRESH)
-        self.due = now + rng.uniform(0.0, _CHECK_INTERVAL)
+        self._upkeep_due = now + rng.uniform(0.0, _CHECK_INTERVAL)
         self.joined = True
 
     def restart(self, now: float) -> None:
@@ -102,9 +113,11 @@ class Joining:
 
     def handle_timer(self, now: float) -> None:
         """Retry the bootstrap, or refresh what is stale, one look-up at a time."""
-        if self.due is None or now < self.due:
+        if self._connect_due is not None and now >= self._connect_due:
+            self._connect()
+        if self._upkeep_due is None or now < self._upkeep_due:
             return
-        self.due = now + _CHECK_INTERVAL * self._rng.uniform(0.75, 1.25)
+        self._upkeep_due = now + _CHECK_INTERVAL * self._rng.uniform(0.75, 1.25)
         if not len(self._rpc.table):
             if self._addresses and not self._outstanding:
                 self._ask_bootstrap(self._addresses, now)
@@ -122,20 +135,17 @@ class Joining:
         if self.joined and len(self._rpc.table) > 1:
             return
         heard = self._rpc.reachable(reply.body.contacts, contact.address)
-        size = estimate_size(contact.id, heard)
-        first = not self._rpc.named
-        self._rpc.named += (contact, *heard)
-        # The first to answer may lie about the size. To be told of too small a network costs
-        # little: the upper levels of the directory serve everybody.
-        self._rpc.size_hint = size if first else min(self._rpc.size_hint, size)
+        entrances = self._rpc.entrances
+        entrances.add(contact, heard)
+        first = len(entrances.named) == 1
         if first:
-            self._events.append(Connected())
-        if self._search is not None:
-            self._search.hear((contact, *heard), now)
-        elif not self._rpc.client:
+            self._connect_due = now + _PATIENCE
+        if len(entrances.named) >= PATHS or not self._outstanding:
+            self._connect()
+        if self._search is None and not self._rpc.client:
             self._look_for_self(now)
-        elif first:
-            self.due = now + _VISIT
+        elif first and self._rpc.client:
+            self._upkeep_due = now + _VISIT
 
     def delayed(self, contact: Contact, now: float) -> None:
         """Wait on."""
@@ -143,10 +153,17 @@ class Joining:
     def failed(self, contact: Contact, now: float) -> None:
         """A bootstrap address is dead: with the last of them, try later."""
         self._outstanding -= 1
+        if self._outstanding == 0:
+            self._connect()
         if self._outstanding == 0 and not len(self._rpc.table):
             self._events.append(BootstrapFailed(self._retry))
-            self.due = now + self._retry
+            self._upkeep_due = now + self._retry
             self._retry = min(_LAST_RETRY, 2 * self._retry)
+
+    def _connect(self) -> None:
+        if self._connect_due is not None:
+            self._connect_due = None
+            self._events.append(Connected())
 
     def _ask_bootstrap(self, addresses: tuple[Address, ...], now: float) -> None:
         for address in addresses:
@@ -159,24 +176,23 @@ class Joining:
         if before is not None:
             before.cancel(now)
         self._self_due = now + SELF_REFRESH * self._rng.uniform(0.75, 1.25)
-        self._look_for(self._rpc.own_id, now, K)
+        own_id = self._rpc.own_id
+        self._look_for(Lookup(own_id, k=K, alpha=PATH_ALPHA, paths=PATHS), own_id, now)
 
-    def _look_for(self, target: bytes, now: float, k: int = LOOKUP_K) -> None:
-        self._search = Search(self._rpc, Lookup(target, k=k), target, self._search_ended)
+    def _look_for(self, lookup: Lookup, target: bytes, now: float) -> None:
+        self._search = Search(self._rpc, lookup, target, self._search_ended)
         self._search.start(now)
 
     def _search_ended(self, now: float) -> None:
         if self._search is None:
             return
         self._search = None
-        self._rpc.size_hint = 0.0
-        self._rpc.named.clear()
+        self._rpc.entrances.clear()
         if not self.joined:
             self.joined = True
             self._events.append(Joined())
-        if self.due is None:
-            self.due = now
-        self.due = min(self.due, now + self._rng.uniform(0.0, 1.0))
+        soon = now + self._rng.uniform(0.0, 1.0)
+        self._upkeep_due = soon if self._upkeep_due is None else min(self._upkeep_due, soon)
 
     def _refresh(self, now: float) -> None:
         """Look up ourselves or something in a stale bucket, whichever is due."""
@@ -186,7 +202,8 @@ class Joining:
         for index, bucket in self._rpc.table.buckets.items():
             if now - bucket.last_updated >= BUCKET_REFRESH:
                 bucket.last_updated = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
-                self._look_for(self._id_in_bucket(index), now)
+                target = self._id_in_bucket(index)
+                self._look_for(Lookup(target), target, now)
                 return
 
     def _id_in_bucket(self, index: int) -> bytes:

@@ -12,8 +12,12 @@ With several paths it is the look-up of S/Kademlia (Baumgart and Mies, 2007, sec
 peer names is heard on the path that has asked it; nobody is asked on two paths; and each path
 goes on until its share of the k has answered. So a liar leads one path astray. Who has answered
 is common knowledge, so that a further path costs no more than its own way to the target.
+
+Nor does a liar who names peers that are not there, ever so close to the target, keep its path
+busy for long: each peer vouches for a few of those that it names, and for more as they answer.
 """
 
+import math
 import random
 from bisect import insort
 from collections import Counter
@@ -35,6 +39,23 @@ _MAX_CANDIDATES: Final = 256
 # address, and whoever owns one network is not to own the answer.
 MAX_PER_HOST: Final = 2
 MAX_PER_NETWORK: Final = 4
+
+# How many of those that one peer has named may be asked: so many, and two more for each answer.
+_CREDIT: Final = 6
+_INTEREST: Final = 2
+
+
+class Voucher:
+    """How far a peer is trusted that has named others.
+
+    Attributes:
+        credit: How many more of them may be asked.
+    """
+
+    __slots__ = ("credit",)
+
+    def __init__(self, credit: float = _CREDIT) -> None:
+        self.credit = credit
 
 
 class State(Enum):
@@ -65,16 +86,35 @@ class Candidate:
         state: What is known of it.
         paths: Those on which it was heard of.
         asked_on: The one that has asked it.
+        vouchers: Of those who have named it.
     """
 
-    __slots__ = ("asked_on", "contact", "distance", "paths", "state")
+    __slots__ = ("asked_on", "contact", "distance", "paths", "state", "vouchers")
 
-    def __init__(self, contact: Contact, distance: int, path: int) -> None:
+    def __init__(self, contact: Contact, distance: int, path: int, voucher: Voucher) -> None:
         self.contact = contact
         self.distance = distance
         self.state = State.HEARD
         self.paths = {path}
         self.asked_on = path
+        self.vouchers = [voucher]
+
+    @property
+    def vouched_for(self) -> bool:
+        """Whether it may be asked, on anybody's credit."""
+        return any(voucher.credit > 0 for voucher in self.vouchers)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether nothing is to be expected of it."""
+        if self.state is State.HEARD:
+            return not self.vouched_for
+        return self.state is State.UNREACHABLE
+
+    def vouch(self) -> None:
+        """Have it asked, on the credit of one who has named it."""
+        self.vouchers = [next(voucher for voucher in self.vouchers if voucher.credit > 0)]
+        self.vouchers[0].credit -= 1
 
 
 class Lookup:
@@ -135,11 +175,17 @@ class Lookup:
         self._by_id: dict[bytes, Candidate] = {}
 
     def hear(self, contacts: Iterable[Contact]) -> None:
-        """Take in contacts that are known from elsewhere; they are dealt out to the paths."""
+        """Take in contacts that have answered before; they are dealt out to the paths."""
+        known = Voucher(math.inf)
         for contact in contacts:
-            if contact.id not in self._by_id:
-                self._add(contact, self._dealt % len(self._in_flight))
-                self._dealt += 1
+            self._hear(contact, self._dealt % len(self._in_flight), known)
+            self._dealt += 1
+
+    def enter(self, contacts: Iterable[Contact], path: int) -> None:
+        """Take in an entrance and those that it has named, on a path (modulo their number)."""
+        voucher = Voucher()
+        for contact in contacts:
+            self._hear(contact, path % len(self._in_flight), voucher)
 
     def next_query(self) -> Contact | None:
         """Choose whom to ask now, and count the request as sent.
@@ -157,6 +203,7 @@ class Lookup:
                 self._in_flight[path] += 1
                 candidate.state = State.WAITING
                 candidate.asked_on = path
+                candidate.vouch()
                 self._note_place(candidate.contact.address)
                 return candidate.contact
         self._conclude()
@@ -167,12 +214,11 @@ class Lookup:
         self._leave_flight(contact, State.QUERIED)
         candidate = self._by_id.get(contact.id)
         path = 0 if candidate is None else candidate.asked_on
+        if candidate is not None:
+            candidate.vouchers[0].credit += _INTEREST
+        voucher = Voucher()
         for other in heard:
-            known = self._by_id.get(other.id)
-            if known is None:
-                self._add(other, path)
-            else:
-                known.paths.add(path)
+            self._hear(other, path, voucher)
 
     def delayed(self, contact: Contact) -> None:
         """A peer's RTO has passed: somebody else takes its place in flight."""
@@ -194,13 +240,21 @@ class Lookup:
         answered = [one.contact for one in self._candidates if one.state is State.QUERIED]
         return answered[: self._k]
 
-    def _add(self, contact: Contact, path: int) -> None:
+    def _hear(self, contact: Contact, path: int, voucher: Voucher) -> None:
+        known = self._by_id.get(contact.id)
+        if known is None:
+            self._add(contact, path, voucher)
+        else:
+            known.paths.add(path)
+            known.vouchers.append(voucher)
+
+    def _add(self, contact: Contact, path: int, voucher: Voucher) -> None:
         distance = contact.long_id ^ self.target
         if len(self._candidates) >= _MAX_CANDIDATES:
             if distance >= self._candidates[-1].distance:
                 return
             self._drop_furthest()
-        candidate = self._by_id[contact.id] = Candidate(contact, distance, path)
+        candidate = self._by_id[contact.id] = Candidate(contact, distance, path, voucher)
         insort(self._candidates, candidate, key=lambda one: (one.distance, one.contact.id))
 
     def _next_on(self, path: int) -> Candidate | None:
@@ -213,7 +267,7 @@ class Lookup:
         for candidate in self._candidates:
             here = path in candidate.paths
             state = candidate.state
-            if here and state is State.HEARD:
+            if here and state is State.HEARD and candidate.vouched_for:
                 if self._may_ask(candidate.contact.address):
                     if self._in_flight[path] >= window:
                         return None
@@ -238,6 +292,7 @@ class Lookup:
             if one.distance < self._radius
             and one.state is State.HEARD
             and path in one.paths
+            and one.vouched_for
             and self._may_ask(one.contact.address)
         ]
         return self._rng.choice(replicas[:K])
@@ -266,7 +321,7 @@ class Lookup:
                     shares[path] += 1
                 if answered >= self._k and min(shares) >= self._share:
                     break
-            elif candidate.state is not State.UNREACHABLE and (
+            elif not candidate.is_out and (
                 answered < self._k or any(shares[path] < self._share for path in candidate.paths)
             ):
                 # One that could still belong to the closest.

@@ -5,9 +5,10 @@ from collections import Counter, deque
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
-from overlay.core.contact import Contact, K, contact_at
+from overlay.core.contact import Contact, contact_at
 from overlay.core.contacted import Contacted
 from overlay.core.coordinates import Vivaldi
+from overlay.core.entrances import Entrances
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
 from overlay.core.messages import (
@@ -79,11 +80,10 @@ class Rpc:
         "contacted",
         "coordinates",
         "counters",
+        "entrances",
         "identity",
-        "named",
         "outbox",
         "own_id",
-        "size_hint",
         "table",
         "transactions",
         "witnesses",
@@ -104,10 +104,7 @@ class Rpc:
         self.contacted = Contacted()
         self.own_id = derive_id(identity.public_key, host)
         self.table = RoutingTable(self.own_id)
-        # What the first peers told, until the routing table says more: how large the network is,
-        # and whom else there is to ask.
-        self.size_hint = 0.0
-        self.named: list[Contact] = []
+        self.entrances = Entrances()
         self.transactions = Transactions()
         self.witnesses = Witnesses(host)
         self.coordinates = Vivaldi(rng)
@@ -118,14 +115,7 @@ class Rpc:
 
     def network_size(self) -> float:
         """Estimate how many peers the network has."""
-        return max(self.size_hint, self.table.estimated_size())
-
-    def closest(self, target: int) -> list[Contact]:
-        """Return the contacts to begin a look-up with, closest first."""
-        known = self.table.closest(target)
-        if len(known) < K:
-            known += self.named
-        return sorted(known, key=lambda contact: contact.long_id ^ target)
+        return max(self.entrances.network_size, self.table.estimated_size())
 
     def reaches(self, host: str) -> bool:
         """Whether `host` is of our address family."""
@@ -170,7 +160,9 @@ class Rpc:
         tid = self._rng.randbytes(TRANSACTION_ID_LENGTH)
         prove = contact.id == UNKNOWN_ID or self.table.wants(contact)
         data = pack_request(Request(tid, self.own_id, self.client, prove, body))
-        pending = Pending(tid, self.own_id, contact, data, sink, attempts, is_check=is_check)
+        pending = Pending(
+            tid, self.own_id, contact, data, sink, attempts, prove=prove, is_check=is_check
+        )
         self.transactions.open(pending, now)
         self.send(data, contact.address)
         return True
@@ -254,7 +246,9 @@ class Rpc:
             self.counters["reply_id_unbound"] += 1
             return False
         if reply.proof is None:
-            return True
+            # A request has room for what it wants.
+            self.counters["reply_unproven"] += pending.prove
+            return not pending.prove
         message = proof_message(reply.transaction_id, reply.sender, pending.asker, reply.seen)
         public_key = reply.proof.public_key
         if id_fits(contact.id, public_key, contact.address[0]) and self.identity.verify(

@@ -1,6 +1,6 @@
 """Look-ups over the network: a `Lookup` decides, `Rpc` asks, a subclass takes what comes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from overlay.core.contact import Contact, K
@@ -16,13 +16,16 @@ from overlay.core.messages import (
 )
 from overlay.core.rpc import Rpc
 
-# S/Kademlia's d: disjoint paths to the peers that are to store something.
-WRITE_PATHS: Final = 3
-_WRITE_ALPHA: Final = 2  # requests in flight on each of them
+# S/Kademlia's d: disjoint paths to the peers that are to store something, or that hold adverts.
+PATHS: Final = 3
+PATH_ALPHA: Final = 2  # requests in flight on each of them
 
 
 class Search:
     """A `find_node` look-up.
+
+    It begins a path with what each entrance has named, also with those that answer later; what
+    the routing table knows is dealt out to all paths.
 
     Args:
         rpc: Asks the peers.
@@ -31,7 +34,7 @@ class Search:
         on_end: Called once, when the look-up is over.
     """
 
-    __slots__ = ("_ended", "_on_end", "_rpc", "_target", "answers", "lookup")
+    __slots__ = ("_ended", "_entered", "_on_end", "_rpc", "_target", "answers", "lookup")
 
     _expected: type[Nodes] | type[Relays] = Nodes
 
@@ -42,12 +45,13 @@ class Search:
         self._target = target
         self._on_end = on_end
         self._ended = False
+        self._entered = 0  # entrances that were heard
         self.lookup = lookup
         self.answers = 0
 
     def start(self, now: float) -> None:
         """Ask the closest contacts that we know."""
-        self.lookup.hear(self._rpc.closest(self.lookup.target))
+        self.lookup.hear(self._rpc.table.closest(self.lookup.target))
         self._advance(now)
 
     def cancel(self, now: float) -> None:
@@ -91,12 +95,14 @@ class Search:
         """Whether there is something to wait for when the look-up is over."""
         return False
 
-    def hear(self, contacts: Iterable[Contact], now: float) -> None:
-        """Take in contacts from elsewhere."""
-        self.lookup.hear(contacts)
-        self._advance(now)
+    def _enter(self) -> None:
+        named = self._rpc.entrances.named
+        for path in range(self._entered, len(named)):
+            self.lookup.enter(named[path], path)
+        self._entered = len(named)
 
     def _advance(self, now: float) -> None:
+        self._enter()
         while (contact := self.lookup.next_query()) is not None:
             if not self._ask(contact, now):
                 self.lookup.failed(contact)
@@ -113,7 +119,7 @@ class TokenSearch(Search):
     _expected = Relays
 
     def __init__(self, rpc: Rpc, target: bytes, on_end: Callable[[float], None]) -> None:
-        lookup = Lookup(target, k=K, alpha=_WRITE_ALPHA, paths=WRITE_PATHS)
+        lookup = Lookup(target, k=K, alpha=PATH_ALPHA, paths=PATHS)
         super().__init__(rpc, lookup, target, on_end)
         self.tokens: dict[bytes, bytes] = {}
 

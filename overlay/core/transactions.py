@@ -54,6 +54,7 @@ class Pending:
         "deadline",
         "is_check",
         "opened_at",
+        "prove",
         "rto",
         "sent_at",
         "sink",
@@ -69,6 +70,7 @@ class Pending:
         sink: Sink,
         attempts: int,
         *,
+        prove: bool = False,
         is_check: bool = False,
     ) -> None:
         self.tid = tid
@@ -77,6 +79,7 @@ class Pending:
         self.data = data
         self.sink = sink
         self.attempts_left = attempts
+        self.prove = prove  # the peer is to prove that it owns its id
         self.is_check = is_check
         self.opened_at = 0.0
         self.sent_at: float | None = None  # None once a reply could be to either attempt

@@ -115,25 +115,54 @@ def test_replicas_are_asked_in_random_order() -> None:
     assert first == {contact(number) for number in range(1, 10)}
 
 
-def honest_answers(paths: int) -> int:
-    """One of three first contacts names nobody but dead peers, ever so close."""
-    honest = [contact(number) for number in range(1000, 1040)]
-    liar, *dead = (
-        Contact(number.to_bytes(20, "big"), ("127.0.0.2", number)) for number in range(80, 0, -1)
-    )
-    lookup = Lookup(TARGET, k=20, alpha=2, paths=paths, budget=60)
-    lookup.hear([liar, *honest[-2:]])
+HONEST = [contact(number) for number in range(1000, 1040)]
+LIAR, *ACCOMPLICES = (
+    Contact(number.to_bytes(20, "big"), ("127.0.0.2", number)) for number in range(80, 0, -1)
+)
+
+
+def asked_among_liars(paths: int) -> set[Contact]:
+    """One of three entrances names its accomplices, who are ever so close and name each other."""
+    lookup = Lookup(TARGET, k=20, alpha=2, paths=paths, budget=90)
+    for path, entrance in enumerate((LIAR, *HONEST[-2:])):
+        lookup.enter([entrance], path)
+    asked = set()
     while (one := lookup.next_query()) is not None:
-        if one in dead:
-            lookup.failed(one)
-        else:
-            lookup.answered(one, dead if one == liar else honest)
-    return sum(one in honest for one in lookup.closest())
+        asked.add(one)
+        lookup.answered(one, HONEST if one in HONEST else ACCOMPLICES)
+    return asked
 
 
 def test_a_liar_leads_one_path_astray() -> None:
-    assert honest_answers(paths=1) == 0
-    assert honest_answers(paths=3) == 19
+    assert asked_among_liars(paths=1).isdisjoint(HONEST)
+    assert len(asked_among_liars(paths=3) & set(HONEST)) >= 7
+
+
+def test_a_liar_who_names_dead_peers_is_soon_believed_no_more() -> None:
+    lookup = Lookup(TARGET, k=20, alpha=2, budget=60)
+    lookup.hear([LIAR, *HONEST[-2:]])
+    dead = 0
+    while (one := lookup.next_query()) is not None:
+        if one in ACCOMPLICES:
+            dead += 1
+            lookup.failed(one)
+        else:
+            lookup.answered(one, HONEST if one in HONEST else ACCOMPLICES)
+    assert dead < 10
+    assert sum(one in HONEST for one in lookup.closest()) == 19
+
+
+def test_whoever_is_named_by_an_honest_peer_too_is_asked() -> None:
+    lookup = Lookup(TARGET, k=20, alpha=20)
+    lookup.enter([LIAR], 0)
+    assert lookup.next_query() == LIAR
+    lookup.answered(LIAR, HONEST[:20])
+    asked = []
+    while (one := lookup.next_query()) is not None:
+        asked.append(one)
+    assert 1 < len(asked) < 10
+    lookup.answered(asked[0], HONEST[:20])
+    assert lookup.next_query() in HONEST
 
 
 def test_no_peer_is_asked_on_two_paths() -> None:
