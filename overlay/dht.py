@@ -184,15 +184,25 @@ class RunningPeer:
         ended: LookupEnded = await driver.result(lambda now: driver.core.find_node(target, now))
         return ended.contacts
 
-    async def collect_adverts(self, wanted: int, timeout: float) -> RelaysFound:
-        """Collect adverts of relays for at most `timeout` seconds; `wanted` of them are enough."""
+    async def collect_adverts(
+        self, wanted: int, timeout: float, *, hurried: bool = False
+    ) -> RelaysFound:
+        """Collect adverts of relays for at most `timeout` seconds.
+
+        Args:
+            wanted: Adverts that are enough.
+            timeout: Seconds.
+            hurried: Somebody waits: after a short time fewer are enough.
+        """
         found: list[RelaysFound] = []
 
         async def collect(driver: Driver) -> None:
             core = driver.core
-            found.append(
-                await driver.result(lambda now: core.find_relays(wanted, now, timeout), timeout)
-            )
+
+            def start(now: float) -> int:
+                return core.find_relays(wanted, now, timeout, hurried=hurried)
+
+            found.append(await driver.result(start, timeout))
 
         async with trio.open_nursery() as nursery:
             for driver in self._in_use(lambda driver: driver.connected):

@@ -94,9 +94,16 @@ class SimulatedPeer:
         """Look for the peers closest to an id."""
         self._wait(self.core.find_node(target, self._network.heap.now), done)
 
-    def find_relays(self, wanted: int, timeout: float, done: Callable[[RelaysFound], None]) -> None:
+    def find_relays(
+        self,
+        wanted: int,
+        timeout: float,
+        done: Callable[[RelaysFound], None],
+        *,
+        hurried: bool = False,
+    ) -> None:
         """Collect adverts, for `timeout` seconds at most."""
-        handle = self.core.find_relays(wanted, self._network.heap.now, timeout)
+        handle = self.core.find_relays(wanted, self._network.heap.now, timeout, hurried=hurried)
         self._wait(handle, done)
         self._network.heap.after(timeout, self._stop_search, handle)
 

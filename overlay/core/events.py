@@ -85,7 +85,8 @@ class RelaysFound:
     Attributes:
         handle: The number that `find_relays` returned.
         asked: Peers that answered; zero means that there is no network to ask.
-        adverts: What was found: signed, not expired, one for each key.
+        adverts: What was found: signed, not expired, one for each key; in random order, but those
+            last that come from whoever has named very many.
     """
 
     handle: int

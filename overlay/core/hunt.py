@@ -8,32 +8,29 @@ levels, which are few, are gone to only where the lower ones are empty.
 
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
-from overlay.core.addresses import network_of
 from overlay.core.contact import Contact, K
 from overlay.core.directory import SAMPLE_SIZE, deepest_level, directory_key
-from overlay.core.errors import RemoteProtocolError
 from overlay.core.ids import ID_BITS, ID_LENGTH
 from overlay.core.lookup import Ending, Lookup
 from overlay.core.messages import MAX_START, FindRelays, Relays, RequestBody
-from overlay.core.records import Advert, is_signed, parse_advert_untrusted, remaining_lifetime
+from overlay.core.records import Advert
 from overlay.core.rpc import Rpc
-from overlay.core.search import Search
-from overlay.core.store import MAX_PER_NETWORK_AND_KEY
+from overlay.core.sample import MAX_PER_SOURCE, OURSELVES, AdvertSample
+from overlay.core.search import PATH_ALPHA, PATHS, Search
 
 # Below a key at the level where a search begins lie this many times fewer peers than a sample
 # holds adverts. The more keys, the less there is to read of each, and the fewer ask for it.
 READ_SPREAD: Final = 4
 _KEYS: Final = 6  # read at once
 _MAX_KEYS: Final = 64  # read in one search
-_ALPHA: Final = 2  # requests in flight for each of them
-_BUDGET: Final = 32  # requests until a key is found, or not
+_BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
 
-# Shares of the time for a search: after the first, a few adverts are enough; after the second,
-# the root is gone to straight.
+# Shares of the time for a search: after the first, a few adverts are enough for somebody who is
+# in a hurry; after the second, the root is gone to straight.
 _PATIENCE: Final = 0.15
 _BELOW_ROOT: Final = 0.5
 ENOUGH: Final = 16
@@ -48,62 +45,6 @@ _AGREEMENT: Final = 2  # replicas that hold nothing but what has been collected
 _SURE_REPLICAS: Final = 0.75 * K
 
 
-class AdvertSample:
-    """The adverts that a search has collected.
-
-    Args:
-        rpc: Counts what is refused.
-        wanted: Adverts that are enough.
-        clock_offset: Unix time minus `now`, seconds.
-
-    Attributes:
-        adverts: By public key.
-    """
-
-    __slots__ = ("_clock_offset", "_rpc", "adverts", "wanted")
-
-    def __init__(self, rpc: Rpc, wanted: int, clock_offset: float) -> None:
-        self._rpc = rpc
-        self._clock_offset = clock_offset
-        self.wanted = wanted
-        self.adverts: dict[bytes, Advert] = {}
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether no more are needed."""
-        return len(self.adverts) >= self.wanted
-
-    def take(self, encoded: bytes, now: float) -> bool:
-        """Keep an advert if it is good, and newer than what is known of its key.
-
-        Returns:
-            Whether it is, or was, taken.
-        """
-        try:
-            advert = parse_advert_untrusted(encoded)
-        except RemoteProtocolError:
-            self._rpc.counters["advert_malformed"] += 1
-            return False
-        known = self.adverts.get(advert.public_key)
-        if advert.withdrawn or (known is not None and known.seq >= advert.seq):
-            return known is not None
-        expired = remaining_lifetime(advert, now + self._clock_offset) <= 0
-        if expired or not is_signed(advert, self._rpc.identity.verify):
-            self._rpc.counters["advert_expired" if expired else "advert_forged"] += 1
-            return False
-        network = network_of(advert.endpoints[0])
-        neighbours = sum(
-            network_of(other.endpoints[0]) == network
-            for other in self.adverts.values()
-            if other is not known
-        )
-        if neighbours >= MAX_PER_NETWORK_AND_KEY:
-            self._rpc.counters["advert_same_network"] += 1
-            return False
-        self.adverts[advert.public_key] = advert
-        return True
-
-
 class AdvertSearch(Search):
     """Reads the adverts under one directory key.
 
@@ -115,7 +56,17 @@ class AdvertSearch(Search):
         rng: Spreads the readers over the replicas.
     """
 
-    __slots__ = ("_agreed", "_here", "_pages_left", "_replicas", "_sample", "_starts", "_unread")
+    __slots__ = (
+        "_agreed",
+        "_here",
+        "_named",
+        "_pages_left",
+        "_replicas",
+        "_sample",
+        "_starts",
+        "_sure",
+        "_unread",
+    )
 
     _expected = Relays
 
@@ -128,12 +79,22 @@ class AdvertSearch(Search):
         rng: random.Random,
     ) -> None:
         radius = _SURE_REPLICAS * 2.0**ID_BITS / max(1.0, rpc.network_size())
-        lookup = Lookup(target, k=_READ_K, alpha=_ALPHA, budget=_BUDGET, radius=radius, rng=rng)
+        lookup = Lookup(
+            target,
+            k=_READ_K,
+            alpha=PATH_ALPHA,
+            paths=PATHS,
+            budget=_BUDGET,
+            radius=radius,
+            rng=rng,
+        )
         super().__init__(rpc, lookup, target, on_end)
         self._sample = sample
         self._agreed = 0
         self._pages_left = _MAX_PAGES
         self._here: set[bytes] = set()
+        self._named: Counter[bytes] = Counter()  # of those, by the network that named them first
+        self._sure = 0  # of those, without what is more than the share of one network
         self._replicas: deque[Contact] = deque()  # whose turn it is
         self._starts: dict[bytes, int] = {}  # what each peer is asked for at the moment
         self._unread: deque[int] | None = None  # starts of pages, once one has told how many
@@ -172,13 +133,16 @@ class AdvertSearch(Search):
 
     def _collect(self, contact: Contact, body: Relays, now: float) -> None:
         before = len(self._here)
+        source = contact.network
         for encoded in body.adverts:
-            if self._sample.take(encoded, now):
+            if self._sample.take(encoded, source, now) and encoded not in self._here:
                 self._here.add(encoded)
+                self._named[source] += 1
+                self._sure += self._named[source] <= MAX_PER_SOURCE
         start = self._starts.pop(contact.id, 0)
         if body.total:
             self._plan(start, start + len(body.adverts), min(body.total, MAX_START))
-            self._agreed += body.total <= len(self._here)
+            self._agreed += body.total <= self._sure
             # One that has given all that it has, or nothing new, is not asked again.
             if body.total > len(self._here) > before:
                 self._replicas.append(contact)
@@ -200,7 +164,7 @@ class AdvertSearch(Search):
     def _advance(self, now: float) -> None:
         """Read on from the replicas that are known, while others are looked for."""
         while self._unread and self._replicas and self._pages_left and not self._is_done:
-            if len(self._starts) >= 2 * _ALPHA:
+            if len(self._starts) >= 2 * PATH_ALPHA:
                 break
             self._pages_left -= 1
             if not self._ask(self._replicas.popleft(), now):
@@ -228,6 +192,7 @@ class RelayHunt:
     """
 
     __slots__ = (
+        "_entrances",
         "_held",
         "_keys",
         "_level",
@@ -255,7 +220,8 @@ class RelayHunt:
         self._held = held
         self._rng = rng
         self._on_end = on_end
-        self._level = deepest_level(READ_SPREAD * rpc.network_size())
+        self._level = 0
+        self._entrances = 0  # that had answered when the search began
         self._keys: set[bytes] = set()  # those read so far
         self._searches: list[AdvertSearch] = []
         self._open = 0
@@ -267,13 +233,13 @@ class RelayHunt:
     @property
     def adverts(self) -> tuple[Advert, ...]:
         """What was found."""
-        return tuple(self._sample.adverts.values())
+        return tuple(self._sample.adverts(self._rng))
 
-    def start(self, now: float, limit: float) -> None:
-        """Search from the deepest level on, for about `limit` seconds."""
-        self.due = now + limit * _PATIENCE
+    def start(self, now: float, limit: float, *, hurried: bool) -> None:
+        """Search from the deepest level on, for about `limit` seconds; less if `hurried`."""
         self._root_due = now + limit * _BELOW_ROOT
-        self._read(now)
+        self.due = now + limit * _PATIENCE if hurried else self._root_due
+        self._begin(now)
 
     def handle_timer(self, now: float) -> None:
         """Do with fewer adverts from now on, or go for the root."""
@@ -292,8 +258,15 @@ class RelayHunt:
 
     def stop(self, now: float) -> None:
         """End with what there is."""
+        self.due = None
         self._level = 0
         self._cancel(now)
+
+    def _begin(self, now: float) -> None:
+        self._entrances = len(self._rpc.entrances.named)
+        self._keys.clear()
+        self._level = deepest_level(READ_SPREAD * self._rpc.network_size())
+        self._read(now)
 
     def _cancel(self, now: float) -> None:
         for search in self._searches:
@@ -314,7 +287,7 @@ class RelayHunt:
         self._open = len(keys)
         for key, search in zip(keys, self._searches, strict=True):
             for encoded in self._held(key):
-                self._sample.take(encoded, now)
+                self._sample.take(encoded, OURSELVES, now)
             search.start(now)
 
     def _key_read(self, now: float) -> None:
@@ -331,6 +304,10 @@ class RelayHunt:
         self.asked += sum(search.answers for search in searches)
         found = sum(search.found for search in searches)
         if self._sample.is_enough or self._level == 0:
+            entered = len(self._rpc.entrances.named)
+            if not len(self._sample) and self.due is not None and entered > self._entrances:
+                self._begin(now)  # the first to answer may have led us among liars
+                return
             self.due = None
             self._on_end(self)
         elif found >= len(searches) and self.due is not None and len(self._keys) < _MAX_KEYS:
@@ -340,7 +317,7 @@ class RelayHunt:
 
     def _climb(self, now: float) -> None:
         """Go up to where as many keys have what is wanted."""
-        found = len(self._sample.adverts)
+        found = len(self._sample)
         if self.due is None:
             self._level = 0
         elif found:

@@ -248,7 +248,9 @@ class Peer:
         search.start(now)
         return handle
 
-    def find_relays(self, wanted: int, now: float, limit: float = SEARCH_TIME) -> int:
+    def find_relays(
+        self, wanted: int, now: float, limit: float = SEARCH_TIME, *, hurried: bool = False
+    ) -> int:
         """Collect adverts of relays from the directory.
 
         Args:
@@ -256,6 +258,7 @@ class Peer:
             now: Seconds.
             limit: Seconds that it may take. The search does not end by itself then, see
                 `stop_search`, but has come to the root of the directory before.
+            hurried: After a short time a quarter of `SAMPLE_SIZE` is enough.
 
         Returns:
             The handle of the `RelaysFound` to come.
@@ -272,7 +275,7 @@ class Peer:
 
         hunt = RelayHunt(self._rpc, wanted, held, self._rng, self.clock_offset, ended)
         self._hunts[handle] = hunt
-        hunt.start(now, limit)
+        hunt.start(now, limit, hurried=hurried)
         return handle
 
     def stop_search(self, handle: int, now: float) -> None:

@@ -181,12 +181,14 @@ class Responder:
                 return Nodes(self._closest(target, request))
             case FindRelays(target, start):
                 held = self.store.get(target, unix_time)
+                # Whoever expects more adverts than there are, for a liar said so, begins anew.
+                first = start % len(held) if held else 0
                 return Relays(
                     self._closest(target, request),
                     self._tokens.issue(source, now),
                     min(len(held), MAX_START),
                     start,
-                    tuple(entry.advert.encoded for entry in held[start : start + _PAGE]),
+                    tuple(entry.advert.encoded for entry in held[first : first + _PAGE]),
                 )
             case Summon():
                 return Agreed(self.witnessing.summon(request.body, source, now))

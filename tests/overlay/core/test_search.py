@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from overlay.core.addresses import Address
 from overlay.core.contact import Contact
 from overlay.core.directory import SAMPLE_SIZE, directory_key
-from overlay.core.events import RelaysFound
+from overlay.core.events import BootstrapFailed, Connected, RelaysFound
 from overlay.core.hunt import ENOUGH
 from overlay.core.identity import Identity, derive_id
 from overlay.core.messages import (
@@ -24,8 +25,9 @@ from overlay.core.messages import (
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.records import Advert, sign_advert
 from overlay.core.rpc import UNKNOWN_ID
+from overlay.core.sample import AdvertSample
 from overlay.core.store import Entry
-from overlay.core.wire import pack_reply, parse_message_untrusted
+from overlay.core.wire import pack_reply, pack_request, parse_message_untrusted
 
 from .network import UNIX_TIME, Network, offer
 
@@ -152,12 +154,13 @@ def test_few_adverts_of_one_network_are_taken() -> None:
     assert found(client) == {"r1", "r2"}
 
 
-def test_a_liar_who_answers_first_does_not_keep_the_search_in_the_depths() -> None:
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_a_liar_who_answers_first_does_not_keep_the_search_in_the_depths(seed: int) -> None:
     storing = make_peer(3)
     storing.bootstrap([], NOW)
     fill(storing, 40)
     others = {LIAR: liar(), HONEST: honest(storing)}
-    client = make_peer(2, client=True)
+    client = make_peer(seed, client=True)
     client.bootstrap([LIAR], NOW)
     now = drive(client, others, NOW, NOW)
     assert client.network_size > 1e9
@@ -168,3 +171,59 @@ def test_a_liar_who_answers_first_does_not_keep_the_search_in_the_depths() -> No
     client.stop_search(handle, now)
     assert len(found(client) & {f"r{n}" for n in range(40)}) >= ENOUGH
     assert client.network_size < 1e3
+
+
+def test_a_flood_of_adverts_does_not_take_the_place_of_those_that_others_name() -> None:
+    sample = AdvertSample(make_peer(2)._rpc, SAMPLE_SIZE, UNIX_TIME)
+    for number in range(100):
+        sample.take(relay(number, f"12.{number}.1.1").encoded, b"flooder", NOW)
+    assert not sample.is_enough
+    assert len(sample) == SAMPLE_SIZE
+    honest = {number: f"network {number // 3}".encode() for number in range(100, 160)}
+    for number, source in honest.items():
+        sample.take(relay(number, f"12.{number}.1.1").encoded, source, NOW)
+    assert sample.is_enough
+    names = [advert.offer.jid for advert in sample.adverts(random.Random(1))]
+    assert {f"r{number}@example.org" for number in honest} <= set(names)
+    assert len(names) == SAMPLE_SIZE
+
+
+def test_whoever_asks_for_adverts_beyond_the_last_gets_others() -> None:
+    storing = make_peer(3)
+    storing.bootstrap([], NOW)
+    fill(storing, 4)
+    request = Request(bytes(8), b"\7" * 20, True, False, FindRelays(ROOT, 201))
+    storing.receive(pack_request(request), CLIENT, NOW)
+    ((data, _),) = storing.datagrams_to_send()
+    reply = parse_message_untrusted(data)
+    assert isinstance(reply, Reply)
+    assert isinstance(reply.body, Relays)
+    assert reply.body.total == 4
+    assert reply.body.adverts
+
+
+def test_a_client_waits_a_moment_for_further_entrances() -> None:
+    network = Network(22)
+    network.join(LIAR)
+    network.join(HONEST)
+    network.join(CLIENT, LIAR, HONEST, ("127.0.0.1", 6000), client=True)
+    network.run(0.1)
+    assert not network.take(CLIENT, Connected)
+    network.run(0.2)
+    assert network.take(CLIENT, Connected)
+
+
+def test_a_peer_that_does_not_prove_itself_as_asked_has_not_answered() -> None:
+    def unproven(data: bytes, now: float) -> Iterator[bytes]:
+        for packed in liar()(data, now):
+            reply = parse_message_untrusted(packed)
+            assert isinstance(reply, Reply)
+            bare = pack_reply(replace(reply, proof=None), len(packed))
+            assert bare is not None
+            yield bare
+
+    client = make_peer(2, client=True)
+    client.bootstrap([LIAR], NOW)
+    drive(client, {LIAR: unproven}, NOW, NOW + 0.5)
+    assert client.counters["reply_unproven"] == 1
+    assert client.next_event() == BootstrapFailed(1.0)
