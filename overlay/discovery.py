@@ -9,6 +9,7 @@ import trio
 from overlay.core.addresses import Address
 from overlay.core.coordinates import Coordinate
 from overlay.core.errors import LocalProtocolError
+from overlay.core.hunt import ENOUGH
 from overlay.core.identity import derive_id
 from overlay.core.reachability import Verdict
 from overlay.core.records import Advert, Offer, Policy
@@ -18,7 +19,7 @@ from overlay.core.selection import (
     FailedRelays,
     detour,
     is_last_choice,
-    shortlist,
+    near_and_any,
 )
 from overlay.core.tables import relay_name
 from overlay.dht import RunningPeer
@@ -32,7 +33,6 @@ _POLL: Final = 1.0
 _WITHDRAW_TIMEOUT: Final = 2.0  # a second in a network around the world
 
 SAMPLE: Final = 64  # adverts to choose from
-PROBES_PER_RELAY: Final = 2  # relays probed for each one wanted: some are dead or full
 SOONEST_REFRESH: Final = 60.0  # seconds between two adverts that tell of full and free
 
 RelayDescription = Offer
@@ -164,17 +164,26 @@ async def find_relays(
             f"{peer.trouble or 'no peer of the overlay answered'} within {timeout:g} s; "
             "check the bootstrap addresses and that UDP is not blocked"
         )
-    # A third of the time that is left is for measuring.
-    left = deadline - trio.current_time()
-    found = await peer.collect_adverts(max(SAMPLE, count), left * 2 / 3)
-    adverts = [advert for advert in found.adverts if advert.public_key != peer.public_key]
-    peer.rng.shuffle(adverts)
-    now = trio.current_time()
-    candidates = shortlist(adverts, PROBES_PER_RELAY * count, peer.coordinate, callee, failed, now)
-    endpoints = [endpoint for advert in candidates for endpoint in advert.endpoints]
+    candidates: list[Advert] = []
     answers: dict[Address, Answer] = {}
-    with trio.move_on_at(deadline):
-        answers = await peer.measure(endpoints, count)
+    # If few answer, many may be gone, or never have been there: once more, and with more patience.
+    for hurried in (True, False):
+        # A third of the time that is left is for measuring.
+        left = deadline - trio.current_time()
+        found = await peer.collect_adverts(max(SAMPLE, count), left * 2 / 3, hurried=hurried)
+        seen = {peer.public_key, *(advert.public_key for advert in candidates)}
+        adverts = [advert for advert in found.adverts if advert.public_key not in seen]
+        now = trio.current_time()
+        # Twice as many as are wanted: some are dead or full.
+        probed = near_and_any(adverts, count, peer.coordinate, callee, failed, now)
+        candidates += probed
+        endpoints = [endpoint for advert in probed for endpoint in advert.endpoints]
+        with trio.move_on_at(deadline):
+            answers |= await peer.measure(endpoints, count)
+        good = sum(answered_relay(advert, answers) is not None for advert in candidates)
+        if good >= count or len(found.adverts) < ENOUGH:
+            break
+    now = trio.current_time()
     paths: list[tuple[bool, float, Relay]] = []
     for advert in candidates:
         if (relay := answered_relay(advert, answers)) is not None:

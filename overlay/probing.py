@@ -110,10 +110,20 @@ class Probe:
         """Somebody has answered: wait for the silent ones for a time that suits a call."""
         if self._enough is None:
             return
-        patience = 2 * (trio.current_time() - self._started) + _GRACE
-        if len(self.answers) < self._enough:
-            patience = max(patience, _PATIENCE_ANSWERED)
+        elapsed = trio.current_time() - self._started
+        patience = patience_after(elapsed, is_enough=len(self.answers) >= self._enough)
         self._scope.deadline = min(self._scope.deadline, self._started + patience)
+
+
+def patience_after(elapsed: float, *, is_enough: bool) -> float:
+    """Return for how long, since the beginning, a call waits for answers after the first ones.
+
+    Args:
+        elapsed: Seconds until the last answer.
+        is_enough: Whether there are as many as wanted.
+    """
+    patience = 2 * elapsed + _GRACE
+    return patience if is_enough else max(patience, _PATIENCE_ANSWERED)
 
 
 async def measure(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from overlay.core import stun
 from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
-from overlay.probing import ATTEMPTS, PATIENCE, RTO
+from overlay.probing import ATTEMPTS, PATIENCE, RTO, patience_after
 from simulations.network import Host, Network
 
 
@@ -21,7 +21,8 @@ class Probe:
         host: Whose fresh socket they come from.
         endpoints: Whom to ask.
         rng: Source of transaction ids.
-        on_end: Is called once, when all have answered or the attempts are spent.
+        on_end: Is called once, when all have answered or time is up.
+        enough: Answers after which the rest are waited for only briefly; None to wait for all.
 
     Attributes:
         answered: When each endpoint answered, seconds on the simulated clock.
@@ -34,12 +35,15 @@ class Probe:
         endpoints: Iterable[Address],
         rng: random.Random,
         on_end: "Callable[[Probe], None]",
+        enough: int | None = None,
     ) -> None:
         self.answered: dict[Address, float] = {}
         self._network = network
         self._endpoints = tuple(endpoints)
         self._rng = rng
         self._on_end = on_end
+        self._enough = enough
+        self._started = network.heap.now
         self._sent: dict[bytes, Address] = {}
         self._over = False
         self._socket = network.bind(host, 0, self._receive)
@@ -67,6 +71,10 @@ class Probe:
             self.answered.setdefault(source, self._network.heap.now)
             if len(self.answered) == len(self._endpoints):
                 self._end()
+            elif self._enough is not None:
+                elapsed = self._network.heap.now - self._started
+                patience = patience_after(elapsed, is_enough=len(self.answered) >= self._enough)
+                self._network.heap.after(max(0.0, patience - elapsed), self._end)
 
     def _end(self) -> None:
         if self._over:

@@ -26,10 +26,11 @@ from overlay.core.selection import (
     SHORTLIST,
     FailedRelays,
     is_last_choice,
+    near_and_any,
     shortlist,
 )
 from overlay.core.tables import RttTable, pack_table, parse_table_untrusted, relay_name
-from overlay.discovery import PROBES_PER_RELAY, REFRESH, SOONEST_REFRESH
+from overlay.discovery import REFRESH, SOONEST_REFRESH
 from overlay.pool import MAX_ROUNDS
 from simulations.errors import SimulationError
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
@@ -49,6 +50,11 @@ GOOD: Final = 1.1  # times the best path
 TURNOVERS: Final = 2  # times that all calls begin anew before any is judged
 IN_USE: Final = (0.3, 0.6)
 _FREE_STEPS: Final = 15  # as adverts have it
+
+# Chooses the relays to probe, as `selection.shortlist` does.
+Pick = Callable[
+    [list[Advert], int, Coordinate | None, Coordinate | None, FailedRelays, float], list[Advert]
+]
 
 
 class Relay:
@@ -183,16 +189,16 @@ class Chooser:
 
     def cold_alone(self, caller: int, callee: int, now: float) -> list[Relay]:
         """The other end is foreign, and where it is unknown."""
-        relays = self._shortlist(caller, None, SHORTLIST, now)
+        relays = self._sampled(shortlist, caller, None, now)
         return self._order(relays, lambda relay: self._world.measure(caller, relay.site), now)
 
     def cold(self, caller: int, callee: int, now: float) -> list[Relay]:
         """Both ends probe the same eight relays."""
-        return self._cold(caller, callee, SHORTLIST, now)
+        return self._cold(shortlist, caller, callee, now)
 
     def cold_more(self, caller: int, callee: int, now: float) -> list[Relay]:
         """Both ends probe as many as `find_relays` does."""
-        return self._cold(caller, callee, PROBES_PER_RELAY * SHORTLIST, now)
+        return self._cold(near_and_any, caller, callee, now)
 
     def warm(self, caller: int, callee: int, now: float) -> list[Relay]:
         """Both ends have measured 128 relays, exchange their tables and probe the best."""
@@ -225,15 +231,15 @@ class Chooser:
     def _sent(self, table: RttTable) -> RttTable:
         return parse_table_untrusted(pack_table(table))
 
-    def _cold(self, caller: int, callee: int, probes: int, now: float) -> list[Relay]:
-        relays = self._shortlist(caller, callee, probes, now)
+    def _cold(self, pick: Pick, caller: int, callee: int, now: float) -> list[Relay]:
+        relays = self._sampled(pick, caller, callee, now)
         return self._order(relays, lambda relay: self._both_ends(caller, relay, callee), now)
 
-    def _shortlist(self, caller: int, callee: int | None, probes: int, now: float) -> list[Relay]:
+    def _sampled(self, pick: Pick, caller: int, callee: int | None, now: float) -> list[Relay]:
         there = None if callee is None else self._world.place(callee)
         here = self._world.place(caller)
         sample = self._directory.sample(SAMPLE)
-        return self._of(shortlist(sample, probes, here, there, self._failed, now))
+        return self._of(pick(sample, SHORTLIST, here, there, self._failed, now))
 
     def _of(self, adverts: list[Advert]) -> list[Relay]:
         return [self._by_name[relay_name(advert.public_key)] for advert in adverts]

@@ -7,17 +7,17 @@ from typing import Final
 
 from overlay.core.addresses import Address
 from overlay.core.events import Advertised, Connected, Event, Joined, RelaysFound
+from overlay.core.hunt import ENOUGH
 from overlay.core.records import Offer
 from overlay.core.registration import SETTLED
-from overlay.core.selection import FailedRelays, shortlist
-from overlay.discovery import PROBES_PER_RELAY, REFRESH, SAMPLE
+from overlay.core.selection import FailedRelays, near_and_any
+from overlay.discovery import REFRESH, SAMPLE
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
 from simulations.probe import Probe
 
 COUNT: Final = 8  # relays that a client wants
 TIMEOUT: Final = 5.0  # seconds that it gives the search
-_PROBED: Final = PROBES_PER_RELAY * COUNT
 _FIRST_RETRY: Final = 1.0
 
 
@@ -108,21 +108,31 @@ class RelaySearch:
         self._peer = peer
         self._outcome = outcome
         self._done = done
-        left = outcome.started + TIMEOUT - population.network.heap.now
-        peer.find_relays(SAMPLE, left * 2 / 3, self._found)
+        self._candidates: set[Address] = set()
+        self._search(hurried=True)
+
+    def _search(self, *, hurried: bool) -> None:
+        left = self._outcome.started + TIMEOUT - self._population.network.heap.now
+        self._hurried = hurried
+        self._peer.find_relays(SAMPLE, left * 2 / 3, self._found, hurried=hurried)
 
     def _found(self, found: RelaysFound) -> None:
-        adverts = list(found.adverts)
-        self._population.rng.shuffle(adverts)
+        self._complete = len(found.adverts) < ENOUGH
+        seen = self._candidates
+        adverts = [advert for advert in found.adverts if advert.endpoints[0] not in seen]
         network = self._population.network
         here, now = self._peer.core.coordinate, network.heap.now
-        candidates = shortlist(adverts, _PROBED, here, None, FailedRelays(), now)
+        candidates = near_and_any(adverts, COUNT, here, None, FailedRelays(), now)
         endpoints = [advert.endpoints[0] for advert in candidates]
-        Probe(network, self._peer.host, endpoints, self._population.rng, self._probed)
+        self._candidates.update(endpoints)
+        Probe(network, self._peer.host, endpoints, self._population.rng, self._probed, COUNT)
 
     def _probed(self, probe: Probe) -> None:
-        self._outcome.answered = probe.answered
-        self._done(self._outcome)
+        self._outcome.answered |= probe.answered
+        if self._hurried and not self._complete and len(self._outcome.answered) < COUNT:
+            self._search(hurried=False)
+        else:
+            self._done(self._outcome)
 
 
 class Visitor:

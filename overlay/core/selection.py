@@ -8,7 +8,7 @@ relay that has room.
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from overlay.core.addresses import network_of
@@ -129,3 +129,21 @@ def shortlist(
         return last, detour(advert.coordinate, here, there)
 
     return capped(sorted(adverts, key=promise))[:count]
+
+
+def near_and_any(
+    adverts: Sequence[Advert],
+    count: int,
+    here: Coordinate | None,
+    there: Coordinate | None,
+    failed: FailedRelays,
+    now: float,
+) -> list[Advert]:
+    """Return the `count` most promising adverts, and as many others in the order of the sample.
+
+    A relay says itself where it is: whoever lies about it is not to be all that is probed. For
+    the arguments see `shortlist`.
+    """
+    near = shortlist(adverts, count, here, there, failed, now)
+    others = [advert for advert in adverts if advert not in near]
+    return capped([*near, *shortlist(others, count, None, None, failed, now)])
