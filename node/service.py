@@ -11,6 +11,7 @@ from node.entrance import enter_overlay
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
+from node.settings.run import QUOTA_FILE
 from node.xmpp import ServiceEntry, Session, open_session
 from overlay.core.addresses import format_address, is_private
 from overlay.dht import RunningPeer, open_peer
@@ -175,6 +176,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
             limits,
             lambda: peer.endpoints[0][0],
             ports=ports,
+            quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
         ) as relay,
     ):

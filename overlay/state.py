@@ -102,7 +102,7 @@ def load_identity(path: Path | None) -> Identity:
 def _create_identity(path: Path) -> Identity:
     seed = secrets.token_bytes(SEED_LENGTH)
     try:
-        _write(path, seed.hex() + "\n")
+        replace_file(path, seed.hex() + "\n")
     except OSError as error:
         raise OverlayError(
             f"cannot write the key file {path}: {error.strerror}; choose a writable directory"
@@ -137,7 +137,7 @@ def write_cache(path: Path | None, addresses: list[Address]) -> None:
     if path is None or not addresses:
         return
     try:
-        _write(path, json.dumps(addresses[:MAX_CACHED]))
+        replace_file(path, json.dumps(addresses[:MAX_CACHED]))
     except OSError as error:
         raise OverlayError(f"cannot write the peer cache {path}: {error.strerror}") from error
 
@@ -164,8 +164,12 @@ def _read(path: Path, limit: int) -> tuple[bytes, int]:
     return data, mode
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file as a whole; `mkstemp` makes it with mode 0600."""
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file as a whole, for good when this returns; `mkstemp` makes it with mode 0600.
+
+    Raises:
+        OSError: The disk refuses; the file is as before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
@@ -175,6 +179,16 @@ def _write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_directory(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename last through a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from node.relay.access import Access
 from node.relay.channel import ChannelRules
 from node.relay.jids import bare_jid, domain_of
+from node.relay.quota import Quota
 
 MINUTE = 60.0
 
@@ -58,6 +59,9 @@ class RelayLimits(ChannelRules):
     node_kbps: int | None = None
     """Kilobits (1000 bit) of UDP payload a second that are passed on, all channels and both
     directions together; None: not limited."""
+
+    quota: Quota | None = None
+    """Bytes that may be passed on in a day or a month; None: not limited."""
 
     access: Access = field(default_factory=Access)
     """Who may have channels at all."""

@@ -1,9 +1,11 @@
-"""What may be passed on in a time: by one direction of a channel, and by all channels together.
+"""What may be passed on: by one direction of a channel, and by all channels together.
 
 No I/O and no clock: the time in seconds comes in.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from node.relay.drop import Drop
 
@@ -51,19 +53,69 @@ def bandwidth(kbps: int | None, now: float) -> TokenBucket | None:
 
 
 class Budget:
-    """What all channels of a forwarder may pass on together; not limited at first."""
+    """What all channels of a forwarder may pass on together; not limited at first.
 
-    __slots__ = ("_bucket",)
+    Bytes are allowed in slices. A slice ends when a packet does not fit into its rest, which then
+    is as good as spent on nothing, or when the next one comes.
 
-    def __init__(self) -> None:
+    Args:
+        report: called with the serial of a slice, the bytes spent of it, and whether it has ended:
+            once when half of it is spent, and when it ends.
+    """
+
+    __slots__ = ("_bucket", "_left", "_report", "_serial", "_size", "_tell_below")
+
+    def __init__(self, report: Callable[[int, int, bool], object] = lambda *_: None) -> None:
+        self._report = report
         self._bucket: TokenBucket | None = None
+        self._serial = 0
+        self._size: int | None = None
+        """Bytes of the slice; None: not limited, or ended."""
+        self._left: float = inf
+        self._tell_below: float = 0
 
     def limit(self, kbps: int | None, now: float) -> None:
         """Set the bandwidth of all directions of all channels together; None: not limited."""
         self._bucket = bandwidth(kbps, now)
 
+    def allow(self, serial: int, size: int | None) -> None:
+        """Begin a slice of `size` bytes, which ends the one before; None: not limited.
+
+        The same one again changes nothing.
+        """
+        if serial == self._serial:
+            return
+        self._end_slice()
+        self._serial, self._size = serial, size
+        self._left = inf if size is None else size
+        self._tell_below = 0 if size is None else size / 2
+
     def take(self, size: int, now: float) -> Drop | None:
         """Let a packet of `size` bytes pass, or say what forbids it."""
         if self._bucket is not None and not self._bucket.take(size, now):
             return Drop.NODE_KBPS
+        left = self._left - size
+        if left < self._tell_below:
+            return self._take_low(size)
+        self._left = left
         return None
+
+    def _take_low(self, size: int) -> Drop | None:
+        if size > self._left:
+            self._end_slice()
+            return Drop.QUOTA
+        self._left -= size
+        self._tell_below = 0
+        self._report(self._serial, self._spent, False)
+        return None
+
+    def _end_slice(self) -> None:
+        if self._size is not None:
+            spent = self._spent
+            self._size = None
+            self._report(self._serial, spent, True)
+        self._left = self._tell_below = 0
+
+    @property
+    def _spent(self) -> int:
+        return (self._size or 0) - int(self._left)

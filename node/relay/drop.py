@@ -16,6 +16,8 @@ class Drop(StrEnum):
     """The direction has used up its bandwidth."""
     NODE_KBPS = "node-kbps"
     """All channels together have used up the node's."""
+    QUOTA = "quota"
+    """The bytes that the forwarder was allowed are used up."""
     NO_PEER = "no-peer"
     """The other leg has not latched, and the packet is too long to keep or a later one came."""
     UNSENT = "unsent"

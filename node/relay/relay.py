@@ -9,20 +9,25 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
 
 import trio
 
 from node.relay.admission import Admission, Refused, RelayLimits, resource_constraint
 from node.relay.channel import ChannelStats
 from node.relay.forwarders.base import (
+    AllowanceSpent,
     Forwarder,
     ForwarderUnavailable,
     ForwardingEnded,
     MakeForwarder,
     Reason,
+    Report,
 )
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.jids import full_jid
+from node.relay.meter import Meter, local_time
 from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, check_port_range
 from node.relay.resources import channels_with_descriptors, explain
 from overlay.nursery import open_background_nursery
@@ -96,6 +101,8 @@ async def open_relay(
     *,
     ports: tuple[int, int] = DEFAULT_RANGE,
     contacts: Callable[[], Container[str]] = frozenset,
+    quota_file: Path | None = None,
+    clock: Callable[[], datetime] = local_time,
     make_forwarder: MakeForwarder = UserspaceForwarder,
 ) -> AsyncIterator["RelayService"]:
     """Open a relay; its channels close with it, and are reported as `shutdown`.
@@ -105,6 +112,8 @@ async def open_relay(
         host: gives the public address to write into grants; it may change.
         ports: first and last UDP port of channels.
         contacts: gives the bare JIDs that are subscribed to the node's account.
+        quota_file: where what was used of the quota outlives the relay.
+        clock: gives the local time.
         make_forwarder: what carries the packets.
 
     Yields:
@@ -115,22 +124,26 @@ async def open_relay(
         UserError: there are no descriptors for channels, or the forwarder does not start.
     """
     check_port_range(*ports)
-    ended_sender, ended = trio.open_memory_channel[ForwardingEnded](0)
-    forwarder = make_forwarder(ended_sender)
+    report_sender, reports = trio.open_memory_channel[Report](0)
+    forwarder = make_forwarder(report_sender)
     allocator = PortAllocator(*ports)
     channels = channels_with_descriptors(min(limits.channels, allocator.capacity))
     limits = replace(limits, channels=channels)
-    relay = RelayService(limits, host, allocator, forwarder, Admission(limits, contacts))
+    meter = Meter(forwarder, quota_file, clock)
+    meter.set_quota(limits.quota)
+    relay = RelayService(limits, host, allocator, forwarder, Admission(limits, contacts), meter)
     async with open_background_nursery() as nursery:
         await nursery.start(forwarder.run)
         await forwarder.limit(limits.node_kbps)
-        nursery.start_soon(relay.run, ended)
+        nursery.start_soon(relay.run, reports)
+        await nursery.start(meter.run, relay.end_for_quota)
         try:
             yield relay
         finally:
             relay.drain()
             with trio.move_on_after(CLOSE_TIME, shield=True):
                 await relay.close_all()
+                await meter.settle()
 
 
 class RelayService:
@@ -143,6 +156,7 @@ class RelayService:
         ports: PortAllocator,
         forwarder: Forwarder,
         admission: Admission,
+        meter: Meter,
     ) -> None:
         self.limits = limits
         """How much others may use."""
@@ -150,6 +164,7 @@ class RelayService:
         self._ports = ports
         self._forwarder = forwarder
         self._admission = admission
+        self._meter = meter
         self.capacity = limits.channels
         """Channels open at once, at most."""
         self._channels: dict[str, _OpenChannel] = {}
@@ -160,14 +175,17 @@ class RelayService:
         """Ends dropped from `closed`."""
         self._next_warning = -math.inf
 
-    async def run(self, ended: trio.MemoryReceiveChannel[ForwardingEnded]) -> None:
-        """Take note of the channels that the forwarder has ended, until cancelled."""
+    async def run(self, reports: trio.MemoryReceiveChannel[Report]) -> None:
+        """Take note of what the forwarder reports, until cancelled."""
         with self._closed_sender:
-            async for end in ended:
-                channel = self._channels.get(end.channel_id)
+            async for report in reports:
+                if isinstance(report, AllowanceSpent):
+                    self._meter.note(report)
+                    continue
+                channel = self._channels.get(report.channel_id)
                 if channel is not None:  # else it was given up while it opened
-                    self._forget(end.channel_id)
-                    self._report(end, channel)
+                    self._forget(report.channel_id)
+                    self._report(report, channel)
 
     async def request_channel(self, requester: str) -> ChannelGrant:
         """Open a channel.
@@ -181,6 +199,7 @@ class RelayService:
         """
         if self._draining:
             raise Refused("service-unavailable", "cancel", "this relay is shutting down")
+        self._meter.check()
         self._admission.admit(requester, trio.current_time())
         try:
             block = self._ports.open()
@@ -246,18 +265,24 @@ class RelayService:
         """Channels that are open, or about to be."""
         return len(self._channels)
 
-    async def close_all(self) -> None:
-        """Close every channel, reported as `shutdown`."""
+    async def end_for_quota(self) -> None:
+        """Close every channel because nothing more may be passed on."""
+        if self._channels:
+            _log.warning("the quota is used up; closing %d channels", len(self._channels))
+            await self.close_all(Reason.QUOTA)
+
+    async def close_all(self, reason: Reason = Reason.SHUTDOWN) -> None:
+        """Close every channel, reported with this reason."""
         async with trio.open_nursery() as nursery:
             for channel_id, channel in self._channels.items():
-                nursery.start_soon(self._close, channel_id, channel, Reason.SHUTDOWN)
+                nursery.start_soon(self._close, channel_id, channel, reason)
 
     @property
     def free(self) -> float:
-        """Share of the channels that can still be had: 0 to 1."""
+        """Share of the channels that can still be had, less when the quota is short: 0 to 1."""
         if self._draining or not self._forwarder.ready:
             return 0.0
-        return 1 - len(self._channels) / self.capacity
+        return min(1 - len(self._channels) / self.capacity, self._meter.headroom)
 
     async def status(self) -> list[ChannelStatus]:
         """The open channels, oldest first."""

@@ -8,7 +8,8 @@ from cyclopts import Parameter
 from node.errors import UsageError
 from node.relay.access import Access, Policy
 from node.relay.admission import RelayLimits
-from node.settings.values import bare_jid_of, between
+from node.relay.quota import Quota
+from node.settings.values import bare_jid_of, between, parsed
 from node.xmpp.xep_0278.replies import MAX_EXPIRE, MAX_KBPS
 
 MAX_CHANNELS = 65536 // 4
@@ -54,6 +55,10 @@ class LimitSettings:
     node_kbps: Annotated[int | None, between(1, MAX_KBPS)] = RelayLimits.node_kbps
     """Bandwidth limit of all channels together, kbit/s passed on; none if not given."""
 
+    quota: str | None = None
+    """Volume that may be passed on, such as 50GB/month or 2GB/day (MB, GB or TB; local time; both
+    directions, each byte once). It is made to last; when it is used up, calls end."""
+
     expire: Annotated[float, between(1, MAX_EXPIRE)] = RelayLimits.expire
     """Seconds without a packet from either side after which a channel ends."""
 
@@ -67,12 +72,13 @@ class LimitSettings:
         """How much of the node others may use."""
         names = [field.name for field in fields(RelayLimits)]
         given = {name: getattr(self, name) for name in names if hasattr(self, name)}
-        access = Access(
+        given["access"] = Access(
             policy=self.policy,
             allow=frozenset(bare_jid_of("--allow", text) for text in self.allow),
             deny=frozenset(bare_jid_of("--deny", text) for text in self.deny),
         )
+        given["quota"] = parsed("--quota", self.quota, Quota.parse)
         try:
-            return RelayLimits(access=access, **given)
+            return RelayLimits(**given)
         except ValueError as error:
             raise UsageError(f"setting {error}") from None

@@ -18,6 +18,9 @@ from node.xmpp.account import Account, ComponentAccount
 from overlay.dht import PeerSettings
 from overlay.state import load_identity
 
+QUOTA_FILE = "quota.json"
+"""Name of the count of what was used of the quota, within the state directory."""
+
 KEY_FILE = "identity.key"
 """Name of the overlay key within the state directory."""
 

@@ -4,8 +4,9 @@ import logging
 import math
 import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter, Token
@@ -18,6 +19,8 @@ from node.xmpp.errors import XmppError
 
 MAX_SECRET_BYTES = 4096
 """A longer password file is not a password file."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +65,18 @@ def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int
     if not host or port == 0 or text.lower() not in written:
         raise UsageError(f"{option} {text!r} is not host:port (IPv6: [address]:port)")
     return host, port or default_port
+
+
+def parsed(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:
+    """What a text says, if there is one.
+
+    Raises:
+        UsageError: It says nothing that ``parse`` takes.
+    """
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {error}") from None
 
 
 def bare_jid_of(option: str, text: str) -> str:

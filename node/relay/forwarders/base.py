@@ -26,6 +26,8 @@ class Reason(StrEnum):
     """The relay closes."""
     CRASHED = "crashed"
     """The forwarder that carried it failed."""
+    QUOTA = "quota"
+    """The bytes that the relay may pass on are used up."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,20 @@ class ForwardingEnded:
     reason: Reason
     stats: ChannelStats | None
     """What it carried; None if that was lost in a crash."""
+
+
+@dataclass(frozen=True)
+class AllowanceSpent:
+    """How much of an allowance has been spent."""
+
+    serial: int
+    size: int
+    """Bytes."""
+    ended: bool
+    """Whether no more of it will be."""
+
+
+Report = ForwardingEnded | AllowanceSpent
 
 
 class ForwarderUnavailable(Exception):  # noqa: N818
@@ -77,9 +93,20 @@ class Forwarder(Protocol):
     async def limit(self, kbps: int | None) -> None:
         """Set the bandwidth of all channels together, kbit/s; None: not limited, as at first."""
 
+    async def allow(self, serial: int, size: int | None) -> None:
+        """Allow bytes to be passed on, instead of what is left of those before.
+
+        Reported are half of them, and the end: when a packet did not fit, the next ones are
+        allowed, or the forwarder failed, which spends them all.
+
+        Args:
+            serial: names the allowance; they count up.
+            size: bytes; None: any number, as at first.
+        """
+
     async def stats(self) -> Mapping[str, ChannelStats]:
         """What each open channel has carried, by its id."""
 
 
-MakeForwarder = Callable[[trio.MemorySendChannel[ForwardingEnded]], Forwarder]
-"""Makes a forwarder that reports the ends of channels there; they must be read while it runs."""
+MakeForwarder = Callable[[trio.MemorySendChannel[Report]], Forwarder]
+"""Makes a forwarder that reports there; its reports must be read while it runs."""

@@ -44,6 +44,14 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Allow:
+    """Relay to forwarder: pass on so many bytes from now on, or any number; see `Budget`."""
+
+    serial: int
+    size: int | None
+
+
+@dataclass(frozen=True)
 class AskStats:
     """Relay to forwarder: report what every channel has carried."""
 
@@ -82,7 +90,16 @@ class StatsReport:
     last: bool
 
 
-Message = Open | Close | Limit | AskStats | Ping | Opened | Closed | StatsReport
+@dataclass(frozen=True)
+class Spent:
+    """Forwarder to relay: half of an allowance is spent, or it has ended."""
+
+    serial: int
+    size: int
+    ended: bool
+
+
+Message = Open | Close | Limit | Allow | AskStats | Ping | Opened | Closed | Spent | StatsReport
 
 _TYPES: dict[str, type[Message]] = {message.__name__: message for message in get_args(Message)}
 

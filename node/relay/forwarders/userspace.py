@@ -15,8 +15,15 @@ from contextlib import suppress
 import trio
 
 from node.relay.channel import ChannelRules, ChannelStats
-from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason
+from node.relay.forwarders.base import (
+    AllowanceSpent,
+    ForwarderUnavailable,
+    ForwardingEnded,
+    Reason,
+    Report,
+)
 from node.relay.forwarders.control import (
+    Allow,
     AskStats,
     Close,
     Closed,
@@ -25,6 +32,7 @@ from node.relay.forwarders.control import (
     Open,
     Opened,
     Ping,
+    Spent,
     StatsReport,
     decode,
     encode,
@@ -54,14 +62,14 @@ class UserspaceForwarder:
     """A `Forwarder` whose packets are carried by a process of its own.
 
     Args:
-        ended: where the ends of channels are reported.
+        reports: where the ends of channels and of allowances are reported.
     """
 
-    def __init__(self, ended: trio.MemorySendChannel[ForwardingEnded]) -> None:
-        self._ended = ended
+    def __init__(self, reports: trio.MemorySendChannel[Report]) -> None:
+        self._reports = reports
         self._control: trio.socket.SocketType | None = None
         self._sending = trio.Lock()
-        self._limit = Limit(None)
+        self._limit, self._allowed = Limit(None), Allow(0, None)
         self._channels: set[str] = set()
         self._asking = trio.Lock()
         self._awaited: str | int | None = None
@@ -91,6 +99,7 @@ class UserspaceForwarder:
                         has_run = True
                     try:
                         await self._send(self._limit)
+                        await self._send(self._allowed)
                         failure = await self._read(control)
                     except ForwarderUnavailable as error:
                         failure = str(error)
@@ -140,6 +149,12 @@ class UserspaceForwarder:
         with suppress(ForwarderUnavailable):  # then the next process hears of it
             await self._send(self._limit)
 
+    async def allow(self, serial: int, size: int | None) -> None:
+        """See `Forwarder.allow`."""
+        self._allowed = Allow(serial, size)
+        with suppress(ForwarderUnavailable):
+            await self._send(self._allowed)
+
     async def stats(self) -> Mapping[str, ChannelStats]:
         """See `Forwarder.stats`."""
         serial = next(self._serials)
@@ -177,6 +192,8 @@ class UserspaceForwarder:
                 self._answer(channel_id, f"the forwarder takes no channel: {reason}")
             case Closed(channel_id, reason, stats):
                 await self._end(channel_id, Reason(reason), stats)
+            case Spent(serial, size, ended):
+                await self._reports.send(AllowanceSpent(serial, size, ended))
             case StatsReport(serial, channels, last) if serial == self._awaited:
                 self._stats |= channels
                 if last:
@@ -186,10 +203,14 @@ class UserspaceForwarder:
         self._answer(self._awaited, "the forwarder has just failed")
         for channel_id in self._channels.copy():
             await self._end(channel_id, Reason.CRASHED, None)
+        lost = self._allowed
+        if lost.size is not None:
+            self._allowed = Allow(lost.serial, 0)  # nobody knows what was spent of it
+            await self._reports.send(AllowanceSpent(lost.serial, lost.size, ended=True))
 
     async def _end(self, channel_id: str, reason: Reason, stats: ChannelStats | None) -> None:
         self._channels.discard(channel_id)
-        await self._ended.send(ForwardingEnded(channel_id, reason, stats))
+        await self._reports.send(ForwardingEnded(channel_id, reason, stats))
 
     async def _ask(
         self, key: str | int, question: Message, *ancillary: tuple[int, int, bytes]

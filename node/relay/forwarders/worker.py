@@ -17,6 +17,7 @@ from node.relay.channel import PORTS, ChannelRules
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
+    Allow,
     AskStats,
     Close,
     Closed,
@@ -25,6 +26,7 @@ from node.relay.forwarders.control import (
     Open,
     Opened,
     Ping,
+    Spent,
     StatsReport,
     decode,
     encode,
@@ -44,9 +46,10 @@ class Worker:
         self._control = control
         self._loop = Loop()
         self._channels: dict[str, MediaChannel] = {}
-        self._budget = Budget()
+        self._budget = Budget(lambda *spent: self._send(Spent(*spent)))
         self._relay_ports: set[int] = set()
-        # Bounded by what the relay asks: one question at a time, and each channel closes once.
+        # Bounded by what the relay asks: one question at a time, each channel closes once, and
+        # of what it allows two reports are due.
         self._outbox: deque[bytes] = deque()
         self._loop.add(control.fileno(), self._control_ready)
 
@@ -75,6 +78,8 @@ class Worker:
                 self._close(channel_id, reason)
             case Limit(kbps):
                 self._budget.limit(kbps, self._loop.now)
+            case Allow(serial, size):
+                self._budget.allow(serial, size)
             case AskStats(serial):
                 self._report_stats(serial)
             case Ping() as message:

@@ -1,14 +1,17 @@
 """A relay on loopback, and the two ends of its channels."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from node.relay.admission import RelayLimits
-from node.relay.forwarders.base import ForwardingEnded
+from node.relay.forwarders.base import Report
 from node.relay.forwarders.userspace import UserspaceForwarder
+from node.relay.meter import local_time
 from node.relay.relay import ChannelGrant, RelayService, open_relay
 
 PORTS = (22_000, 29_999)
@@ -29,12 +32,14 @@ class LoopbackRelay:
 
 
 @asynccontextmanager
-async def loopback_relay(**limits: Any) -> AsyncIterator[LoopbackRelay]:
+async def loopback_relay(
+    *, quota_file: Path | None = None, clock: Callable[[], datetime] = local_time, **limits: Any
+) -> AsyncIterator[LoopbackRelay]:
     """Open a relay that takes peers on loopback."""
     forwarders = []
 
-    def make(ended: trio.MemorySendChannel[ForwardingEnded]) -> UserspaceForwarder:
-        forwarders.append(UserspaceForwarder(ended))
+    def make(reports: trio.MemorySendChannel[Report]) -> UserspaceForwarder:
+        forwarders.append(UserspaceForwarder(reports))
         return forwarders[0]
 
     unlimited = dict.fromkeys(
@@ -42,7 +47,12 @@ async def loopback_relay(**limits: Any) -> AsyncIterator[LoopbackRelay]:
     )
     settings = RelayLimits(**(unlimited | {"allow_private_peers": True} | limits))
     async with open_relay(
-        settings, lambda: "127.0.0.1", ports=PORTS, make_forwarder=make
+        settings,
+        lambda: "127.0.0.1",
+        ports=PORTS,
+        quota_file=quota_file,
+        clock=clock,
+        make_forwarder=make,
     ) as service:
         yield LoopbackRelay(service, forwarders[0])
 

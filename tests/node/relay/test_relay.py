@@ -15,7 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from node.relay import ports
 from node.relay.admission import Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats
-from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason
+from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report
+from node.relay.forwarders.control import Allow
 from node.relay.ports import PortBlock
 from node.relay.relay import ChannelClosed, RelayService, open_relay
 
@@ -28,8 +29,8 @@ ROMEO = "romeo@montague.example/orchard"
 class FakeForwarder:
     """Keeps the channels that it should carry."""
 
-    def __init__(self, ended: trio.MemorySendChannel[ForwardingEnded]) -> None:
-        self._ended = ended
+    def __init__(self, reports: trio.MemorySendChannel[Report]) -> None:
+        self._reports = reports
         self.rules: dict[str, ChannelRules] = {}
         self.failure: Exception | None = None
         self.ready = True
@@ -53,9 +54,12 @@ class FakeForwarder:
     async def limit(self, kbps: int | None) -> None:
         self.kbps = kbps
 
+    async def allow(self, serial: int, size: int | None) -> None:
+        self.allowed = Allow(serial, size)
+
     async def close(self, channel_id: str, reason: Reason) -> None:
         if self.rules.pop(channel_id, None) is not None:
-            await self._ended.send(ForwardingEnded(channel_id, reason, None))
+            await self._reports.send(ForwardingEnded(channel_id, reason, None))
 
     async def stats(self) -> Mapping[str, ChannelStats]:
         return {}
@@ -67,8 +71,8 @@ async def faked(
 ) -> AsyncIterator[tuple[RelayService, FakeForwarder]]:
     forwarders = []
 
-    def make(ended: trio.MemorySendChannel[ForwardingEnded]) -> FakeForwarder:
-        forwarders.append(FakeForwarder(ended))
+    def make(reports: trio.MemorySendChannel[Report]) -> FakeForwarder:
+        forwarders.append(FakeForwarder(reports))
         return forwarders[0]
 
     async with open_relay(

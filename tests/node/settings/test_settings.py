@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from node.errors import UsageError, UserError
 from node.relay.access import Access
+from node.relay.quota import Quota
 from node.settings import AccountSettings, RunSettings
 from node.settings.run import default_state_dir
 from node.settings.values import parse_host_port, read_secret
@@ -223,6 +224,12 @@ def test_lists_hold_bare_jids_and_domains() -> None:
 def test_what_no_list_takes(name: str, text: str) -> None:
     with pytest.raises(UsageError, match=f"^--{name}"):
         RunSettings(**{name: (text,)}).relay_limits()  # type: ignore[arg-type]
+
+
+def test_a_quota_is_read_or_refused() -> None:
+    assert RunSettings(quota="2GB/day").relay_limits().quota == Quota(2 * 10**9, "day", "2GB/day")
+    with pytest.raises(UsageError, match=r"^--quota '2 gigabytes' is no quota such as"):
+        RunSettings(quota="2 gigabytes").relay_limits()
 
 
 def test_a_component_has_no_roster(password_file: Path) -> None:

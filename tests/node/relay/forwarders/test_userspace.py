@@ -1,6 +1,7 @@
 """The userspace forwarder with real sockets on loopback."""
 
 import errno
+import json
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 
@@ -26,8 +28,10 @@ from node.relay.channel import ChannelStats
 from node.relay.drop import Drop
 from node.relay.forwarders import process
 from node.relay.forwarders.base import Reason
+from node.relay.quota import MIN_SLICE, Quota
 from tests.node.relay.loopback import (
     PATIENCE,
+    REQUESTER,
     End,
     LoopbackRelay,
     loopback_relay,
@@ -303,6 +307,64 @@ async def test_the_bandwidth_of_the_node_outlives_its_process() -> None:
                 os.kill(relay.forwarder.pid, signal.SIGKILL)
                 await relay.service.closed.receive()
                 await ready_again(relay)
+
+
+EVENING = datetime(2026, 11, 16, 23, 59, tzinfo=UTC)
+SMALL = Quota(10 * MIN_SLICE, "day", "655kB/day")
+
+
+async def use_up(relay: LoopbackRelay, *, crash_after: float = inf) -> int:
+    """Send through channels until the quota is used up; bytes that came out."""
+    received = 0
+    while True:
+        try:
+            grant = await relay.channel()
+        except Refused as refused:
+            assert refused.condition == "resource-constraint"
+            return received
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await requester.send(b"1")
+            await peer.send(b"1")
+            while relay.service.holds(grant.id, REQUESTER):
+                await requester.send(bytes(1000))
+                with trio.move_on_after(0.02):
+                    while True:
+                        received += len(await peer.receive())
+                        await requester.send(bytes(1000))
+                        if received > crash_after:
+                            crash_after = inf
+                            assert relay.forwarder.pid is not None
+                            os.kill(relay.forwarder.pid, signal.SIGKILL)
+            with trio.fail_after(PATIENCE):
+                while not relay.forwarder.ready:
+                    await trio.sleep(0.01)
+
+
+async def test_the_quota_holds_to_the_byte_and_ends_channels(tmp_path: Path) -> None:
+    file = tmp_path / "quota.json"
+    async with loopback_relay(quota=SMALL, clock=lambda: EVENING, quota_file=file) as relay:
+        received = await use_up(relay)
+        assert SMALL.size - MIN_SLICE < received <= SMALL.size
+        closed = await relay.service.closed.receive()
+        assert closed.reason is Reason.QUOTA
+        assert closed.stats is not None
+        passed = closed.stats.requester_bytes + closed.stats.peer_bytes
+        assert relay.service.free == 0
+    assert json.loads(file.read_text())["bytes"] == passed
+
+
+async def test_the_quota_holds_over_crashes_and_restarts(tmp_path: Path) -> None:
+    received = 0
+    for share in (0.3, 0.2, inf):
+        async with loopback_relay(
+            quota=SMALL, clock=lambda: EVENING, quota_file=tmp_path / "quota.json"
+        ) as relay:
+            if share is inf:
+                received += await use_up(relay)
+            else:
+                with trio.move_on_after(0.3):
+                    received += await use_up(relay, crash_after=share * SMALL.size)
+        assert received <= SMALL.size
 
 
 async def carried(relay: LoopbackRelay, packets: int) -> ChannelStats:
