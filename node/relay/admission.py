@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 
 from node.relay.access import Access
 from node.relay.channel import ChannelRules
+from node.relay.hours import Hours
 from node.relay.jids import bare_jid, domain_of
 from node.relay.quota import Quota
 
@@ -62,6 +63,9 @@ class RelayLimits(ChannelRules):
 
     quota: Quota | None = None
     """Bytes that may be passed on in a day or a month; None: not limited."""
+
+    hours: Hours | None = None
+    """When channels are lent; those that are open go on after it. None: always."""
 
     access: Access = field(default_factory=Access)
     """Who may have channels at all."""

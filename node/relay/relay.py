@@ -131,7 +131,9 @@ async def open_relay(
     limits = replace(limits, channels=channels)
     meter = Meter(forwarder, quota_file, clock)
     meter.set_quota(limits.quota)
-    relay = RelayService(limits, host, allocator, forwarder, Admission(limits, contacts), meter)
+    relay = RelayService(
+        limits, host, allocator, forwarder, Admission(limits, contacts), meter, clock
+    )
     async with open_background_nursery() as nursery:
         await nursery.start(forwarder.run)
         await forwarder.limit(limits.node_kbps)
@@ -157,6 +159,7 @@ class RelayService:
         forwarder: Forwarder,
         admission: Admission,
         meter: Meter,
+        clock: Callable[[], datetime],
     ) -> None:
         self.limits = limits
         """How much others may use."""
@@ -165,6 +168,7 @@ class RelayService:
         self._forwarder = forwarder
         self._admission = admission
         self._meter = meter
+        self._clock = clock
         self.capacity = limits.channels
         """Channels open at once, at most."""
         self._channels: dict[str, _OpenChannel] = {}
@@ -199,6 +203,8 @@ class RelayService:
         """
         if self._draining:
             raise Refused("service-unavailable", "cancel", "this relay is shutting down")
+        if not self._in_hours():
+            raise resource_constraint(f"this relay lends from {self.limits.hours}, its local time")
         self._meter.check()
         self._admission.admit(requester, trio.current_time())
         try:
@@ -280,9 +286,13 @@ class RelayService:
     @property
     def free(self) -> float:
         """Share of the channels that can still be had, less when the quota is short: 0 to 1."""
-        if self._draining or not self._forwarder.ready:
+        if self._draining or not self._forwarder.ready or not self._in_hours():
             return 0.0
         return min(1 - len(self._channels) / self.capacity, self._meter.headroom)
+
+    def _in_hours(self) -> bool:
+        hours = self.limits.hours
+        return hours is None or hours.contain(self._clock())
 
     async def status(self) -> list[ChannelStatus]:
         """The open channels, oldest first."""

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from node.errors import UsageError
 from node.relay.access import Access, Policy
 from node.relay.admission import RelayLimits
+from node.relay.hours import Hours
 from node.relay.quota import Quota
 from node.settings.values import bare_jid_of, between, parsed
 from node.xmpp.xep_0278.replies import MAX_EXPIRE, MAX_KBPS
@@ -59,6 +60,10 @@ class LimitSettings:
     """Volume that may be passed on, such as 50GB/month or 2GB/day (MB, GB or TB; local time; both
     directions, each byte once). It is made to last; when it is used up, calls end."""
 
+    hours: str | None = None
+    """When to lend, local time, such as 22:00-07:00; outside open calls go on, new ones are
+    refused. Always if not given."""
+
     expire: Annotated[float, between(1, MAX_EXPIRE)] = RelayLimits.expire
     """Seconds without a packet from either side after which a channel ends."""
 
@@ -77,6 +82,7 @@ class LimitSettings:
             allow=frozenset(bare_jid_of("--allow", text) for text in self.allow),
             deny=frozenset(bare_jid_of("--deny", text) for text in self.deny),
         )
+        given["hours"] = parsed("--hours", self.hours, Hours.parse)
         given["quota"] = parsed("--quota", self.quota, Quota.parse)
         try:
             return RelayLimits(**given)

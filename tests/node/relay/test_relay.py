@@ -3,8 +3,9 @@
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from errno import EMFILE
 from typing import Any
 
@@ -17,6 +18,8 @@ from node.relay.admission import Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats
 from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report
 from node.relay.forwarders.control import Allow
+from node.relay.hours import Hours
+from node.relay.meter import local_time
 from node.relay.ports import PortBlock
 from node.relay.relay import ChannelClosed, RelayService, open_relay
 
@@ -67,7 +70,10 @@ class FakeForwarder:
 
 @asynccontextmanager
 async def faked(
-    host: str = "192.0.2.1", ports: tuple[int, int] = PORTS, **limits: Any
+    host: str = "192.0.2.1",
+    ports: tuple[int, int] = PORTS,
+    clock: Callable[[], datetime] = local_time,
+    **limits: Any,
 ) -> AsyncIterator[tuple[RelayService, FakeForwarder]]:
     forwarders = []
 
@@ -76,7 +82,7 @@ async def faked(
         return forwarders[0]
 
     async with open_relay(
-        RelayLimits(**limits), lambda: host, ports=ports, make_forwarder=make
+        RelayLimits(**limits), lambda: host, ports=ports, clock=clock, make_forwarder=make
     ) as relay:
         yield relay, forwarders[0]
 
@@ -112,6 +118,19 @@ async def test_limits_are_refusals_and_come_back(autojump_clock: MockClock) -> N
             grant.id, ROMEO, Reason.EXPIRED, 61, None
         )
         await relay.request_channel(ROMEO)
+
+
+async def test_outside_its_hours_a_relay_refuses_and_lets_calls_end() -> None:
+    now = datetime(2026, 11, 16, 23, tzinfo=UTC)
+    async with faked(hours=Hours.parse("22:00-07:00"), clock=lambda: now) as (relay, _):
+        grant = await relay.request_channel(ROMEO)
+        assert relay.free > 0
+        now += timedelta(hours=8)
+        assert relay.free == 0
+        refused = await refusal(relay)
+        assert (refused.condition, refused.kind) == ("resource-constraint", "wait")
+        assert "22:00-07:00" in refused.text
+        assert relay.holds(grant.id, ROMEO)
 
 
 async def test_only_the_full_jid_that_owns_a_channel_releases_it() -> None:

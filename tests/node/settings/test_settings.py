@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from node.errors import UsageError, UserError
 from node.relay.access import Access
+from node.relay.hours import Hours
 from node.relay.quota import Quota
 from node.settings import AccountSettings, RunSettings
 from node.settings.run import default_state_dir
@@ -230,6 +232,12 @@ def test_a_quota_is_read_or_refused() -> None:
     assert RunSettings(quota="2GB/day").relay_limits().quota == Quota(2 * 10**9, "day", "2GB/day")
     with pytest.raises(UsageError, match=r"^--quota '2 gigabytes' is no quota such as"):
         RunSettings(quota="2 gigabytes").relay_limits()
+
+
+def test_hours_are_read_or_refused() -> None:
+    assert RunSettings(hours="22:00-07:00").relay_limits().hours == Hours(time(22), time(7))
+    with pytest.raises(UsageError, match=r"^--hours 'at night' is no part of a day"):
+        RunSettings(hours="at night").relay_limits()
 
 
 def test_a_component_has_no_roster(password_file: Path) -> None:
