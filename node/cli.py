@@ -76,7 +76,21 @@ def run(
     from node.commands.run import run as run_node
 
     _start_logging(verbose)
-    trio.run(run_node, settings, json)
+    trio.run(run_node, settings, _read_run_settings, json)
+
+
+def _read_run_settings() -> RunSettings:
+    """What the command line, the environment and the file say now.
+
+    Raises:
+        UserError: Something is wrong with them.
+    """
+    try:
+        _, given, _ = app.parse_args(sys.argv[1:])
+    except CycloptsError as error:
+        raise UsageError(" ".join(str(error).split())) from None
+    settings: RunSettings = given.arguments.get("settings", RunSettings())
+    return settings
 
 
 @app.command

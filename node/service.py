@@ -98,6 +98,23 @@ class Node:
         async for closed in self._relay.closed:
             await self._report_end(closed)
 
+    async def change(self, settings: RunSettings) -> None:
+        """Take new limits at once; open channels keep what they were granted.
+
+        Raises:
+            UserError: The settings cannot be; all stays as it was.
+        """
+        changed, fixed = self._settings.changed_to(settings)
+        changed.check_policy()
+        limits = changed.relay_limits()
+        if changed.needs_roster:
+            await self._session.follow_roster()
+        await self._relay.change(limits)
+        self._settings = changed
+        if fixed:
+            _log.warning("to change %s, start the node again", ", ".join(fixed))
+        _log.info("the settings were read again")
+
     async def drain(self) -> None:
         """Take in nobody new, and wait for the open channels to end, but not for too long."""
         self._advertising.cancel()
@@ -185,7 +202,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(node.report_ends)
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
-                if settings.policy == "roster" and settings.component is None:
+                if settings.needs_roster:
                     await session.follow_roster()
                 await nursery.start(session.serve, node)
                 registered = trio.Event()

@@ -95,7 +95,8 @@ class Admission:
     def __init__(
         self, limits: RelayLimits, contacts: Callable[[], Container[str]] = frozenset
     ) -> None:
-        self._limits = limits
+        self.limits = limits
+        """May be changed: what is counted stays counted."""
         self._contacts = contacts
         self._channels_of_jid: Counter[str] = Counter()
         self._channels_of_domain: Counter[str] = Counter()
@@ -105,7 +106,7 @@ class Admission:
 
     def permits(self, requester: str) -> bool:
         """Whether a JID may have channels at all."""
-        return self._limits.access.permits(requester, self._contacts())
+        return self.limits.access.permits(requester, self._contacts())
 
     def admit(self, requester: str, now: float) -> None:
         """Take a place for a channel; `leave` gives it back.
@@ -121,7 +122,7 @@ class Admission:
             raise Refused("forbidden", "auth", "this relay does not lend to you")
         bare = bare_jid(requester)
         domain = domain_of(bare)
-        limits = self._limits
+        limits = self.limits
         self._count_request(bare, now)
         if self._channels_of_jid[bare] >= limits.channels_per_jid:
             raise resource_constraint(f"you have {limits.channels_per_jid} channels, the maximum")
@@ -148,12 +149,14 @@ class Admission:
                 del counts[key]
 
     def _count_request(self, bare: str, now: float) -> None:
-        limit = self._limits.requests_per_minute
+        limit = self.limits.requests_per_minute
         times = self._requests.get(bare)
         if times is None:
             times = self._requests[bare] = deque(maxlen=limit)
             if len(self._requests) > MAX_REQUESTERS:
                 self._requests.popitem(last=False)
+        elif times.maxlen != limit:
+            times = self._requests[bare] = deque(times, maxlen=limit)
         self._requests.move_to_end(bare)
         if len(times) == limit and now - times[0] < MINUTE:
             raise resource_constraint(f"more than {limit} requests in a minute")

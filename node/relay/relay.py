@@ -127,8 +127,7 @@ async def open_relay(
     report_sender, reports = trio.open_memory_channel[Report](0)
     forwarder = make_forwarder(report_sender)
     allocator = PortAllocator(*ports)
-    channels = channels_with_descriptors(min(limits.channels, allocator.capacity))
-    limits = replace(limits, channels=channels)
+    limits = _feasible(limits, allocator)
     meter = Meter(forwarder, quota_file, clock)
     meter.set_quota(limits.quota)
     relay = RelayService(
@@ -148,6 +147,12 @@ async def open_relay(
                 await meter.settle()
 
 
+def _feasible(limits: RelayLimits, ports: PortAllocator) -> RelayLimits:
+    """The limits with as many channels as there are ports and descriptors for."""
+    channels = channels_with_descriptors(min(limits.channels, ports.capacity))
+    return replace(limits, channels=channels)
+
+
 class RelayService:
     """Grants channels; see `open_relay`."""
 
@@ -162,18 +167,16 @@ class RelayService:
         clock: Callable[[], datetime],
     ) -> None:
         self.limits = limits
-        """How much others may use."""
+        """How much others may use, as far as the system lets them."""
         self._host = host
         self._ports = ports
         self._forwarder = forwarder
         self._admission = admission
         self._meter = meter
         self._clock = clock
-        self.capacity = limits.channels
-        """Channels open at once, at most."""
         self._channels: dict[str, _OpenChannel] = {}
         self._draining = False
-        self._closed_sender, self.closed = trio.open_memory_channel[ChannelClosed](limits.channels)
+        self._closed_sender, self.closed = trio.open_memory_channel[ChannelClosed](ports.capacity)
         """Each channel that has ended. Ends that nobody reads in time are counted and dropped."""
         self.unread_ends = 0
         """Ends dropped from `closed`."""
@@ -233,6 +236,22 @@ class RelayService:
             expire=math.ceil(self.limits.expire),
         )
 
+    async def change(self, limits: RelayLimits) -> None:
+        """Lend within these limits from now on; open channels keep what they were granted.
+
+        Raises:
+            UserError: that cannot be; the limits stay as they were.
+        """
+        limits = _feasible(limits, self._ports)
+        self._meter.set_quota(limits.quota)
+        self.limits = self._admission.limits = limits
+        await self._forwarder.limit(limits.node_kbps)
+
+    @property
+    def capacity(self) -> int:
+        """Channels open at once, at most."""
+        return self.limits.channels
+
     def permits(self, requester: str) -> bool:
         """Whether a JID may have channels at all."""
         return self._admission.permits(requester)
@@ -288,7 +307,7 @@ class RelayService:
         """Share of the channels that can still be had, less when the quota is short: 0 to 1."""
         if self._draining or not self._forwarder.ready or not self._in_hours():
             return 0.0
-        return min(1 - len(self._channels) / self.capacity, self._meter.headroom)
+        return max(0.0, min(1 - len(self._channels) / self.capacity, self._meter.headroom))
 
     def _in_hours(self) -> bool:
         hours = self.limits.hours

@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from cyclopts import Parameter
 
@@ -73,11 +73,7 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
             raise UsageError("--jid and --component exclude each other: pass one of them")
         if self.secret_file is None or self.server is None:
             raise UsageError("--component also needs --secret-file FILE and --server host:port")
-        if self.policy == "roster" and not self.allow:
-            raise UsageError(
-                "--component has no roster: name with --allow whom it lends to, "
-                "or serve with an account (--jid)"
-            )
+        self.check_policy()
         if self.xmpp_ca_file is not None or self.xmpp_tls == "verify":
             raise UsageError(
                 "--component has no TLS (XEP-0114): connect to a server on this machine, "
@@ -90,6 +86,35 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
             host=host,
             port=port,
         )
+
+    def check_policy(self) -> None:
+        """Make sure that the node can know whom to lend to.
+
+        Raises:
+            UsageError: It cannot.
+        """
+        if self.component is not None and self.policy == "roster" and not self.allow:
+            raise UsageError(
+                "--component has no roster: name with --allow whom it lends to, "
+                "or serve with an account (--jid)"
+            )
+
+    @property
+    def needs_roster(self) -> bool:
+        """Whether the node has to know who is subscribed to its account."""
+        return self.policy == "roster" and self.component is None
+
+    def changed_to(self, other: Self) -> tuple[Self, list[str]]:
+        """What a running node makes of other settings.
+
+        Returns:
+            The settings with the other's limits, and the options in which they differ still.
+        """
+        limits = {field.name: getattr(other, field.name) for field in fields(LimitSettings)}
+        changed = replace(self, **limits)
+        names = [field.name for field in fields(RunSettings)]
+        fixed = [name for name in names if getattr(changed, name) != getattr(other, name)]
+        return changed, [f"--{name.replace('_', '-')}" for name in fixed]
 
     def _with_lasting_resource(self, account: Account) -> Account:
         """Name the node after its key if it has no resource, the same after each start.

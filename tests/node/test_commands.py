@@ -120,6 +120,37 @@ async def test_a_second_signal_leaves_at_once(
         assert await last_words(node) == ""
 
 
+async def test_sighup_has_a_node_read_its_settings_again(
+    account: list[str], tmp_path: Path, romeo: Account
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("maxkbps = 64\ndrain = 0")
+    arguments = ("--jid", f"relay@{DOMAIN}", "--config", str(file), *account)
+    async with (
+        running_node(tmp_path / "state", *arguments) as (node, jid),
+        open_client(romeo, ()) as client,
+    ):
+        async with client.borrow(jid) as first:
+            assert first.offer.maxkbps == 64
+            for content, complaint in (
+                ("maxkbps = ", "WARNING node.commands.run: all settings stay as they were: "),
+                ("speed = 3", "there is no setting 'speed'"),
+                ("quota = '1GB'", "--quota '1GB' is no quota such as"),
+                ("maxkbps = 96\ndrain = 0\nrelay_ports = '1-9'", "to change --relay-ports, start"),
+            ):
+                file.write_text(content)
+                os.kill(node.pid, signal.SIGHUP)
+                assert node.stderr is not None
+                words = (await node.stderr.receive_some()).decode()
+                assert complaint in words
+                assert words.count("\n") == 1
+            async with client.borrow(jid) as second:
+                assert second.offer.maxkbps == 96
+            assert not first.lost.is_set()
+        os.kill(node.pid, signal.SIGTERM)
+        assert await node.wait() == 0
+
+
 async def test_borrow_ends_with_its_relay(account: list[str], tmp_path: Path) -> None:
     async with (
         running_node(tmp_path / "state", "--drain", "0", "--jid", f"relay@{DOMAIN}", *account) as (

@@ -235,6 +235,30 @@ async def session_refusal(session: Session, node: Node) -> XmppRefused:
     return refused.value
 
 
+async def test_a_running_node_takes_new_limits_and_says_what_it_cannot_change(
+    node_settings: RunSettings, romeo: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        open_node(node_settings) as node,
+        open_client(romeo, ()) as client,
+        client.borrow(node.ready.jid) as channel,
+        open_session(romeo) as session,
+    ):
+        caplog.clear()
+        new = changed(node_settings, policy="roster", maxkbps=64, quota="1GB/day", port=1)
+        await node.change(new)
+        assert [record.getMessage() for record in caplog.records if record.levelno > 20] == [
+            "to change --port, start the node again"
+        ]
+        assert (node.describe().policy, node.describe().maxkbps) == ("roster", 64)
+        assert (await session_refusal(session, node)).condition == "forbidden"
+        with pytest.raises(UserError, match="--quota"):
+            await node.change(changed(node_settings, quota="much"))
+        assert node.describe().policy == "roster"
+        ends = (channel.requester_address, channel.peer_address)
+        assert await exchange(ends, b"still here") == (b"ereh llits", b"still here")
+
+
 async def test_draining_has_an_end(
     node_settings: RunSettings, romeo: Account, nursery: trio.Nursery
 ) -> None:

@@ -7,6 +7,7 @@ learns from the control socket FD; and it writes nothing anywhere but its messag
 
 import errno
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -144,6 +145,9 @@ def main() -> None:
     """Run the process."""
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, signal.SIG_IGN)  # sent to the whole group; the relay decides
+    # Which channels there are descriptors for, the relay decides, and it may change its mind.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setblocking(False)
     worker = Worker(control)

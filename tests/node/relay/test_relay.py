@@ -34,6 +34,7 @@ class FakeForwarder:
 
     def __init__(self, reports: trio.MemorySendChannel[Report]) -> None:
         self._reports = reports
+        self.kbps: int | None = None
         self.rules: dict[str, ChannelRules] = {}
         self.failure: Exception | None = None
         self.ready = True
@@ -131,6 +132,21 @@ async def test_outside_its_hours_a_relay_refuses_and_lets_calls_end() -> None:
         assert (refused.condition, refused.kind) == ("resource-constraint", "wait")
         assert "22:00-07:00" in refused.text
         assert relay.holds(grant.id, ROMEO)
+
+
+async def test_limits_change_while_channels_are_open() -> None:
+    async with faked(channels=1, maxkbps=64) as (relay, forwarder):
+        grant = await relay.request_channel(ROMEO)
+        assert (await refusal(relay)).condition == "resource-constraint"
+        await relay.change(RelayLimits(channels=4, requests_per_minute=3, node_kbps=512))
+        assert forwarder.kbps == 512
+        assert relay.free == 0.75
+        assert (await relay.request_channel(ROMEO)).maxkbps is None
+        assert (await refusal(relay)).text == "more than 3 requests in a minute"
+        await relay.change(RelayLimits(channels=1))
+        assert relay.free == 0
+        assert relay.holds(grant.id, ROMEO)
+        assert forwarder.rules[grant.id].maxkbps == 64
 
 
 async def test_only_the_full_jid_that_owns_a_channel_releases_it() -> None:
@@ -235,8 +251,9 @@ async def test_a_system_without_sockets_refuses_and_the_volunteer_hears_of_it_no
 
 
 async def test_ends_that_nobody_reads_are_dropped_and_counted() -> None:
-    async with faked(channels=2) as (relay, _):
-        for _ in range(5):
+    ten_channels = (PORTS[0], PORTS[0] + 39)
+    async with faked(ports=ten_channels) as (relay, _):
+        for _ in range(13):
             grant = await relay.request_channel(ROMEO)
             await relay.release(grant.id, ROMEO)
         assert relay.unread_ends == 3
