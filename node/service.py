@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -61,6 +61,7 @@ class Node:
         self._relay = relay
         self._session = session
         self._advertising = trio.CancelScope()
+        self._draining = False
 
     async def request_channel(self, requester: str, protocol: str) -> ChannelGrant:
         """Open a channel for a full JID.
@@ -88,10 +89,11 @@ class Node:
 
     async def advertise(self, registered: trio.Event) -> None:
         """Keep the node in the overlay's directory; ``registered`` is set when it is there."""
-        with self._advertising:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(advertise, self._peer, self.describe)
-                registered.set()
+        while not self._draining:
+            with trio.CancelScope() as self._advertising:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(advertise, self._peer, self.describe)
+                    registered.set()
 
     async def report_ends(self) -> None:
         """Tell requesters of channels that ended without them, until cancelled."""
@@ -109,14 +111,18 @@ class Node:
         limits = changed.relay_limits()
         if changed.needs_roster:
             await self._session.follow_roster()
+        before = self.describe()
         await self._relay.change(limits)
         self._settings = changed
+        if replace(self.describe(), free=before.free) != before:
+            self._advertising.cancel()  # and begin again, with what is true now
         if fixed:
             _log.warning("to change %s, start the node again", ", ".join(fixed))
         _log.info("the settings were read again")
 
     async def drain(self) -> None:
         """Take in nobody new, and wait for the open channels to end, but not for too long."""
+        self._draining = True
         self._advertising.cancel()
         self._relay.drain()
         seconds = self._settings.drain

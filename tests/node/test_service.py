@@ -243,6 +243,7 @@ async def test_a_running_node_takes_new_limits_and_says_what_it_cannot_change(
         open_client(romeo, ()) as client,
         client.borrow(node.ready.jid) as channel,
         open_session(romeo) as session,
+        open_peer(PeerSettings(client=True, bootstrap=(entrance(node.ready),))) as peer,
     ):
         caplog.clear()
         new = changed(node_settings, policy="roster", maxkbps=64, quota="1GB/day", port=1)
@@ -252,6 +253,9 @@ async def test_a_running_node_takes_new_limits_and_says_what_it_cannot_change(
         ]
         assert (node.describe().policy, node.describe().maxkbps) == ("roster", 64)
         assert (await session_refusal(session, node)).condition == "forbidden"
+        with trio.fail_after(5):
+            while {relay.policy for relay in await find_relays(peer, timeout=0.5)} != {"roster"}:
+                pass
         with pytest.raises(UserError, match="--quota"):
             await node.change(changed(node_settings, quota="much"))
         assert node.describe().policy == "roster"
