@@ -36,7 +36,6 @@ from overlay.troubles import Troubles
 _BUFFER: Final = 2048
 _NAMES: Final = {False: "over IPv4", True: "over IPv6"}
 _NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal offers
-
 _NOWHERE: Final = Advertised(0, stored=0, pending=0, levels=0)
 
 _log = logging.getLogger(__name__)
@@ -115,8 +114,7 @@ class RunningPeer:
     @property
     def local_address(self) -> Address:
         """The address of its socket."""
-        host, port = self._sock.getsockname()[:2]
-        return normalise(host, port)
+        return normalise(*self._sock.getsockname()[:2])
 
     @property
     def public_address(self) -> str | None:
@@ -132,9 +130,7 @@ class RunningPeer:
         At most one of each address family, IPv4 first.
         """
         host, port = self.local_address
-        if endpoints := self._endpoints():
-            return endpoints
-        return ((source_host() if host in ("::", "0.0.0.0") else host, port),)  # noqa: S104
+        return self._endpoints() or ((source_host() if host in ("::", "0.0.0.0") else host, port),)  # noqa: S104
 
     @property
     def trouble(self) -> str:
@@ -205,7 +201,7 @@ class RunningPeer:
             found.append(await driver.result(start, timeout))
 
         async with trio.open_nursery() as nursery:
-            for driver in self._in_use(lambda driver: driver.connected):
+            for driver in self._connected_drivers():
                 nursery.start_soon(collect, driver)
         asked = sum(one.asked for one in found)
         return RelaysFound(0, asked, tuple(advert for one in found for advert in one.adverts))
@@ -273,12 +269,9 @@ class RunningPeer:
         drivers = list(self._drivers.values())
         return next((driver for driver in drivers if driver.core.contacts()), drivers[0])
 
-    def _in_use(self, ready: Callable[[Driver], trio.Event]) -> list[Driver]:
-        """The cores that are that far; while there are others, those without anybody do not count.
-
-        A first peer has nobody in any family, but others may come.
-        """
-        drivers = [driver for driver in self._drivers.values() if ready(driver).is_set()]
+    def _connected_drivers(self) -> list[Driver]:
+        """Those that know somebody; of a first peer, which has nobody to know, all."""
+        drivers = [driver for driver in self._drivers.values() if driver.connected.is_set()]
         return [driver for driver in drivers if driver.core.contacts()] or drivers
 
     def _endpoints(self) -> tuple[Address, ...]:

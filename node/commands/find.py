@@ -49,7 +49,7 @@ def _as_json(relay: Relay) -> dict[str, Any]:
         "jid": relay.jid,
         "peer_id": relay.peer_id.hex(),
         "endpoints": [format_address(endpoint) for endpoint in relay.endpoints],
-        "rtt_ms": None if relay.rtt is None else round(relay.rtt * 1000, 3),
+        "rtt_ms": round(relay.rtt * 1000, 3),
         "free": relay.free,
         "maxkbps": relay.maxkbps,
         "policy": relay.policy,
@@ -66,7 +66,7 @@ def as_text(relays: list[Relay], console: Console) -> str:
     for relay in relays:
         table.add_row(
             Text(_printable(relay.jid)),
-            "?" if relay.rtt is None else f"{relay.rtt * 1000:.1f} ms",
+            f"{relay.rtt * 1000:.1f} ms",
             f"{relay.free:.0%}",
             "none" if relay.maxkbps is None else f"{relay.maxkbps} kbit/s",
             relay.policy,

@@ -9,6 +9,7 @@ Example::
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 import trio
@@ -93,21 +94,15 @@ class Session:
             XmppRefused: The relay, or a server on the way, answered with a stanza error.
             XmppError: No answer, one that is of no use, or no connection.
         """
-
-        async def request() -> ChannelOffer:
-            return await self._connection.jingle_nodes.request_channel(relay, timeout=timeout)
-
-        return await self._ask(relay, timeout, request)
+        request = self._connection.jingle_nodes.request_channel
+        return await self._ask(relay, timeout, partial(request, relay, timeout=timeout))
 
     async def request_services(
         self, tracker: str, *, timeout: float = REQUEST_TIMEOUT
     ) -> list[ServiceEntry]:
         """Ask a tracker for the services it knows; arguments and errors as for request_channel."""
-
-        async def request() -> list[ServiceEntry]:
-            return await self._connection.jingle_nodes.request_services(tracker, timeout=timeout)
-
-        return await self._ask(tracker, timeout, request)
+        request = self._connection.jingle_nodes.request_services
+        return await self._ask(tracker, timeout, partial(request, tracker, timeout=timeout))
 
     async def release_channel(
         self, relay: str, channel_id: str, *, timeout: float = REQUEST_TIMEOUT
@@ -123,11 +118,8 @@ class Session:
             XmppRefused: As for request_channel.
             XmppError: As for request_channel.
         """
-
-        async def request() -> None:
-            await self._connection.jingle_nodes.release_channel(relay, channel_id, timeout=timeout)
-
-        await self._ask(relay, timeout, request)
+        request = self._connection.jingle_nodes.release_channel
+        await self._ask(relay, timeout, partial(request, relay, channel_id, timeout=timeout))
 
     async def check_channel(
         self, relay: str, channel_id: str, *, timeout: float = REQUEST_TIMEOUT
@@ -143,11 +135,8 @@ class Session:
             XmppRefused: With ``item-not-found``: it is not.
             XmppError: As for request_channel.
         """
-
-        async def request() -> None:
-            await self._connection.jingle_nodes.check_channel(relay, channel_id, timeout=timeout)
-
-        await self._ask(relay, timeout, request)
+        request = self._connection.jingle_nodes.check_channel
+        await self._ask(relay, timeout, partial(request, relay, channel_id, timeout=timeout))
 
     async def send_killed(self, requester: str, channel_id: str, seconds: float) -> None:
         """Tell a requester that its channel has ended. Not sent while disconnected.

@@ -182,36 +182,40 @@ async def test_an_interrupted_borrow_gives_its_channel_back(
                 assert await last_words(borrow) == ""
 
 
-async def test_borrow_that_is_interrupted_without_a_channel_has_failed(tmp_path: Path) -> None:
-    password = tmp_path / "password"
-    password.write_text(PASSWORD)
-    password.chmod(0o600)
-    with trio.socket.socket() as silent:
-        await silent.bind(("127.0.0.1", 0))
-        silent.listen(1)
-        port = silent.getsockname()[1]
-        server = ("--xmpp-host", f"127.0.0.1:{port}", "--password-file", str(password))
-        arguments = ("--jid", "romeo@xmpp.test", *server, "--relay", "relay.xmpp.test")
-        async with started("borrow", *arguments) as borrow:
-            stream, _ = await silent.accept()
-            with stream:
-                os.kill(borrow.pid, signal.SIGINT)
-                assert await borrow.wait() == 1
-                assert await last_words(borrow) == (
-                    "jingle-nodes: interrupted before a relay lent a channel\n"
-                )
+@pytest.fixture
+async def silent() -> AsyncIterator[trio.socket.SocketType]:
+    """A server that takes connections and says nothing."""
+    with trio.socket.socket() as server:
+        await server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        yield server
 
 
-async def test_the_timeout_of_borrow_includes_the_login(tmp_path: Path) -> None:
-    password = tmp_path / "password"
+def borrowing_from(silent: trio.socket.SocketType, directory: Path) -> tuple[str, ...]:
+    password = directory / "password"
     password.write_text(PASSWORD)
     password.chmod(0o600)
-    with trio.socket.socket() as silent:
-        await silent.bind(("127.0.0.1", 0))
-        silent.listen(1)
-        port = silent.getsockname()[1]
-        server = ("--xmpp-host", f"127.0.0.1:{port}", "--password-file", str(password))
-        arguments = ("--relay", "relay.xmpp.test", "--timeout", "0.3")
-        async with started("borrow", "--jid", "romeo@xmpp.test", *server, *arguments) as borrow:
+    server = ("--xmpp-host", f"127.0.0.1:{silent.getsockname()[1]}")
+    account = ("--jid", "romeo@xmpp.test", "--password-file", str(password), *server)
+    return ("borrow", *account, "--relay", "relay.xmpp.test")
+
+
+async def test_borrow_that_is_interrupted_without_a_channel_has_failed(
+    tmp_path: Path, silent: trio.socket.SocketType
+) -> None:
+    async with started(*borrowing_from(silent, tmp_path)) as borrow:
+        stream, _ = await silent.accept()
+        with stream:
+            os.kill(borrow.pid, signal.SIGINT)
             assert await borrow.wait() == 1
-            assert "does not answer within 0.3 s" in await last_words(borrow)
+            assert await last_words(borrow) == (
+                "jingle-nodes: interrupted before a relay lent a channel\n"
+            )
+
+
+async def test_the_timeout_of_borrow_includes_the_login(
+    tmp_path: Path, silent: trio.socket.SocketType
+) -> None:
+    async with started(*borrowing_from(silent, tmp_path), "--timeout", "0.3") as borrow:
+        assert await borrow.wait() == 1
+        assert "does not answer within 0.3 s" in await last_words(borrow)
