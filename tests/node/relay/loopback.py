@@ -1,5 +1,6 @@
 """A relay on loopback, and the two ends of its channels."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -93,3 +94,11 @@ async def talk(one: End, other: End, rounds: int = 3) -> None:
         for sender, receiver in ((one, other), (other, one)):
             await sender.send(b"%d" % number)
             assert await receiver.receive() == b"%d" % number
+
+
+async def ready_again(relay: LoopbackRelay) -> None:
+    """Wait, in real time, until another process runs."""
+    deadline = time.monotonic() + PATIENCE
+    while not relay.forwarder.ready:
+        assert time.monotonic() < deadline
+        await trio.to_thread.run_sync(time.sleep, 0.02)
