@@ -19,12 +19,12 @@ import trio
 
 from overlay.bootstrap import check_bootstrap, resolve
 from overlay.core.addresses import Address, is_ipv6, normalise
-from overlay.core.contact import Contact
-from overlay.core.coordinates import Coordinate
+from overlay.core.choice.coordinates import Coordinate
+from overlay.core.directory.records import Offer
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
+from overlay.core.kademlia.contact import Contact
 from overlay.core.peer import Peer, PeerConfig
-from overlay.core.reachability import Reachability
-from overlay.core.records import Offer
+from overlay.core.reachability.verdict import Reachability
 from overlay.driver import Driver
 from overlay.nursery import lone_errors, open_background_nursery
 from overlay.peer_cache import SAVE_INTERVAL, PeerCache

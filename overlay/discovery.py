@@ -7,21 +7,21 @@ from typing import Final, Never
 import trio
 
 from overlay.core.addresses import Address
-from overlay.core.coordinates import Coordinate
-from overlay.core.errors import LocalProtocolError
-from overlay.core.hunt import ENOUGH
-from overlay.core.identity import derive_id
-from overlay.core.reachability import Verdict
-from overlay.core.records import Advert, Offer, Policy
-from overlay.core.registration import SETTLED
-from overlay.core.selection import (
+from overlay.core.choice.coordinates import Coordinate
+from overlay.core.choice.selection import (
     NEARLY_FULL,
     FailedRelays,
     detour,
     is_last_choice,
     near_and_any,
 )
-from overlay.core.tables import relay_name
+from overlay.core.choice.tables import relay_name
+from overlay.core.directory.hunt import ENOUGH
+from overlay.core.directory.records import Advert, Offer, Policy
+from overlay.core.directory.registration import SETTLED
+from overlay.core.errors import LocalProtocolError
+from overlay.core.identity import derive_id
+from overlay.core.reachability.verdict import Verdict
 from overlay.dht import RunningPeer
 from overlay.errors import OverlayError
 from overlay.probing import Answer

@@ -18,7 +18,7 @@ from overlay.core.events import (
     VerifyEndpoint,
 )
 from overlay.core.peer import Peer
-from overlay.core.reachability import Verdict
+from overlay.core.reachability.verdict import Verdict
 from overlay.errors import OverlayError
 from overlay.probing import Answer
 from overlay.sockets import DatagramSocket

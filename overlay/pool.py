@@ -5,10 +5,10 @@ from typing import Final, Never
 import trio
 
 from overlay.core.addresses import Address
-from overlay.core.measured import INTERVAL, KnownRelay, MeasuredRelays
-from overlay.core.records import Advert
-from overlay.core.selection import SHORTLIST, FailedRelays
-from overlay.core.tables import RttTable, pack_table, parse_table_untrusted
+from overlay.core.choice.measured import INTERVAL, KnownRelay, MeasuredRelays
+from overlay.core.choice.selection import SHORTLIST, FailedRelays
+from overlay.core.choice.tables import RttTable, pack_table, parse_table_untrusted
+from overlay.core.directory.records import Advert
 from overlay.dht import RunningPeer
 from overlay.discovery import SAMPLE, Relay, answered_relay, find_relays
 from overlay.errors import OverlayError

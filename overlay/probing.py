@@ -7,9 +7,9 @@ from typing import Final
 
 import trio
 
-from overlay.core import stun
 from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
+from overlay.core.protocol import stun
 from overlay.sockets import DatagramSocket, OpenSocket
 
 RTO: Final = 0.15  # seconds to the first retransmission; doubles (RFC 8489 section 6.2.1)

@@ -1,10 +1,10 @@
 """No reply larger than its request: checked on every datagram."""
 
-from overlay.core import stun
 from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
-from overlay.core.messages import Request
-from overlay.core.wire import parse_message_untrusted
+from overlay.core.protocol import stun
+from overlay.core.protocol.messages import Request
+from overlay.core.protocol.wire import parse_message_untrusted
 
 
 class Audit:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from overlay.core.addresses import Address
+from overlay.core.directory.records import Offer
 from overlay.core.events import Advertised, Event, LookupEnded, RelaysFound, VerifyEndpoint
 from overlay.core.identity import SEED_LENGTH, Identity, KeyPair
 from overlay.core.peer import Peer, PeerConfig
-from overlay.core.records import Offer
 from simulations.network import Host, Network
 from simulations.probe import Probe
 

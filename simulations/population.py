@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact, K
 from overlay.core.ids import ID_BITS
+from overlay.core.kademlia.contact import Contact, K
 from overlay.core.peer import PeerConfig
 from simulations.addresses import HOSTS_PER_NETWORK, public_hosts
 from simulations.identity import SimulatedIdentity

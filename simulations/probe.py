@@ -6,9 +6,9 @@ The same schedule as `overlay.probing`, without its Trio tasks.
 import random
 from collections.abc import Callable, Iterable
 
-from overlay.core import stun
 from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
+from overlay.core.protocol import stun
 from overlay.probing import ATTEMPTS, PATIENCE, RTO, patience_after
 from simulations.network import Host, Network
 

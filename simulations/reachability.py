@@ -17,9 +17,9 @@ from typing import Final
 
 from overlay.core.addresses import Address
 from overlay.core.events import Connected, Event, ReachabilityChanged
-from overlay.core.messages import Knock, Summon
-from overlay.core.reachability import Verdict
-from overlay.core.witnessing import Witnessing
+from overlay.core.protocol.messages import Knock, Summon
+from overlay.core.reachability.verdict import Verdict
+from overlay.core.reachability.witnessing import Witnessing
 from simulations.events import EventHeap
 from simulations.firewall import Filtering, Firewall
 from simulations.latency import SyntheticLatency

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.coordinates import Coordinate, Vivaldi
-from overlay.core.measured import INTERVAL, MeasuredRelays
-from overlay.core.records import MAX_LIFETIME, Advert, Offer
-from overlay.core.selection import (
+from overlay.core.choice.coordinates import Coordinate, Vivaldi
+from overlay.core.choice.measured import INTERVAL, MeasuredRelays
+from overlay.core.choice.selection import (
     NEARLY_FULL,
     SHORTLIST,
     FailedRelays,
@@ -29,7 +28,8 @@ from overlay.core.selection import (
     near_and_any,
     shortlist,
 )
-from overlay.core.tables import RttTable, pack_table, parse_table_untrusted, relay_name
+from overlay.core.choice.tables import RttTable, pack_table, parse_table_untrusted, relay_name
+from overlay.core.directory.records import MAX_LIFETIME, Advert, Offer
 from overlay.discovery import REFRESH, SOONEST_REFRESH
 from overlay.pool import MAX_ROUNDS
 from simulations.errors import SimulationError

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from overlay.core.addresses import Address
+from overlay.core.choice.selection import FailedRelays, near_and_any
+from overlay.core.directory.hunt import ENOUGH
+from overlay.core.directory.records import Offer
+from overlay.core.directory.registration import SETTLED
 from overlay.core.events import Advertised, Connected, Event, Joined, RelaysFound
-from overlay.core.hunt import ENOUGH
-from overlay.core.records import Offer
-from overlay.core.registration import SETTLED
-from overlay.core.selection import FailedRelays, near_and_any
 from overlay.discovery import REFRESH, SAMPLE
 from simulations.peers import SimulatedPeer
 from simulations.population import Population

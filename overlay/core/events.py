@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact
-from overlay.core.lookup import Ending
-from overlay.core.reachability import Verdict
-from overlay.core.records import Advert
+from overlay.core.directory.records import Advert
+from overlay.core.kademlia.contact import Contact
+from overlay.core.kademlia.lookup import Ending
+from overlay.core.reachability.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

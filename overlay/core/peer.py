@@ -12,12 +12,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from overlay.core import stun
 from overlay.core.addresses import Address, is_private
-from overlay.core.advertising import Advertising
-from overlay.core.binding import BindingResponder
-from overlay.core.contact import Contact
-from overlay.core.coordinates import Coordinate
+from overlay.core.choice.coordinates import Coordinate
+from overlay.core.directory.advertising import Advertising
+from overlay.core.directory.hunt import RelayHunt
+from overlay.core.directory.records import (
+    MAX_LIFETIME,
+    Advert,
+    Offer,
+    remaining_lifetime,
+    sign_advert,
+)
+from overlay.core.directory.store import AdvertStore, Entry, StaleAdvertError
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.events import (
     Advertised,
@@ -28,18 +34,18 @@ from overlay.core.events import (
     RelaysFound,
     VerifyEndpoint,
 )
-from overlay.core.hunt import RelayHunt
 from overlay.core.identity import KeyPair
-from overlay.core.joining import Joining
-from overlay.core.lookup import Lookup
-from overlay.core.messages import Knocking, Request
-from overlay.core.reachability import Reachability, ReachabilityTest, Verdict
-from overlay.core.records import MAX_LIFETIME, Advert, Offer, remaining_lifetime, sign_advert
+from overlay.core.kademlia.contact import Contact
+from overlay.core.kademlia.joining import Joining
+from overlay.core.kademlia.lookup import Lookup
+from overlay.core.kademlia.search import Search
+from overlay.core.protocol import stun
+from overlay.core.protocol.binding import BindingResponder
+from overlay.core.protocol.messages import Knocking, Request
+from overlay.core.protocol.wire import parse_message_untrusted
+from overlay.core.reachability.verdict import Reachability, ReachabilityTest, Verdict
 from overlay.core.responder import Responder
 from overlay.core.rpc import Rpc
-from overlay.core.search import Search
-from overlay.core.store import AdvertStore, Entry, StaleAdvertError
-from overlay.core.wire import parse_message_untrusted
 
 _EXPIRY_INTERVAL: Final = 30.0  # seconds between two looks for expired adverts
 SEARCH_TIME: Final = 3.0  # seconds that a search for relays may take, if nothing else is said

@@ -5,12 +5,19 @@ from collections import Counter
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact, K, contact_at
-from overlay.core.directory import directory_key
+from overlay.core.directory.records import (
+    is_signed,
+    parse_advert_untrusted,
+    remaining_lifetime,
+)
+from overlay.core.directory.store import AdvertStore, Entry, StaleAdvertError
+from overlay.core.directory.tree import directory_key
+from overlay.core.directory.verification import Verifications, Waiting
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.identity import id_fits
-from overlay.core.limits import RateLimiter
-from overlay.core.messages import (
+from overlay.core.kademlia.contact import Contact, K, contact_at
+from overlay.core.protocol.limits import RateLimiter
+from overlay.core.protocol.messages import (
     MAX_START,
     Agreed,
     ErrorCode,
@@ -32,17 +39,10 @@ from overlay.core.messages import (
     Summon,
     proof_message,
 )
-from overlay.core.records import (
-    is_signed,
-    parse_advert_untrusted,
-    remaining_lifetime,
-)
+from overlay.core.protocol.tokens import WriteTokens
+from overlay.core.protocol.wire import CHECK_LENGTH, SHORTEST_REPLY, aside, pack_error, pack_reply
+from overlay.core.reachability.witnessing import Witnessing
 from overlay.core.rpc import UNKNOWN_ID, Rpc
-from overlay.core.store import AdvertStore, Entry, StaleAdvertError
-from overlay.core.tokens import WriteTokens
-from overlay.core.verification import Verifications, Waiting
-from overlay.core.wire import CHECK_LENGTH, SHORTEST_REPLY, aside, pack_error, pack_reply
-from overlay.core.witnessing import Witnessing
 
 # Adverts looked at for one reply: more than fit into a datagram.
 _PAGE: Final = 8

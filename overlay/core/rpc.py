@@ -5,13 +5,13 @@ from collections import Counter, deque
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
-from overlay.core.contact import Contact, contact_at
-from overlay.core.contacted import Contacted
-from overlay.core.coordinates import Vivaldi
-from overlay.core.entrances import Entrances
+from overlay.core.choice.coordinates import Vivaldi
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
-from overlay.core.messages import (
+from overlay.core.kademlia.contact import Contact, contact_at
+from overlay.core.kademlia.entrances import Entrances
+from overlay.core.kademlia.routing import RoutingTable
+from overlay.core.protocol.messages import (
     TRANSACTION_ID_LENGTH,
     ErrorReply,
     Ping,
@@ -20,10 +20,10 @@ from overlay.core.messages import (
     RequestBody,
     proof_message,
 )
-from overlay.core.routing import RoutingTable
-from overlay.core.transactions import ATTEMPTS, Pending, Sink, Transactions
-from overlay.core.wire import pack_request
-from overlay.core.witnesses import Witnesses
+from overlay.core.protocol.transactions import ATTEMPTS, Pending, Sink, Transactions
+from overlay.core.protocol.wire import pack_request
+from overlay.core.reachability.contacted import Contacted
+from overlay.core.reachability.witnesses import Witnesses
 
 # The id of a contact of which only the endpoint is known: a bootstrap address.
 UNKNOWN_ID: Final = bytes(ID_LENGTH)

@@ -17,7 +17,7 @@ import sys
 import trio
 
 from overlay.core.errors import RemoteProtocolError
-from overlay.core.stun import (
+from overlay.core.protocol.stun import (
     TRANSACTION_ID_LENGTH,
     binding_request,
     binding_response,

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from overlay.core.lookup import LOOKUP_K
+from overlay.core.kademlia.lookup import LOOKUP_K
 from simulations.errors import SimulationError
 from simulations.overlay_figures import experiments
 from simulations.overlay_figures.report import Row, milliseconds, percentile, print_table

@@ -7,17 +7,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from overlay.core import stun
 from overlay.core.addresses import Address
-from overlay.core.contact import K
-from overlay.core.directory import deepest_level, directory_key
+from overlay.core.directory.hunt import READ_SPREAD
+from overlay.core.directory.records import Offer
+from overlay.core.directory.tree import deepest_level, directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
-from overlay.core.hunt import READ_SPREAD
 from overlay.core.ids import ID_BITS, ID_LENGTH
-from overlay.core.lookup import LOOKUP_K
-from overlay.core.messages import Nodes, Reply
-from overlay.core.records import Offer
-from overlay.core.wire import parse_message_untrusted
+from overlay.core.kademlia.contact import K
+from overlay.core.kademlia.lookup import LOOKUP_K
+from overlay.core.protocol import stun
+from overlay.core.protocol.messages import Nodes, Reply
+from overlay.core.protocol.wire import parse_message_untrusted
 from overlay.discovery import SAMPLE
 from simulations.audit import Audit
 from simulations.overlay_figures.world import World

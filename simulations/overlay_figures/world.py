@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from overlay.core.contact import K
+from overlay.core.kademlia.contact import K
 from simulations.churn import Churn, check_rate
 from simulations.errors import SimulationError
 from simulations.events import EventHeap

@@ -9,11 +9,12 @@ from random import Random
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact
-from overlay.core.coordinates import Coordinate
+from overlay.core.choice.coordinates import Coordinate
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.identity import KeyPair
-from overlay.core.messages import (
+from overlay.core.kademlia.contact import Contact
+from overlay.core.peer import PeerConfig
+from overlay.core.protocol.messages import (
     MAX_START,
     TOKEN_LENGTH,
     FindNode,
@@ -30,8 +31,7 @@ from overlay.core.messages import (
     StoreResult,
     proof_message,
 )
-from overlay.core.peer import PeerConfig
-from overlay.core.wire import pack_reply, parse_message_untrusted
+from overlay.core.protocol.wire import pack_reply, parse_message_untrusted
 from simulations.network import Host, Network
 from simulations.peers import PORT, UNIX_TIME, SimulatedPeer
 from simulations.sybils.ring import Ring, attractive_advert, mask_near

@@ -10,7 +10,7 @@ from typing import Final
 from overlay.core.addresses import Address
 from overlay.core.events import LookupEnded, RelaysFound
 from overlay.core.ids import ID_LENGTH
-from overlay.core.lookup import LOOKUP_K
+from overlay.core.kademlia.lookup import LOOKUP_K
 from overlay.discovery import SAMPLE
 from simulations.peers import SimulatedPeer
 from simulations.relays import COUNT, TIMEOUT, Outcome, Visitor

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact, K
-from overlay.core.coordinates import ORIGIN
-from overlay.core.directory import directory_key
+from overlay.core.choice.coordinates import ORIGIN
+from overlay.core.directory.records import CLOCK_SKEW, MAX_LIFETIME, Advert, Offer, sign_advert
+from overlay.core.directory.tree import directory_key
 from overlay.core.identity import SEED_LENGTH, SIGNATURE_LENGTH, KeyPair, derive_id
 from overlay.core.ids import bind_id, distance
-from overlay.core.messages import MAX_LEVEL
-from overlay.core.records import CLOCK_SKEW, MAX_LIFETIME, Advert, Offer, sign_advert
+from overlay.core.kademlia.contact import Contact, K
+from overlay.core.protocol.messages import MAX_LEVEL
 from simulations.addresses import public_hosts
 from simulations.identity import SimulatedIdentity
 from simulations.peers import PORT, UNIX_TIME

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.contact import K
-from overlay.core.directory import deepest_level
+from overlay.core.directory.tree import deepest_level
+from overlay.core.kademlia.contact import K
 from simulations.addresses import HOSTS_PER_NETWORK
 from simulations.errors import SimulationError
 from simulations.events import EventHeap

@@ -10,8 +10,9 @@ import pytest
 import trio
 
 from overlay import OverlayError, bootstrap, discovery
-from overlay.core import joining, transactions
 from overlay.core.ids import distance
+from overlay.core.kademlia import joining
+from overlay.core.protocol import transactions
 from overlay.dht import PeerSettings, RunningPeer, open_peer
 from overlay.discovery import Relay, RelayDescription, advertise, find_relays
 from overlay.sockets import DatagramSocket, open_udp

@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from overlay.core.choice.tables import parse_table_untrusted, relay_name
 from overlay.core.errors import RemoteProtocolError
-from overlay.core.tables import parse_table_untrusted, relay_name
 from overlay.dht import RunningPeer
 from overlay.discovery import Relay, advertise, find_relays
 from overlay.pool import RelayPool

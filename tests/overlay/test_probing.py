@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from overlay.core.addresses import Address
-from overlay.core.stun import binding_response, parse_stun_untrusted
+from overlay.core.protocol.stun import binding_response, parse_stun_untrusted
 from overlay.probing import ATTEMPTS, PATIENCE, Answer, measure
 from overlay.sockets import DatagramSocket
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from overlay.core.addresses import network_of
-from overlay.core.contact import K
 from overlay.core.events import LookupEnded
-from overlay.core.lookup import LOOKUP_K
+from overlay.core.kademlia.contact import K
+from overlay.core.kademlia.lookup import LOOKUP_K
 from simulations.churn import Churn
 from simulations.errors import SimulationError
 from simulations.events import EventHeap

@@ -4,9 +4,9 @@ import random
 from typing import TypeVar
 
 from overlay.core.addresses import Address
+from overlay.core.directory.records import Offer
 from overlay.core.events import Event
 from overlay.core.peer import Peer, PeerConfig
-from overlay.core.records import Offer
 from simulations.audit import Audit
 from simulations.events import EventHeap
 from simulations.latency import FlatLatency

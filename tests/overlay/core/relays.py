@@ -1,7 +1,7 @@
 """Adverts of made-up relays."""
 
-from overlay.core.coordinates import DIMENSIONS, Coordinate
-from overlay.core.records import Advert, Offer
+from overlay.core.choice.coordinates import DIMENSIONS, Coordinate
+from overlay.core.directory.records import Advert, Offer
 
 UNIX_TIME = 1_800_000_000.0
 

@@ -3,10 +3,10 @@
 import random
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact
-from overlay.core.contacted import FILTER_LENGTH
 from overlay.core.identity import Identity, derive_id
-from overlay.core.messages import (
+from overlay.core.kademlia.contact import Contact
+from overlay.core.peer import Peer, PeerConfig
+from overlay.core.protocol.messages import (
     Agreed,
     FindNode,
     Knocking,
@@ -17,14 +17,14 @@ from overlay.core.messages import (
     RequestBody,
     Summon,
 )
-from overlay.core.peer import Peer, PeerConfig
-from overlay.core.reachability import INTERVAL, PATIENCE, WINDOW, Verdict
-from overlay.core.wire import (
+from overlay.core.protocol.wire import (
     pack_knocking,
     pack_reply,
     pack_request,
     parse_message_untrusted,
 )
+from overlay.core.reachability.contacted import FILTER_LENGTH
+from overlay.core.reachability.verdict import INTERVAL, PATIENCE, WINDOW, Verdict
 
 OWN_HOST = "8.8.8.8"
 HERE: Address = (OWN_HOST, 4000)

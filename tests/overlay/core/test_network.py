@@ -3,12 +3,14 @@
 import pytest
 
 from overlay.core.addresses import Address
-from overlay.core.contact import K
-from overlay.core.directory import directory_key
+from overlay.core.directory.records import sign_advert
+from overlay.core.directory.registration import SETTLED
+from overlay.core.directory.tree import directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.identity import Identity, derive_id
-from overlay.core.lookup import LOOKUP_K, Ending
-from overlay.core.messages import (
+from overlay.core.kademlia.contact import K
+from overlay.core.kademlia.lookup import LOOKUP_K, Ending
+from overlay.core.protocol.messages import (
     ErrorCode,
     ErrorReply,
     FindRelays,
@@ -19,9 +21,7 @@ from overlay.core.messages import (
     RequestBody,
     Store,
 )
-from overlay.core.records import sign_advert
-from overlay.core.registration import SETTLED
-from overlay.core.wire import pack_request, parse_message_untrusted
+from overlay.core.protocol.wire import pack_request, parse_message_untrusted
 from simulations.firewall import Firewall
 
 from .network import UNIX_TIME, Network, offer

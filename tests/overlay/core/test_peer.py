@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlay.core.addresses import Address
-from overlay.core.contact import Contact
-from overlay.core.directory import directory_key
+from overlay.core.directory.records import Advert, sign_advert
+from overlay.core.directory.tree import directory_key
 from overlay.core.events import (
     Advertised,
     BootstrapFailed,
@@ -17,7 +17,9 @@ from overlay.core.events import (
     RelaysFound,
 )
 from overlay.core.identity import Identity, derive_id
-from overlay.core.messages import (
+from overlay.core.kademlia.contact import Contact
+from overlay.core.peer import Peer, PeerConfig
+from overlay.core.protocol.messages import (
     ErrorCode,
     ErrorReply,
     FindNode,
@@ -36,9 +38,7 @@ from overlay.core.messages import (
     StoreResult,
     proof_message,
 )
-from overlay.core.peer import Peer, PeerConfig
-from overlay.core.records import Advert, sign_advert
-from overlay.core.wire import pack_reply, pack_request, parse_message_untrusted
+from overlay.core.protocol.wire import pack_reply, pack_request, parse_message_untrusted
 
 from .network import UNIX_TIME, Network, offer
 

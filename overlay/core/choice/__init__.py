@@ -1,0 +1,1 @@
+"""Which relay to take: network coordinates, measured round trips, shortlists."""

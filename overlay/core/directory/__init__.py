@@ -1,0 +1,1 @@
+"""The directory of relays: adverts, the tree of keys that they stand under, and its readers."""

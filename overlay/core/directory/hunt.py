@@ -1,0 +1,331 @@
+"""Finding relays: several keys of the directory tree are read at once.
+
+All replicas of a key hold the same sample in the same order, so each is asked for another page,
+and two that agree are enough. The keys are random prefixes at the level at which each has a few
+relays below it. There are as many such keys as it takes for nobody to be asked often; the upper
+levels, which are few, are gone to only where the lower ones are empty.
+"""
+
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+from overlay.core.directory.records import Advert
+from overlay.core.directory.sample import MAX_PER_SOURCE, OURSELVES, AdvertSample
+from overlay.core.directory.tree import SAMPLE_SIZE, deepest_level, directory_key
+from overlay.core.ids import ID_BITS, ID_LENGTH
+from overlay.core.kademlia.contact import Contact, K
+from overlay.core.kademlia.lookup import Ending, Lookup
+from overlay.core.kademlia.search import PATH_ALPHA, PATHS, Search
+from overlay.core.protocol.messages import MAX_START, FindRelays, Relays, RequestBody
+from overlay.core.rpc import Rpc
+
+# Below a key at the level where a search begins lie this many times fewer peers than a sample
+# holds adverts. The more keys, the less there is to read of each, and the fewer ask for it.
+READ_SPREAD: Final = 4
+_KEYS: Final = 6  # read at once
+_MAX_KEYS: Final = 64  # read in one search
+_BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
+
+# Shares of the time for a search: after the first, a few adverts are enough for somebody who is
+# in a hurry; after the second, the root is gone to straight.
+_PATIENCE: Final = 0.15
+_BELOW_ROOT: Final = 0.5
+ENOUGH: Final = 16
+
+# Adverts that surely fit into one reply beside contacts: the step from page to page.
+_PAGE: Final = 3
+_MAX_PAGES: Final = 64  # asked of the replicas of one key
+# Closest peers that must hold nothing before a key counts as empty: one may be a newcomer.
+_READ_K: Final = 4
+_AGREEMENT: Final = 2  # replicas that hold nothing but what has been collected
+# Of the k replicas, those that surely are some: peers do not agree on who is the k-th.
+_SURE_REPLICAS: Final = 0.75 * K
+
+
+class AdvertSearch(Search):
+    """Reads the adverts under one directory key.
+
+    Args:
+        rpc: Asks the peers.
+        target: The directory key.
+        on_end: Called once, when the look-up is over.
+        sample: Where to put the adverts.
+        rng: Spreads the readers over the replicas.
+    """
+
+    __slots__ = (
+        "_agreed",
+        "_here",
+        "_named",
+        "_pages_left",
+        "_replicas",
+        "_sample",
+        "_starts",
+        "_sure",
+        "_unread",
+    )
+
+    _expected = Relays
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        target: bytes,
+        on_end: Callable[[float], None],
+        sample: AdvertSample,
+        rng: random.Random,
+    ) -> None:
+        radius = _SURE_REPLICAS * 2.0**ID_BITS / max(1.0, rpc.network_size())
+        lookup = Lookup(
+            target,
+            k=_READ_K,
+            alpha=PATH_ALPHA,
+            paths=PATHS,
+            budget=_BUDGET,
+            radius=radius,
+            rng=rng,
+        )
+        super().__init__(rpc, lookup, target, on_end)
+        self._sample = sample
+        self._agreed = 0
+        self._pages_left = _MAX_PAGES
+        self._here: set[bytes] = set()
+        self._named: Counter[bytes] = Counter()  # of those, by the network that named them first
+        self._sure = 0  # of those, without what is more than the share of one network
+        self._replicas: deque[Contact] = deque()  # whose turn it is
+        self._starts: dict[bytes, int] = {}  # what each peer is asked for at the moment
+        self._unread: deque[int] | None = None  # starts of pages, once one has told how many
+
+    @property
+    def found(self) -> int:
+        """Adverts under this key."""
+        return len(self._here)
+
+    def cancel(self, now: float) -> None:
+        """End the look-up, and the reading of pages."""
+        self._starts.clear()
+        super().cancel(now)
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """Ask the next in place of a dead one."""
+        self._put_back(contact)
+        if contact in self._replicas:
+            self._replicas.remove(contact)
+        super().failed(contact, now)
+
+    def _body(self, contact: Contact) -> RequestBody:
+        return FindRelays(self._target, self._starts[contact.id])
+
+    def _ask(self, contact: Contact, now: float) -> bool:
+        self._starts[contact.id] = self._unread.popleft() if self._unread else 0
+        asked = super()._ask(contact, now)
+        if not asked:
+            self._put_back(contact)
+        return asked
+
+    def _put_back(self, contact: Contact) -> None:
+        start = self._starts.pop(contact.id, 0)
+        if self._unread is not None and start:
+            self._unread.append(start)
+
+    def _collect(self, contact: Contact, body: Relays, now: float) -> None:
+        before = len(self._here)
+        source = contact.network
+        for encoded in body.adverts:
+            if self._sample.take(encoded, source, now) and encoded not in self._here:
+                self._here.add(encoded)
+                self._named[source] += 1
+                self._sure += self._named[source] <= MAX_PER_SOURCE
+        start = self._starts.pop(contact.id, 0)
+        if body.total:
+            self._plan(start, start + len(body.adverts), min(body.total, MAX_START))
+            self._agreed += body.total <= self._sure
+            # One that has given all that it has, or nothing new, is not asked again.
+            if body.total > len(self._here) > before:
+                self._replicas.append(contact)
+        if self._is_done:
+            self.lookup.stop(Ending.STOPPED)
+
+    def _plan(self, start: int, end: int, total: int) -> None:
+        """Note the pages that a reply, which brought those from `start` to `end`, leaves unread."""
+        if self._unread is None:
+            self._unread = deque(range(max(end, 1), total, _PAGE))
+        elif start < end < min(start + _PAGE, total):
+            self._unread.append(end)  # they were large
+
+    @property
+    def _is_done(self) -> bool:
+        enough = self._sample.is_enough or self._agreed >= _AGREEMENT
+        return enough or self.lookup.ending is Ending.CANCELLED
+
+    def _advance(self, now: float) -> None:
+        """Read on from the replicas that are known, while others are looked for."""
+        while self._unread and self._replicas and self._pages_left and not self._is_done:
+            if len(self._starts) >= 2 * PATH_ALPHA:
+                break
+            self._pages_left -= 1
+            if not self._ask(self._replicas.popleft(), now):
+                break
+        super()._advance(now)
+
+    def _goes_on(self, now: float) -> bool:
+        return not self._is_done and any(self._starts.values())
+
+
+class RelayHunt:
+    """Collects adverts from random prefixes of the directory tree.
+
+    The level to begin at rests on what others say. So that no lie keeps a search in the depths,
+    it climbs by as much as it takes where it finds little, and goes straight for the root when
+    its time gets short.
+
+    Args:
+        rpc: Asks the peers.
+        wanted: Adverts that are enough.
+        held: Reads the adverts under a key from our own store.
+        rng: Chooses the prefixes.
+        clock_offset: Unix time minus `now`, seconds.
+        on_end: Called once, at the end.
+    """
+
+    __slots__ = (
+        "_entrances",
+        "_held",
+        "_keys",
+        "_level",
+        "_on_end",
+        "_open",
+        "_rng",
+        "_root_due",
+        "_rpc",
+        "_sample",
+        "_searches",
+        "asked",
+        "due",
+    )
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        wanted: int,
+        held: Callable[[bytes], list[bytes]],
+        rng: random.Random,
+        clock_offset: float,
+        on_end: "Callable[[RelayHunt], None]",
+    ) -> None:
+        self._rpc = rpc
+        self._held = held
+        self._rng = rng
+        self._on_end = on_end
+        self._level = 0
+        self._entrances = 0  # that had answered when the search began
+        self._keys: set[bytes] = set()  # those read so far
+        self._searches: list[AdvertSearch] = []
+        self._open = 0
+        self._sample = AdvertSample(rpc, min(wanted, SAMPLE_SIZE), clock_offset)
+        self._root_due = math.inf
+        self.asked = 0
+        self.due: float | None = None
+
+    @property
+    def adverts(self) -> tuple[Advert, ...]:
+        """What was found."""
+        return tuple(self._sample.adverts(self._rng))
+
+    def start(self, now: float, limit: float, *, hurried: bool) -> None:
+        """Search from the deepest level on, for about `limit` seconds; less if `hurried`."""
+        self._root_due = now + limit * _BELOW_ROOT
+        self.due = now + limit * _PATIENCE if hurried else self._root_due
+        self._begin(now)
+
+    def handle_timer(self, now: float) -> None:
+        """Do with fewer adverts from now on, or go for the root."""
+        if self.due is None or now < self.due:
+            return
+        if now < self._root_due:
+            self.due = self._root_due
+            self._sample.wanted = min(self._sample.wanted, ENOUGH)
+            if self._sample.is_enough:
+                self._cancel(now)
+        else:
+            self.due = None
+            if self._level > 0:
+                self._level = 1
+                self._cancel(now)
+
+    def stop(self, now: float) -> None:
+        """End with what there is."""
+        self.due = None
+        self._level = 0
+        self._cancel(now)
+
+    def _begin(self, now: float) -> None:
+        self._entrances = len(self._rpc.entrances.named)
+        self._keys.clear()
+        self._level = deepest_level(READ_SPREAD * self._rpc.network_size())
+        self._read(now)
+
+    def _cancel(self, now: float) -> None:
+        for search in self._searches:
+            search.cancel(now)
+
+    def _read(self, now: float) -> None:
+        """Read random keys of the level that have not been read yet, or else climb."""
+        prefixes = (self._rng.randbytes(ID_LENGTH) for _ in range(_KEYS))
+        drawn = dict.fromkeys(directory_key(self._level, prefix) for prefix in prefixes)
+        keys = [key for key in drawn if key not in self._keys]
+        if not keys:
+            self._climb(now)
+            return
+        self._keys.update(keys)
+        self._searches = [
+            AdvertSearch(self._rpc, key, self._key_read, self._sample, self._rng) for key in keys
+        ]
+        self._open = len(keys)
+        for key, search in zip(keys, self._searches, strict=True):
+            for encoded in self._held(key):
+                self._sample.take(encoded, OURSELVES, now)
+            search.start(now)
+
+    def _key_read(self, now: float) -> None:
+        self._open -= 1
+        if self._sample.is_enough:
+            self._cancel(now)
+        if self._open == 0:
+            self._open = -1  # once
+            self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        """End, read further keys of the level if they are worth it, or climb."""
+        searches, self._searches = self._searches, []
+        self.asked += sum(search.answers for search in searches)
+        found = sum(search.found for search in searches)
+        if self._sample.is_enough or self._level == 0:
+            entered = len(self._rpc.entrances.named)
+            if not len(self._sample) and self.due is not None and entered > self._entrances:
+                self._begin(now)  # the first to answer may have led us among liars
+                return
+            self.due = None
+            self._on_end(self)
+        elif found >= len(searches) and self.due is not None and len(self._keys) < _MAX_KEYS:
+            self._read(now)
+        else:
+            self._climb(now)
+
+    def _climb(self, now: float) -> None:
+        """Go up to where as many keys have what is wanted."""
+        found = len(self._sample)
+        if self.due is None:
+            self._level = 0
+        elif found:
+            self._level -= max(1, math.ceil(math.log2(self._sample.wanted / found)))
+        else:
+            self._level //= 2
+        # Others may have told by now that the network is smaller than was said at first.
+        self._level = max(
+            0, min(self._level, deepest_level(READ_SPREAD * self._rpc.network_size()))
+        )
+        self._read(now)

@@ -1,0 +1,214 @@
+"""Registering an advert in the directory tree, level by level.
+
+Nobody else keeps it alive there: a peer that comes nearer to a key than its replicas gets the
+adverts by the relays' next refresh. A hand-over by the replicas would be a write that does not
+come from one of the advert's own addresses, and would serve little: in ten minutes at 30 % churn
+an hour a key loses 5 % of its replicas, and each reader asks at random.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from overlay.core.directory.records import Advert
+from overlay.core.directory.tree import deepest_level, directory_key
+from overlay.core.directory.withdrawal import Holder
+from overlay.core.kademlia.contact import Contact, K
+from overlay.core.kademlia.search import TokenSearch
+from overlay.core.protocol.messages import Reply, Store, Stored, StoreResult
+from overlay.core.rpc import Rpc
+
+# Below a key at the deepest level lie this many times fewer peers than a sample holds adverts:
+# half as many as where searches begin, whose estimate of the network's size is another.
+_SPREAD: Final = 8
+# Storing peers after which a relay may wait for its next refresh. With fewer the network is still
+# small, or half of it is new. To ask for all would be to repeat it all for one lost peer.
+SETTLED: Final = K // 2
+
+# Levels that are registered side by side at first. Searches begin at one of them, each at its own
+# estimate of the network's size.
+_AT_ONCE: Final = 3
+
+# Puts an advert under a directory key in our own store.
+Keep = Callable[[bytes, Advert, float], None]
+
+
+class LevelRegistration:
+    """Stores an advert with the k peers closest to the key of one level.
+
+    Args:
+        rpc: Asks the peers.
+        level: Of the directory.
+        advert: What to store.
+        keep: Stores the advert with ourselves, as long as there is nobody else.
+        holders: Where to note who is asked to hold the advert, and until when (Unix time).
+        on_end: Called once, at the end.
+
+    Attributes:
+        level: Of the directory.
+        stored: Peers that took it.
+        pending: Those of them that verify its endpoints first.
+        accepted: Whether at least half of those that answered took it.
+    """
+
+    __slots__ = (
+        "_advert",
+        "_holders",
+        "_keep",
+        "_key",
+        "_on_end",
+        "_outstanding",
+        "_rejected",
+        "_rpc",
+        "_search",
+        "_stopped",
+        "level",
+        "pending",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        level: int,
+        advert: Advert,
+        keep: Keep,
+        holders: dict[Holder, int],
+        on_end: "Callable[[LevelRegistration, float], None]",
+    ) -> None:
+        self.level = level
+        self._rpc = rpc
+        self._advert = advert
+        self._keep = keep
+        self._holders = holders
+        self._on_end = on_end
+        self._key = directory_key(level, rpc.own_id)
+        self._search = TokenSearch(rpc, self._key, self._store)
+        self._outstanding = self._rejected = 0
+        self._stopped = False
+        self.stored = self.pending = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether at least half of those that answered took it."""
+        return self.stored >= self._rejected
+
+    def start(self, now: float) -> None:
+        """Find the peers that hold the level's key."""
+        self._search.start(now)
+
+    def stop(self) -> None:
+        """Ask nobody else."""
+        self._stopped = True
+
+    def answered(self, contact: Contact, reply: Reply, now: float) -> None:
+        """Count what a storing peer did."""
+        result = reply.body.result if isinstance(reply.body, Stored) else StoreResult.OUTSIDE_SAMPLE
+        self._rejected += result is StoreResult.OUTSIDE_SAMPLE
+        self.stored += result is not StoreResult.OUTSIDE_SAMPLE
+        self.pending += result is StoreResult.PENDING
+        self._settle(now)
+
+    def delayed(self, contact: Contact, now: float) -> None:
+        """Wait on: nobody else is to hold this key."""
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """Do without it."""
+        self._settle(now)
+
+    def _ask(self, contact: Contact, now: float) -> bool:
+        if self._stopped:
+            return False
+        self._holders[self.level, contact] = self._advert.expires
+        body = Store(self.level, self._search.tokens[contact.id], self._advert.encoded)
+        return self._rpc.ask(contact, body, self, now)
+
+    def _store(self, now: float) -> None:
+        """Store the advert with the closest peers.
+
+        With ourselves only if we are alone: the others verify that strangers can reach us.
+        """
+        closest = self._search.lookup.closest()
+        self._outstanding = 1  # ours, so that nothing is settled before all are asked
+        if not closest and not self._stopped:
+            self._keep(self._key, self._advert, now)
+            self.stored = 1
+        for contact in closest:
+            self._outstanding += self._ask(contact, now)
+        self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        self._outstanding -= 1
+        if self._outstanding == 0:
+            self._on_end(self, now)
+
+
+class Registration:
+    """Stores an advert level by level, from the deepest up, until a level rejects it.
+
+    Args:
+        rpc: Asks the peers.
+        advert: What to store.
+        keep: Stores the advert with ourselves, as long as there is nobody else.
+        holders: Where to note who is asked to hold the advert, and until when (Unix time).
+        on_end: Called once, at the end.
+
+    Attributes:
+        stored: Peers that took it at the deepest level.
+        pending: Those of them that verify its endpoints first.
+        levels: Levels that took it.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_deepest",
+        "_next",
+        "_on_end",
+        "_open",
+        "levels",
+        "pending",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        advert: Advert,
+        keep: Keep,
+        holders: dict[Holder, int],
+        on_end: "Callable[[Registration], None]",
+    ) -> None:
+        self._on_end = on_end
+        self._deepest = self._next = deepest_level(_SPREAD * rpc.network_size())
+        self._open: list[LevelRegistration] = []
+        self.stored = self.pending = self.levels = 0
+
+        def begin(now: float) -> None:
+            level = LevelRegistration(rpc, self._next, advert, keep, holders, self._level_ended)
+            self._next -= 1
+            self._open.append(level)
+            level.start(now)
+
+        self._begin = begin
+
+    def start(self, now: float) -> None:
+        """Begin with the deepest levels."""
+        while self._next >= 0 and len(self._open) < _AT_ONCE:
+            self._begin(now)
+
+    def stop(self) -> None:
+        """Ask nobody else: the advert is out of date."""
+        self._next = -1
+        for level in self._open:
+            level.stop()
+
+    def _level_ended(self, level: LevelRegistration, now: float) -> None:
+        self._open.remove(level)
+        if level.level == self._deepest:
+            self.stored, self.pending = level.stored, level.pending
+        self.levels += level.accepted
+        if not level.accepted:
+            self._next = -1
+        if self._next >= 0:
+            self._begin(now)
+        elif not self._open:
+            self._on_end(self)

@@ -1,0 +1,118 @@
+"""The adverts that a search for relays collects, from peers of whom some may lie."""
+
+import random
+from collections import Counter
+from typing import Final
+
+from overlay.core.addresses import network_of
+from overlay.core.directory.records import (
+    Advert,
+    is_signed,
+    parse_advert_untrusted,
+    remaining_lifetime,
+)
+from overlay.core.directory.store import MAX_PER_NETWORK_AND_KEY
+from overlay.core.directory.tree import SAMPLE_SIZE
+from overlay.core.errors import RemoteProtocolError
+from overlay.core.rpc import Rpc
+
+# Adverts that count of those that replicas in one network have named, little more than a reply
+# holds: whoever floods us does not fill the sample.
+MAX_PER_SOURCE: Final = 4
+OURSELVES: Final = b""  # the source of what we hold ourselves
+
+
+class AdvertSample:
+    """The adverts that a search has collected.
+
+    Args:
+        rpc: Counts what is refused.
+        wanted: Adverts that are enough.
+        clock_offset: Unix time minus `now`, seconds.
+
+    Attributes:
+        wanted: Adverts that are enough.
+    """
+
+    __slots__ = ("_adverts", "_clock_offset", "_named", "_rpc", "_sources", "wanted")
+
+    def __init__(self, rpc: Rpc, wanted: int, clock_offset: float) -> None:
+        self._rpc = rpc
+        self._clock_offset = clock_offset
+        self.wanted = wanted
+        self._adverts: dict[bytes, Advert] = {}  # by public key
+        self._sources: dict[bytes, list[bytes]] = {}  # networks that have named each
+        self._named: Counter[bytes] = Counter()  # by the network that was the first to name them
+
+    def __len__(self) -> int:
+        return len(self._adverts)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether no more are needed."""
+        wanted = self.wanted
+        return len(self._adverts) >= wanted and len(self._counting()) >= wanted
+
+    def adverts(self, rng: random.Random) -> list[Advert]:
+        """Return `SAMPLE_SIZE` adverts at most, in random order, but those that count first."""
+        counting = self._counting()[:SAMPLE_SIZE]
+        counted = set(counting)
+        others = [key for key in self._adverts if key not in counted]
+        rng.shuffle(counting)
+        rng.shuffle(others)
+        return [self._adverts[key] for key in (*counting, *others)[:SAMPLE_SIZE]]
+
+    def _counting(self) -> list[bytes]:
+        """Choose so many adverts of each network, those named by most networks first."""
+        sources = self._sources
+        counts: Counter[bytes] = Counter()
+        counting: list[bytes] = []
+        for key in sorted(sources, key=lambda key: len(sources[key]), reverse=True):
+            source = min(sources[key], key=counts.__getitem__)
+            if counts[source] < MAX_PER_SOURCE:
+                counts[source] += 1
+                counting.append(key)
+        return counting
+
+    def take(self, encoded: bytes, source: bytes, now: float) -> bool:
+        """Keep an advert if it is good, and newer than what is known of its key.
+
+        Args:
+            encoded: The advert.
+            source: Network of the peer that has named it.
+            now: Seconds.
+
+        Returns:
+            Whether it is, or was, taken.
+        """
+        try:
+            advert = parse_advert_untrusted(encoded)
+        except RemoteProtocolError:
+            self._rpc.counters["advert_malformed"] += 1
+            return False
+        known = self._adverts.get(advert.public_key)
+        if known is not None and source not in self._sources[advert.public_key]:
+            self._sources[advert.public_key].append(source)
+        if advert.withdrawn or (known is not None and known.seq >= advert.seq):
+            return known is not None
+        if known is None and self._named[source] >= SAMPLE_SIZE:
+            self._rpc.counters["advert_flood"] += 1
+            return False
+        expired = remaining_lifetime(advert, now + self._clock_offset) <= 0
+        if expired or not is_signed(advert, self._rpc.identity.verify):
+            self._rpc.counters["advert_expired" if expired else "advert_forged"] += 1
+            return False
+        network = network_of(advert.endpoints[0])
+        neighbours = sum(
+            network_of(other.endpoints[0]) == network
+            for other in self._adverts.values()
+            if other is not known
+        )
+        if neighbours >= MAX_PER_NETWORK_AND_KEY:
+            self._rpc.counters["advert_same_network"] += 1
+            return False
+        self._adverts[advert.public_key] = advert
+        if known is None:
+            self._sources[advert.public_key] = [source]
+            self._named[source] += 1
+        return True

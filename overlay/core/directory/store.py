@@ -1,0 +1,191 @@
+"""The adverts that a peer holds for others: samples by directory key, quotas, expiry."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from overlay.core.addresses import Address, network_of
+from overlay.core.directory.records import Advert
+from overlay.core.directory.tree import SAMPLE_SIZE, epoch_of, sample_rank
+from overlay.core.ids import distance
+from overlay.core.protocol.messages import StoreResult
+
+MAX_PER_NETWORK_AND_KEY: Final = 2
+MAX_PER_NETWORK: Final = 64  # over all keys
+MAX_KEYS: Final = 1024
+_MAX_WITHDRAWN: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An advert under a key.
+
+    Attributes:
+        advert: The advert.
+        address: The endpoint of it that was verified.
+        expires_at: When it is dropped, on the peer's own clock (seconds).
+    """
+
+    advert: Advert
+    address: Address
+    expires_at: float
+
+
+class StaleAdvertError(Exception):
+    """An advert with a higher sequence number is, or was, there already."""
+
+
+class AdvertStore:
+    """Adverts by directory key, at most 64 for each.
+
+    Attributes:
+        own_id: Id of the peer that holds them. When there are too many keys, those furthest from
+            it give way: others are nearer to them.
+    """
+
+    __slots__ = ("_epoch", "_keys", "_networks", "_sorted", "_withdrawn", "own_id")
+
+    def __init__(self, own_id: bytes) -> None:
+        self.own_id = own_id
+        self._keys: dict[bytes, dict[bytes, Entry]] = {}
+        self._networks: Counter[bytes] = Counter()
+        self._withdrawn: OrderedDict[tuple[bytes, bytes], tuple[int, float]] = OrderedDict()
+        self._sorted: dict[bytes, list[Entry]] = {}
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._keys.values()))
+
+    def get(self, key: bytes, unix_time: float) -> list[Entry]:
+        """Return what is held under a key, in the order of the sample."""
+        self._enter_epoch(unix_time)
+        if key not in self._keys:
+            return []
+        if key not in self._sorted:
+            self._sorted[key] = self._in_order(self._keys[key].values())
+        return self._sorted[key]
+
+    def judge(self, key: bytes, entry: Entry, unix_time: float) -> StoreResult:
+        """Tell what `put` would do with an advert.
+
+        Raises:
+            StaleAdvertError: A later one of the same key is known.
+        """
+        self._enter_epoch(unix_time)
+        public_key = entry.advert.public_key
+        withdrawn_seq, _ = self._withdrawn.get((key, public_key), (-1, 0.0))
+        held = self._keys.get(key, {})
+        known = held.get(public_key)
+        if entry.advert.seq <= withdrawn_seq:
+            raise StaleAdvertError
+        if known is not None and entry.advert.encoded != known.advert.encoded:
+            if entry.advert.seq <= known.advert.seq:
+                raise StaleAdvertError
+        elif not held and len(self._keys) >= MAX_KEYS:
+            furthest = max(self._keys, key=self._distance)
+            if self._distance(key) >= self._distance(furthest):
+                return StoreResult.OUTSIDE_SAMPLE
+        if known is None and self._networks[network_of(entry.address)] >= MAX_PER_NETWORK:
+            return StoreResult.OUTSIDE_SAMPLE
+        others = [other for other in held.values() if other is not known]
+        sample = self._sample([*others, entry])
+        return StoreResult.LISTED if entry in sample else StoreResult.OUTSIDE_SAMPLE
+
+    def put(self, key: bytes, entry: Entry, unix_time: float) -> StoreResult:
+        """Keep an advert, if it belongs to the sample of its key.
+
+        Raises:
+            StaleAdvertError: A later one of the same key is known.
+        """
+        result = self.judge(key, entry, unix_time)
+        if result is StoreResult.LISTED:
+            self._remove(key, entry.advert.public_key)
+            if key not in self._keys and len(self._keys) >= MAX_KEYS:
+                self._drop_furthest_key()
+            held = self._keys.setdefault(key, {})
+            held[entry.advert.public_key] = entry
+            self._networks[network_of(entry.address)] += 1
+            self._sorted.pop(key, None)
+            kept = {other.advert.public_key for other in self._sample(list(held.values()))}
+            for public_key in held.keys() - kept:
+                self._remove(key, public_key)
+        return result
+
+    def withdraw(self, key: bytes, advert: Advert, expires_at: float) -> None:
+        """Drop a relay's advert, and refuse its earlier ones until `expires_at`.
+
+        Raises:
+            StaleAdvertError: A later one of the same key is known.
+        """
+        known = self._keys.get(key, {}).get(advert.public_key)
+        if known is not None and advert.seq <= known.advert.seq:
+            raise StaleAdvertError
+        self._remove(key, advert.public_key)
+        # Even if none is known: an earlier one may be under verification, or still on its way.
+        self._withdrawn[key, advert.public_key] = (advert.seq, expires_at)
+        if len(self._withdrawn) > _MAX_WITHDRAWN:
+            self._withdrawn.popitem(last=False)
+
+    def expire(self, now: float) -> int:
+        """Drop what has expired.
+
+        Returns:
+            How many adverts that was.
+        """
+        expired = [
+            (key, public_key)
+            for key, held in self._keys.items()
+            for public_key, entry in held.items()
+            if entry.expires_at <= now
+        ]
+        for key, public_key in expired:
+            self._remove(key, public_key)
+        over = [pair for pair, (_, expires_at) in self._withdrawn.items() if expires_at <= now]
+        for pair in over:
+            del self._withdrawn[pair]
+        return len(expired)
+
+    def _distance(self, key: bytes) -> int:
+        return distance(self.own_id, key)
+
+    def _drop_furthest_key(self) -> None:
+        furthest = max(self._keys, key=self._distance)
+        for public_key in list(self._keys[furthest]):
+            self._remove(furthest, public_key)
+
+    def _remove(self, key: bytes, public_key: bytes) -> None:
+        held = self._keys.get(key, {})
+        entry = held.pop(public_key, None)
+        if entry is None:
+            return
+        network = network_of(entry.address)
+        self._networks[network] -= 1
+        if not self._networks[network]:
+            del self._networks[network]
+        if not held:
+            del self._keys[key]
+        self._sorted.pop(key, None)
+
+    def _enter_epoch(self, unix_time: float) -> None:
+        epoch = epoch_of(unix_time)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._sorted.clear()
+
+    def _in_order(self, entries: Iterable[Entry]) -> list[Entry]:
+        return sorted(
+            entries,
+            key=lambda entry: (sample_rank(entry.address, self._epoch), entry.advert.public_key),
+        )
+
+    def _sample(self, entries: list[Entry]) -> list[Entry]:
+        """Choose the adverts that stay: first in order, and few of one network."""
+        taken: Counter[bytes] = Counter()
+        sample = []
+        for entry in self._in_order(entries):
+            network = network_of(entry.address)
+            if taken[network] < MAX_PER_NETWORK_AND_KEY:
+                taken[network] += 1
+                sample.append(entry)
+        return sample[:SAMPLE_SIZE]

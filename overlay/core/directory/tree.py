@@ -1,0 +1,51 @@
+"""The tree of directory keys, after ReDiR (RFC 7374), with sampling.
+
+A relay registers under the key of its id's prefix, from an estimated deep level upwards; a
+client reads from a random prefix upwards. Each key holds a bounded sample of what is below it.
+"""
+
+import hashlib
+import math
+from functools import lru_cache
+from typing import Final
+
+from overlay.core.addresses import REMEMBERED, Address, network_of
+from overlay.core.ids import ID_BITS, ID_LENGTH
+from overlay.core.protocol.messages import MAX_LEVEL
+
+SAMPLE_SIZE: Final = 64  # adverts that one key holds
+EPOCH: Final = 86_400.0  # seconds for which one sampling order holds
+
+_RANK_LENGTH: Final = 8
+
+
+def directory_key(level: int, peer_id: bytes) -> bytes:
+    """Return the key of the first `level` bits of an id."""
+    prefix = int.from_bytes(peer_id, "big") >> (ID_BITS - level)
+    material = b"jingle-nodes/" + bytes([level]) + prefix.to_bytes(ID_LENGTH, "big")
+    return hashlib.sha1(material, usedforsecurity=False).digest()
+
+
+def deepest_level(network_size: float) -> int:
+    """Return the level at which a key has about `SAMPLE_SIZE` peers below it.
+
+    Args:
+        network_size: Estimated number of peers.
+    """
+    return min(MAX_LEVEL, max(0, math.floor(math.log2(max(1.0, network_size) / SAMPLE_SIZE))))
+
+
+def epoch_of(unix_time: float) -> int:
+    """Return the number of the epoch that a Unix time, in seconds, lies in."""
+    return int(unix_time // EPOCH)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def sample_rank(address: Address, epoch: int) -> bytes:
+    """Return the place of a relay in the order of a sample: the smallest are kept.
+
+    It hangs on the network of the relay's verified address alone, so that nobody gets into a
+    sample by grinding keys, and changes with the epoch, so that everybody gets a turn.
+    """
+    material = epoch.to_bytes(8, "big") + network_of(address)
+    return hashlib.blake2b(material, digest_size=_RANK_LENGTH).digest()

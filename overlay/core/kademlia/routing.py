@@ -1,0 +1,225 @@
+"""The routing table: k-buckets by common-prefix length (Kademlia section 2.4).
+
+`kademlia.routing.KBucket` stores the contacts of a bucket and its replacement cache; which
+bucket, who may enter, who leaves and who is closest is decided here.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from kademlia.routing import KBucket
+
+from overlay.core.ids import ID_BITS
+from overlay.core.kademlia.contact import Contact, K
+
+# Diversity: how much of a table one network (IPv4 /24, IPv6 /48) may fill.
+MAX_PER_BUCKET: Final = 2
+MAX_PER_TABLE: Final = 10
+
+MAX_FAILURES: Final = 2  # in a row; one lost packet never evicts
+
+
+def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
+    """Estimate how many peers a network has, from the density of ids near one of them.
+
+    Args:
+        own_id: The one id.
+        nearest: Its k nearest neighbours; fewer if there are no more.
+    """
+    own = int.from_bytes(own_id, "big")
+    # Whoever names them may name one twice, or the one peer itself.
+    distances = {contact.long_id ^ own for contact in nearest} - {0}
+    if len(distances) < K:
+        return len(distances) + 1.0
+    return K * 2.0**ID_BITS / max(distances)
+
+
+class RoutingTable:
+    """Contacts by their distance to `own`.
+
+    A bucket's first contact is the one seen least recently. Its `last_updated`, which the
+    package reads from a clock of its own, is set by whoever refreshes it.
+    """
+
+    __slots__ = ("_failures", "_networks", "_own_id", "buckets", "own")
+
+    def __init__(self, own: bytes) -> None:
+        self._own_id = own
+        self.own = int.from_bytes(own, "big")
+        self.buckets: dict[int, KBucket] = {}
+        self._networks: Counter[bytes] = Counter()
+        self._failures: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return sum(len(bucket) for bucket in self.buckets.values())
+
+    def __contains__(self, contact: Contact) -> bool:
+        bucket = self.buckets.get(self._index(contact.long_id))
+        if bucket is None:
+            return False
+        # Mostly one and the same object.
+        known = bucket.nodes.get(contact.id)
+        return known is contact or (known is not None and known == contact)
+
+    def get(self, peer_id: bytes) -> Contact | None:
+        """Return the contact with an id, if it is in a bucket."""
+        bucket = self.buckets.get(self._index(int.from_bytes(peer_id, "big")))
+        if bucket is None:
+            return None
+        found: Contact | None = bucket[peer_id]
+        return found
+
+    def contacts(self) -> list[Contact]:
+        """Return all contacts, deepest bucket first."""
+        return [
+            contact
+            for index in sorted(self.buckets, reverse=True)
+            for contact in self.buckets[index].get_nodes()
+        ]
+
+    def wants(self, contact: Contact) -> bool:
+        """Whether a contact that proves itself would get a place, or one among replacements."""
+        index = self._index(contact.long_id)
+        if index == ID_BITS:
+            return False
+        bucket = self.buckets.get(index)
+        if bucket is not None:
+            if contact.id in bucket.nodes or contact.id in bucket.replacement_nodes:
+                return False
+            replacements = bucket.replacement_nodes
+            if len(bucket.nodes) >= K and len(replacements) >= bucket.max_replacement_nodes:
+                return False
+        return self._is_diverse(contact, bucket)
+
+    def add(self, contact: Contact) -> Contact | None:
+        """Take in a contact that has just proved itself, or note that it was seen.
+
+        Returns:
+            If its bucket is full: the contact seen least recently, which gives up its place
+            if it does not answer a ping. The new one waits among the replacements.
+        """
+        index = self._index(contact.long_id)
+        if index == ID_BITS:
+            return None
+        bucket = self.buckets.get(index)
+        if bucket is not None and contact.id in bucket.nodes:
+            if bucket[contact.id] == contact:
+                self._failures.pop(contact.id, None)
+                bucket.add_node(contact)  # moves it to the end: seen most recently
+            return None
+        if bucket is not None and contact.id in bucket.replacement_nodes:
+            return self._head(bucket)
+        if not self._is_diverse(contact, bucket):
+            return None
+        if bucket is None:
+            bucket = self.buckets[index] = KBucket(0, 0, K, replacementNodeFactor=1)
+            bucket.last_updated = -math.inf  # nothing was looked up in it yet
+        return self._insert(bucket, contact)
+
+    def fill(self, contacts: Iterable[Contact], refreshed_at: Callable[[], float]) -> None:
+        """Take in contacts as if they had proved themselves, in a table that has stood for long.
+
+        For simulations that begin in the middle; a real peer believes nobody who has not answered.
+
+        Args:
+            contacts: They are subject to all caps.
+            refreshed_at: Tells for each bucket when something was last looked up in it, seconds.
+        """
+        for contact in contacts:
+            self.add(contact)
+        for bucket in self.buckets.values():
+            bucket.last_updated = refreshed_at()
+
+    def fail(self, contact: Contact) -> bool:
+        """Count a request that a contact did not answer.
+
+        Returns:
+            Whether the contact has now been evicted.
+        """
+        if contact not in self:
+            return False
+        failures = self._failures.get(contact.id, 0) + 1
+        if failures < MAX_FAILURES:
+            self._failures[contact.id] = failures
+            return False
+        self.remove(contact)
+        return True
+
+    def remove(self, contact: Contact) -> None:
+        """Evict a contact; the latest replacement takes its place."""
+        bucket = self.buckets.get(self._index(contact.long_id))
+        if bucket is None or bucket[contact.id] != contact:
+            return
+        bucket.remove_node(contact)
+        self._failures.pop(contact.id, None)
+        self._forget(contact)
+        if not bucket.nodes:
+            del self.buckets[self._index(contact.long_id)]
+
+    def closest(self, target: int, count: int = K) -> list[Contact]:
+        """Return the contacts closest to an id, closest first.
+
+        All contacts of the target's own bucket are closer to it than those of deeper buckets,
+        which all share the same prefix with it, and those are closer than any shallower bucket.
+        """
+        found: list[Contact] = []
+        for group in self._groups(self._index(target)):
+            found += sorted(group, key=lambda contact: contact.long_id ^ target)
+            if len(found) >= count:
+                break
+        return found[:count]
+
+    def estimated_size(self) -> float:
+        """Estimate how many peers the network has, from the density of ids near our own."""
+        return estimate_size(self._own_id, self.closest(self.own))
+
+    def _index(self, long_id: int) -> int:
+        return ID_BITS - (self.own ^ long_id).bit_length()
+
+    def _groups(self, index: int) -> Iterator[Iterable[Contact]]:
+        """Yield a bucket, all deeper ones together, and the shallower ones one by one."""
+        buckets = self.buckets
+        if index in buckets:
+            yield buckets[index].nodes.values()
+        yield [
+            contact
+            for depth, bucket in buckets.items()
+            if depth > index
+            for contact in bucket.nodes.values()
+        ]
+        for depth in sorted((depth for depth in buckets if depth < index), reverse=True):
+            yield buckets[depth].nodes.values()
+
+    def _head(self, bucket: KBucket) -> Contact:
+        head: Contact = bucket.head()
+        return head
+
+    def _insert(self, bucket: KBucket, contact: Contact) -> Contact | None:
+        oldest_replacement = next(iter(bucket.replacement_nodes.values()), None)
+        added = bucket.add_node(contact)
+        self._networks[contact.network] += 1
+        if added:
+            return None
+        if oldest_replacement is not None and oldest_replacement.id not in bucket.replacement_nodes:
+            self._forget(oldest_replacement)
+        return self._head(bucket)
+
+    def _is_diverse(self, contact: Contact, bucket: KBucket | None) -> bool:
+        """Whether the caps leave room; replacements count, since they will be promoted."""
+        network = contact.network
+        held = self._networks.get(network, 0)
+        if bucket is None or held < MAX_PER_BUCKET:
+            return held < MAX_PER_TABLE
+        if held >= MAX_PER_TABLE:
+            return False
+        neighbours = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
+        same: int = sum(other.network == network for other in neighbours)
+        return same < MAX_PER_BUCKET
+
+    def _forget(self, contact: Contact) -> None:
+        network = contact.network
+        self._networks[network] -= 1
+        if self._networks[network] <= 0:
+            del self._networks[network]

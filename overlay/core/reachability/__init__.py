@@ -1,0 +1,1 @@
+"""Where we are, as others see it, and whether strangers reach us there."""

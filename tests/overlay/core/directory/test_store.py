@@ -1,0 +1,247 @@
+import random
+
+import pytest
+
+from overlay.core.addresses import Address
+from overlay.core.directory.records import sign_advert
+from overlay.core.directory.store import (
+    MAX_KEYS,
+    MAX_PER_NETWORK,
+    MAX_PER_NETWORK_AND_KEY,
+    AdvertStore,
+    Entry,
+    StaleAdvertError,
+)
+from overlay.core.directory.tree import (
+    EPOCH,
+    SAMPLE_SIZE,
+    deepest_level,
+    directory_key,
+    epoch_of,
+    sample_rank,
+)
+from overlay.core.directory.verification import (
+    MAX_WAITING,
+    MAX_WAITING_PER_HOST,
+    MAX_WAITING_PER_NETWORK,
+    VERIFIED_FOR,
+    Verifications,
+    Waiting,
+)
+from overlay.core.identity import Identity
+from overlay.core.protocol.limits import RateLimiter
+from overlay.core.protocol.messages import StoreResult
+from overlay.core.protocol.tokens import LIFETIME, WriteTokens
+from tests.overlay.core.network import UNIX_TIME, offer
+
+KEY = bytes(20)
+RNG = random.Random(5)
+
+
+def entry(
+    address: Address, *, seq: int = 1, identity: Identity | None = None, expires_at: float = 100.0
+) -> Entry:
+    identity = identity or Identity(RNG.randbytes(32))
+    advert = sign_advert(
+        identity, offer("r"), seq=seq, expires=int(UNIX_TIME) + 3600, endpoints=(address,)
+    )
+    return Entry(advert, address, expires_at)
+
+
+def test_a_newer_advert_replaces_an_older_one_and_never_the_reverse() -> None:
+    store = AdvertStore(bytes(20))
+    key = Identity(bytes(32))
+    old = entry(("8.8.8.8", 1), seq=1, identity=key)
+    new = entry(("8.8.8.8", 1), seq=2, identity=key)
+    assert store.put(KEY, old, UNIX_TIME) is StoreResult.LISTED
+    assert store.put(KEY, old, UNIX_TIME) is StoreResult.LISTED
+    assert store.put(KEY, new, UNIX_TIME) is StoreResult.LISTED
+    assert store.get(KEY, UNIX_TIME) == [new]
+    with pytest.raises(StaleAdvertError):
+        store.put(KEY, old, UNIX_TIME)
+
+
+def test_a_withdrawn_relay_stays_away() -> None:
+    store = AdvertStore(bytes(20))
+    key = Identity(bytes(32))
+    listed = entry(("8.8.8.8", 1), seq=5, identity=key)
+    store.put(KEY, listed, UNIX_TIME)
+    for seq in (4, 5):
+        stale = sign_advert(key, offer("r"), seq=seq, expires=int(UNIX_TIME), endpoints=())
+        with pytest.raises(StaleAdvertError):
+            store.withdraw(KEY, stale, 50.0)
+    withdrawal = sign_advert(key, offer("r"), seq=6, expires=int(UNIX_TIME), endpoints=())
+    store.withdraw(KEY, withdrawal, 50.0)
+    assert store.get(KEY, UNIX_TIME) == []
+    with pytest.raises(StaleAdvertError):
+        store.put(KEY, listed, UNIX_TIME)
+    again = entry(("8.8.8.8", 1), seq=7, identity=key)
+    assert store.put(KEY, again, UNIX_TIME) is StoreResult.LISTED
+
+
+def test_adverts_expire() -> None:
+    store = AdvertStore(bytes(20))
+    store.put(KEY, entry(("8.8.8.8", 1), expires_at=10.0), UNIX_TIME)
+    store.put(KEY, entry(("9.9.9.9", 1), expires_at=20.0), UNIX_TIME)
+    assert store.expire(9.9) == 0
+    assert store.expire(10.0) == 1
+    assert len(store) == 1
+    assert store.expire(20.0) == 1
+    assert store.get(KEY, UNIX_TIME) == []
+
+
+def test_replicas_keep_the_same_sample_whatever_the_order() -> None:
+    entries = [entry((f"{n + 11}.1.1.1", 4000)) for n in range(150)]
+    samples = []
+    for seed in range(3):
+        store = AdvertStore(bytes(20))
+        for one in random.Random(seed).sample(entries, len(entries)):
+            store.put(KEY, one, UNIX_TIME)
+        samples.append(store.get(KEY, UNIX_TIME))
+    assert samples[0] == samples[1] == samples[2]
+    epoch = epoch_of(UNIX_TIME)
+    expected = sorted(entries, key=lambda e: sample_rank(e.address, epoch))[:SAMPLE_SIZE]
+    assert samples[0] == expected
+    assert store.judge(KEY, expected[0], UNIX_TIME) is StoreResult.LISTED
+    rejected = next(e for e in entries if e not in expected)
+    assert store.put(KEY, rejected, UNIX_TIME) is StoreResult.OUTSIDE_SAMPLE
+
+
+def test_another_epoch_is_another_order() -> None:
+    store = AdvertStore(bytes(20))
+    for n in range(20):
+        store.put(KEY, entry((f"{n + 11}.1.1.1", 4000)), UNIX_TIME)
+    today = store.get(KEY, UNIX_TIME)
+    tomorrow = store.get(KEY, UNIX_TIME + EPOCH)
+    assert today != tomorrow
+    assert {e.address for e in today} == {e.address for e in tomorrow}
+
+
+def test_keys_of_one_network_do_not_fill_a_sample() -> None:
+    store = AdvertStore(bytes(20))
+    for n in range(30):
+        store.put(KEY, entry(("8.8.8.8", 4000 + n)), UNIX_TIME)
+    assert len(store.get(KEY, UNIX_TIME)) == MAX_PER_NETWORK_AND_KEY
+
+
+def test_one_network_has_a_quota_over_all_keys() -> None:
+    store = AdvertStore(bytes(20))
+    for n in range(2 * MAX_PER_NETWORK):
+        store.put(n.to_bytes(20, "big"), entry(("8.8.8.8", 4000 + n)), UNIX_TIME)
+    assert len(store) == MAX_PER_NETWORK
+
+
+def test_when_there_are_too_many_keys_the_nearest_to_oneself_stay() -> None:
+    store = AdvertStore(bytes(20))
+    for n in range(MAX_KEYS):
+        store.put(
+            (2 * n).to_bytes(20, "big"), entry((f"{n % 200 + 11}.1.{n // 200}.1", 1)), UNIX_TIME
+        )
+    furthest, near, far = ((2 * MAX_KEYS + n).to_bytes(20, "big") for n in (-2, -3, 1))
+    assert store.put(far, entry(("9.9.9.9", 1)), UNIX_TIME) is StoreResult.OUTSIDE_SAMPLE
+    assert store.put(near, entry(("9.9.9.9", 1)), UNIX_TIME) is StoreResult.LISTED
+    assert store.get(furthest, UNIX_TIME) == []
+    assert len(store.get(near, UNIX_TIME)) == 1
+    assert len(store) == MAX_KEYS
+
+
+def test_directory_keys() -> None:
+    low, high = bytes(20), b"\xff" * 20
+    assert directory_key(0, low) == directory_key(0, high)
+    assert directory_key(1, low) != directory_key(1, high)
+    assert directory_key(1, low) != directory_key(2, low)
+    assert directory_key(8, low) == directory_key(8, bytes(1) + high[1:])
+    assert [deepest_level(n) for n in (1, 64, 127, 128, 100_000)] == [0, 0, 0, 1, 10]
+
+
+def test_tokens() -> None:
+    tokens = WriteTokens(random.Random(1))
+    here, there = ("8.8.8.8", 1), ("8.8.8.8", 2)
+    token = tokens.issue(here, 0.0)
+    assert tokens.accepts(token, here, 0.0)
+    assert not tokens.accepts(token, there, 0.0)
+    assert not tokens.accepts(bytes(8), here, 0.0)
+    assert not WriteTokens(random.Random(2)).accepts(token, here, 0.0)
+    assert tokens.accepts(token, here, LIFETIME)
+    assert not tokens.accepts(token, here, 2 * LIFETIME)
+
+
+def test_an_old_token_is_worthless_after_silence() -> None:
+    tokens = WriteTokens(random.Random(1))
+    token = tokens.issue(("8.8.8.8", 1), 0.0)
+    assert not tokens.accepts(token, ("8.8.8.8", 1), 10 * LIFETIME)
+
+
+def test_a_source_gets_a_burst_and_then_its_rate() -> None:
+    limiter = RateLimiter(rate=2.0, burst=5.0)
+    source = ("8.8.8.8", 1)
+    assert [limiter.admit(source, 0.0) for _ in range(6)] == [True] * 5 + [False]
+    assert not limiter.admit(("8.8.8.8", 2), 0.0)
+    assert limiter.admit(("9.9.9.9", 1), 0.0)
+    assert limiter.admit(source, 0.5)
+    assert not limiter.admit(source, 0.5)
+
+
+def test_an_ipv6_source_is_its_64_bit_prefix() -> None:
+    limiter = RateLimiter(rate=1.0, burst=1.0)
+    assert limiter.admit(("2a00:1:2:3::1", 1), 0.0)
+    assert not limiter.admit(("2a00:1:2:3:ffff::2", 1), 0.0)
+    assert limiter.admit(("2a00:1:2:4::1", 1), 0.0)
+
+
+def test_the_table_of_sources_is_bounded() -> None:
+    limiter = RateLimiter(sources=100)
+    for n in range(200):
+        limiter.admit(("10.0.0.1", n + 1), 0.0)
+    assert len(limiter._buckets) == 100
+
+
+def waiting(endpoint: Address) -> Waiting:
+    identity = Identity(RNG.randbytes(32))
+    advert = sign_advert(
+        identity, offer("r"), seq=1, expires=int(UNIX_TIME) + 3600, endpoints=(endpoint,)
+    )
+    return Waiting(KEY, advert, endpoint, 60.0)
+
+
+def test_verifications() -> None:
+    verifications = Verifications()
+    endpoint = ("8.8.8.8", 1)
+    one = waiting(endpoint)
+    other = Waiting(bytes(19) + b"\1", one.advert, endpoint, 60.0)
+    assert verifications.wait(one, 0.0) is True
+    assert verifications.wait(one, 0.0) is False
+    assert verifications.wait(other, 0.0) is False
+    assert not verifications.is_verified(endpoint, 0.0)
+    assert verifications.conclude(endpoint, True, 0.0) == [one, other]
+    assert verifications.is_verified(endpoint, VERIFIED_FOR - 1)
+    assert not verifications.is_verified(endpoint, VERIFIED_FOR)
+    assert verifications.conclude(endpoint, False, 1.0) == []
+    assert not verifications.is_verified(endpoint, 1.0)
+
+
+def test_waiting_endpoints_are_bounded() -> None:
+    verifications = Verifications()
+    for n in range(MAX_WAITING):
+        assert verifications.wait(waiting((f"{n // 10 + 11}.{n % 10}.8.8", 1)), 0.0)
+    assert verifications.wait(waiting(("9.9.9.9", 1)), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("places", "limit"),
+    [
+        ([("8.8.8.8", n) for n in range(1, 300)], MAX_WAITING_PER_HOST),
+        ([("10.0.0.8", n) for n in range(1, 300)], MAX_WAITING_PER_HOST),
+        ([("2a00:1:2:3::" + f"{n:x}", 1) for n in range(1, 300)], MAX_WAITING_PER_HOST),
+        ([(f"8.8.8.{n}", 1) for n in range(1, 200)], MAX_WAITING_PER_NETWORK),
+    ],
+)
+def test_one_party_does_not_keep_others_from_being_verified(
+    places: list[Address], limit: int
+) -> None:
+    verifications = Verifications()
+    taken = [place for place in places if verifications.wait(waiting(place), 0.0)]
+    assert len(taken) == limit
+    assert verifications.wait(waiting(("9.9.9.9", 1)), 0.0)
+    verifications.conclude(taken[0], False, 1.0)
+    assert verifications.wait(waiting(places[-1]), 1.0)
