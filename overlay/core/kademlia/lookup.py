@@ -19,10 +19,11 @@ busy for long: each peer vouches for a few of those that it names, and for more 
 
 import math
 import random
-from bisect import insort
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from enum import Enum
+from itertools import islice
 from typing import Final
 
 from overlay.core.addresses import Address, is_private, network_of
@@ -43,6 +44,7 @@ MAX_PER_NETWORK: Final = 4
 # How many of those that one peer has named may be asked: so many, and two more for each answer.
 _CREDIT: Final = 6
 _INTEREST: Final = 2
+_TAKEN: Final = 2 * _CREDIT  # of those, or k: its credit seldom reaches further
 
 
 class Voucher:
@@ -84,7 +86,7 @@ class Candidate:
         contact: Who it is.
         distance: To the target.
         state: What is known of it.
-        paths: Those on which it was heard of.
+        paths: Those on which it was heard of, a bit for each.
         asked_on: The one that has asked it.
         vouchers: Of those who have named it.
     """
@@ -95,14 +97,17 @@ class Candidate:
         self.contact = contact
         self.distance = distance
         self.state = State.HEARD
-        self.paths = {path}
+        self.paths = 1 << path
         self.asked_on = path
         self.vouchers = [voucher]
 
     @property
     def vouched_for(self) -> bool:
         """Whether it may be asked, on anybody's credit."""
-        return any(voucher.credit > 0 for voucher in self.vouchers)
+        for voucher in self.vouchers:
+            if voucher.credit > 0:
+                return True
+        return False
 
     @property
     def is_out(self) -> bool:
@@ -138,12 +143,14 @@ class Lookup:
         "_by_id",
         "_candidates",
         "_dealt",
+        "_distances",
         "_in_flight",
         "_k",
         "_places",
         "_radius",
         "_rng",
         "_share",
+        "_taken",
         "ending",
         "target",
     )
@@ -163,6 +170,7 @@ class Lookup:
         self.ending: Ending | None = None
         self._k = k
         self._share = -(-k // paths)
+        self._taken = max(k, _TAKEN)
         self._alpha = alpha
         self._budgets = [budget // paths] * paths
         self._radius = radius
@@ -171,7 +179,9 @@ class Lookup:
         self._dealt = 0
         self._asked: set[Address] = set()
         self._places: Counter[str | bytes] = Counter()
+        # By distance, the distances apart: that is quicker to search.
         self._candidates: list[Candidate] = []
+        self._distances: list[int] = []
         self._by_id: dict[bytes, Candidate] = {}
 
     def hear(self, contacts: Iterable[Contact]) -> None:
@@ -217,7 +227,7 @@ class Lookup:
         if candidate is not None:
             candidate.vouchers[0].credit += _INTEREST
         voucher = Voucher()
-        for other in heard:
+        for other in islice(heard, self._taken):
             self._hear(other, path, voucher)
 
     def delayed(self, contact: Contact) -> None:
@@ -245,7 +255,7 @@ class Lookup:
         if known is None:
             self._add(contact, path, voucher)
         else:
-            known.paths.add(path)
+            known.paths |= 1 << path
             known.vouchers.append(voucher)
 
     def _add(self, contact: Contact, path: int, voucher: Voucher) -> None:
@@ -255,7 +265,9 @@ class Lookup:
                 return
             self._drop_furthest()
         candidate = self._by_id[contact.id] = Candidate(contact, distance, path, voucher)
-        insort(self._candidates, candidate, key=lambda one: (one.distance, one.contact.id))
+        at = bisect_left(self._distances, distance)
+        self._distances.insert(at, distance)
+        self._candidates.insert(at, candidate)
 
     def _next_on(self, path: int) -> Candidate | None:
         """Find whom a path is to ask: the closest candidate, if it may be among the k closest.
@@ -265,15 +277,17 @@ class Lookup:
         window = self._alpha
         alive = alive_here = 0
         for candidate in self._candidates:
-            here = path in candidate.paths
+            here = candidate.paths >> path & 1
             state = candidate.state
-            if here and state is State.HEARD and candidate.vouched_for:
+            if state is State.HEARD:
+                if not here or not candidate.vouched_for:
+                    continue
                 if self._may_ask(candidate.contact.address):
                     if self._in_flight[path] >= window:
                         return None
                     return self._spread(candidate, path)
                 candidate.state = State.UNREACHABLE
-            elif state in (State.WAITING, State.QUERIED):
+            elif state is State.WAITING or state is State.QUERIED:
                 if here and not alive_here and state is State.QUERIED:
                     window = self._k
                 alive += 1
@@ -291,7 +305,7 @@ class Lookup:
             for one in self._candidates
             if one.distance < self._radius
             and one.state is State.HEARD
-            and path in one.paths
+            and one.paths >> path & 1
             and one.vouched_for
             and self._may_ask(one.contact.address)
         ]
@@ -317,20 +331,24 @@ class Lookup:
         for candidate in self._candidates:
             if candidate.state is State.QUERIED:
                 answered += 1
-                for path in candidate.paths:
+                for path in self._paths_of(candidate):
                     shares[path] += 1
                 if answered >= self._k and min(shares) >= self._share:
                     break
             elif not candidate.is_out and (
-                answered < self._k or any(shares[path] < self._share for path in candidate.paths)
+                answered < self._k
+                or any(shares[path] < self._share for path in self._paths_of(candidate))
             ):
                 # One that could still belong to the closest.
                 if not any(self._in_flight) and not all(
-                    self._budgets[path] for path in candidate.paths
+                    self._budgets[path] for path in self._paths_of(candidate)
                 ):
                     self.ending = Ending.STOPPED
                 return
         self.ending = Ending.COMPLETED if answered >= self._k else Ending.STARVED
+
+    def _paths_of(self, candidate: Candidate) -> list[int]:
+        return [path for path in range(len(self._in_flight)) if candidate.paths >> path & 1]
 
     def _leave_flight(self, contact: Contact, state: State) -> None:
         candidate = self._by_id.get(contact.id)
@@ -343,5 +361,5 @@ class Lookup:
         for at in range(len(self._candidates) - 1, -1, -1):
             if self._candidates[at].state is State.HEARD:
                 del self._by_id[self._candidates[at].contact.id]
-                del self._candidates[at]
+                del self._candidates[at], self._distances[at]
                 return
