@@ -18,6 +18,7 @@ from overlay.core.identity import id_fits
 from overlay.core.kademlia.contact import Contact, K, contact_at
 from overlay.core.protocol.limits import RateLimiter
 from overlay.core.protocol.messages import (
+    MAX_HELD,
     MAX_START,
     Agreed,
     ErrorCode,
@@ -178,7 +179,7 @@ class Responder:
             case Ping():
                 return Pong()
             case FindNode(target):
-                return Nodes(self._closest(target, request))
+                return Nodes(self._closest(target, request), min(len(self.store), MAX_HELD))
             case FindRelays(target, start):
                 held = self.store.get(target, unix_time)
                 # Whoever expects more adverts than there are, for a liar said so, begins anew.

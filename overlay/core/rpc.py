@@ -6,6 +6,7 @@ from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
 from overlay.core.choice.coordinates import Vivaldi
+from overlay.core.directory.tree import estimated_relays
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
 from overlay.core.kademlia.contact import Contact, contact_at
@@ -14,6 +15,7 @@ from overlay.core.kademlia.routing import RoutingTable
 from overlay.core.protocol.messages import (
     TRANSACTION_ID_LENGTH,
     ErrorReply,
+    Nodes,
     Ping,
     Reply,
     Request,
@@ -28,6 +30,7 @@ from overlay.core.reachability.witnesses import Witnesses
 # The id of a contact of which only the endpoint is known: a bootstrap address.
 UNKNOWN_ID: Final = bytes(ID_LENGTH)
 
+_HELD_MEMORY: Final = 32  # replies of which the mean tells how many adverts a peer holds
 MAX_OUTBOX: Final = 4096  # datagrams that wait for the socket
 
 
@@ -74,7 +77,9 @@ class Rpc:
     """
 
     __slots__ = (
+        "_held",
         "_is_ipv6",
+        "_replies",
         "_rng",
         "client",
         "contacted",
@@ -110,12 +115,19 @@ class Rpc:
         self.coordinates = Vivaldi(rng)
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.counters = counters
+        self._held: float | None = None  # adverts that a peer holds, on average
         self._is_ipv6 = is_ipv6
+        self._replies = 0  # that have told it
         self._rng = rng
 
     def network_size(self) -> float:
         """Estimate how many peers the network has."""
         return max(self.entrances.network_size, self.table.estimated_size())
+
+    def relays(self) -> float:
+        """Estimate how many relays the network has; as long as nobody has told, all are."""
+        size = self.network_size()
+        return size if self._held is None else estimated_relays(size, self._held)
 
     def reaches(self, host: str) -> bool:
         """Whether `host` is of our address family."""
@@ -204,8 +216,16 @@ class Rpc:
             oldest = self.table.add(contact)
             if oldest is not None:
                 self.check(oldest, now, ATTEMPTS)
+        if isinstance(reply.body, Nodes):
+            self._note_held(reply.body.held)
         pending.sink.answered(contact, reply, now)
         return changed
+
+    def _note_held(self, held: int) -> None:
+        """The mean of the first peers asked, then of the latest; liars among them cost time."""
+        self._replies = min(_HELD_MEMORY, self._replies + 1)
+        known = self._held or 0.0
+        self._held = known + (held - known) / self._replies
 
     def handle_timer(self, now: float) -> None:
         """Send again what was not answered, and give up on what was not answered twice."""

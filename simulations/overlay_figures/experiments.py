@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.directory.hunt import READ_SPREAD
+from overlay.core.directory.hunt import first_level
 from overlay.core.directory.records import Offer
-from overlay.core.directory.tree import deepest_level, directory_key
+from overlay.core.directory.tree import directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.ids import ID_BITS, ID_LENGTH
 from overlay.core.kademlia.contact import K
@@ -150,7 +150,8 @@ def replicas_holding(world: World) -> float:
     Of all keys at the level that searches begin at, those that nobody holds left out. The rest
     of the k have come after the relays' last refresh.
     """
-    level = deepest_level(READ_SPREAD * len(world.population.peers))
+    peers_in_all = len(world.population.peers)
+    level, _ = first_level(world.settings.relays * peers_in_all, peers_in_all)
     unix_time = world.heap.now + UNIX_TIME
     peers = {peer.address: peer.core for peer in world.population.peers}
     shares = []

@@ -15,6 +15,7 @@ from overlay.core.identity import KeyPair
 from overlay.core.kademlia.contact import Contact
 from overlay.core.peer import PeerConfig
 from overlay.core.protocol.messages import (
+    MAX_HELD,
     MAX_START,
     TOKEN_LENGTH,
     FindNode,
@@ -105,7 +106,8 @@ class Liar(Sybil):
     def _answer(self, request: Request, source: Address) -> ReplyBody | None:
         match request.body:
             case FindNode(target):
-                return Nodes(self._accomplices(target, source))
+                held = self._ring.rng.choice((0, MAX_HELD))
+                return Nodes(self._accomplices(target, source), held)
             case FindRelays(target, start):
                 total, adverts = self._adverts(start)
                 contacts = self._accomplices(target, source)

@@ -22,10 +22,11 @@ from overlay.core.kademlia.search import PATH_ALPHA, PATHS, Search
 from overlay.core.protocol.messages import MAX_START, FindRelays, Relays, RequestBody
 from overlay.core.rpc import Rpc
 
-# Below a key at the level where a search begins lie this many times fewer peers than a sample
-# holds adverts. The more keys, the less there is to read of each, and the fewer ask for it.
-READ_SPREAD: Final = 4
-_KEYS: Final = 6  # read at once
+# Keys read at once. Where relays are few, so are the peers that hold what all look for: to spread
+# the readers over more of them, each reads more keys, with less under each.
+_FEWEST_KEYS: Final = 6
+_MOST_KEYS: Final = 16
+_SURPLUS: Final = 1.5  # times the adverts of a sample that lie under them together, at the least
 _MAX_KEYS: Final = 64  # read in one search
 _BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
 
@@ -43,6 +44,17 @@ _READ_K: Final = 4
 _AGREEMENT: Final = 2  # replicas that hold nothing but what has been collected
 # Of the k replicas, those that surely are some: peers do not agree on who is the k-th.
 _SURE_REPLICAS: Final = 0.75 * K
+
+
+def first_level(relays: float, peers: float) -> tuple[int, int]:
+    """Return the level at which to begin a search, and how many of its keys to read at once.
+
+    Args:
+        relays: Estimated number of relays.
+        peers: Estimated number of peers.
+    """
+    keys = min(_MOST_KEYS, max(_FEWEST_KEYS, round(2.0 * peers / max(1.0, relays))))
+    return deepest_level(relays * keys / _SURPLUS), keys
 
 
 class AdvertSearch(Search):
@@ -265,7 +277,7 @@ class RelayHunt:
     def _begin(self, now: float) -> None:
         self._entrances = len(self._rpc.entrances.named)
         self._keys.clear()
-        self._level = deepest_level(READ_SPREAD * self._rpc.network_size())
+        self._level, _ = self._first_level()
         self._read(now)
 
     def _cancel(self, now: float) -> None:
@@ -274,7 +286,8 @@ class RelayHunt:
 
     def _read(self, now: float) -> None:
         """Read random keys of the level that have not been read yet, or else climb."""
-        prefixes = (self._rng.randbytes(ID_LENGTH) for _ in range(_KEYS))
+        _, count = self._first_level()
+        prefixes = (self._rng.randbytes(ID_LENGTH) for _ in range(count))
         drawn = dict.fromkeys(directory_key(self._level, prefix) for prefix in prefixes)
         keys = [key for key in drawn if key not in self._keys]
         if not keys:
@@ -325,7 +338,9 @@ class RelayHunt:
         else:
             self._level //= 2
         # Others may have told by now that the network is smaller than was said at first.
-        self._level = max(
-            0, min(self._level, deepest_level(READ_SPREAD * self._rpc.network_size()))
-        )
+        deepest, _ = self._first_level()
+        self._level = max(0, min(self._level, deepest))
         self._read(now)
+
+    def _first_level(self) -> tuple[int, int]:
+        return first_level(self._rpc.relays(), self._rpc.network_size())

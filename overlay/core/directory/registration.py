@@ -10,16 +10,13 @@ from collections.abc import Callable
 from typing import Final
 
 from overlay.core.directory.records import Advert
-from overlay.core.directory.tree import deepest_level, directory_key
+from overlay.core.directory.tree import SPREAD, deepest_level, directory_key
 from overlay.core.directory.withdrawal import Holder
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.search import TokenSearch
 from overlay.core.protocol.messages import Reply, Store, Stored, StoreResult
 from overlay.core.rpc import Rpc
 
-# Below a key at the deepest level lie this many times fewer peers than a sample holds adverts:
-# half as many as where searches begin, whose estimate of the network's size is another.
-_SPREAD: Final = 8
 # Storing peers after which a relay may wait for its next refresh. With fewer the network is still
 # small, or half of it is new. To ask for all would be to repeat it all for one lost peer.
 SETTLED: Final = K // 2
@@ -178,7 +175,7 @@ class Registration:
         on_end: "Callable[[Registration], None]",
     ) -> None:
         self._on_end = on_end
-        self._deepest = self._next = deepest_level(_SPREAD * rpc.network_size())
+        self._deepest = self._next = deepest_level(SPREAD * rpc.network_size())
         self._open: list[LevelRegistration] = []
         self.stored = self.pending = self.levels = 0
 

@@ -44,7 +44,7 @@ class AdvertStore:
             it give way: others are nearer to them.
     """
 
-    __slots__ = ("_epoch", "_keys", "_networks", "_sorted", "_withdrawn", "own_id")
+    __slots__ = ("_count", "_epoch", "_keys", "_networks", "_sorted", "_withdrawn", "own_id")
 
     def __init__(self, own_id: bytes) -> None:
         self.own_id = own_id
@@ -53,9 +53,10 @@ class AdvertStore:
         self._withdrawn: OrderedDict[tuple[bytes, bytes], tuple[int, float]] = OrderedDict()
         self._sorted: dict[bytes, list[Entry]] = {}
         self._epoch = 0
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._keys.values()))
+        return self._count
 
     def get(self, key: bytes, unix_time: float) -> list[Entry]:
         """Return what is held under a key, in the order of the sample."""
@@ -105,6 +106,7 @@ class AdvertStore:
                 self._drop_furthest_key()
             held = self._keys.setdefault(key, {})
             held[entry.advert.public_key] = entry
+            self._count += 1
             self._networks[network_of(entry.address)] += 1
             self._sorted.pop(key, None)
             kept = {other.advert.public_key for other in self._sample(list(held.values()))}
@@ -159,6 +161,7 @@ class AdvertStore:
         entry = held.pop(public_key, None)
         if entry is None:
             return
+        self._count -= 1
         network = network_of(entry.address)
         self._networks[network] -= 1
         if not self._networks[network]:

@@ -11,12 +11,17 @@ from typing import Final
 
 from overlay.core.addresses import REMEMBERED, Address, network_of
 from overlay.core.ids import ID_BITS, ID_LENGTH
+from overlay.core.kademlia.contact import K
 from overlay.core.protocol.messages import MAX_LEVEL
 
 SAMPLE_SIZE: Final = 64  # adverts that one key holds
+# Below a key at the deepest level lie this many times fewer peers than a sample holds adverts.
+SPREAD: Final = 8
 EPOCH: Final = 86_400.0  # seconds for which one sampling order holds
 
 _RANK_LENGTH: Final = 8
+_FULL_LEVELS: Final = 1.5  # levels with full samples that hold a relay, on average
+_ROUNDS: Final = 6  # of the estimate: each changes it by less
 
 
 def directory_key(level: int, peer_id: bytes) -> bytes:
@@ -33,6 +38,26 @@ def deepest_level(network_size: float) -> int:
         network_size: Estimated number of peers.
     """
     return min(MAX_LEVEL, max(0, math.floor(math.log2(max(1.0, network_size) / SAMPLE_SIZE))))
+
+
+def estimated_relays(network_size: float, held: float) -> float:
+    """Estimate how many relays there are.
+
+    Each is held by k peers at every level from its deepest up to where samples are full, and by
+    twice as many in all as at the first level that is full.
+
+    Args:
+        network_size: Estimated number of peers.
+        held: Adverts that a peer holds on average.
+    """
+    peers = max(1.0, network_size)
+    replicas = min(K, peers)
+    most = deepest_level(SPREAD * peers) + 1.0
+    relays = peers
+    for _ in range(_ROUNDS):
+        levels = math.log2(max(1.0, SPREAD * peers / relays)) + _FULL_LEVELS
+        relays = max(1.0, held * peers / (replicas * min(most, levels)))
+    return min(peers, relays)
 
 
 def epoch_of(unix_time: float) -> int:

@@ -104,10 +104,7 @@ class Candidate:
     @property
     def vouched_for(self) -> bool:
         """Whether it may be asked, on anybody's credit."""
-        for voucher in self.vouchers:
-            if voucher.credit > 0:
-                return True
-        return False
+        return any(voucher.credit > 0 for voucher in self.vouchers)
 
     @property
     def is_out(self) -> bool:

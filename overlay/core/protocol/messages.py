@@ -17,6 +17,7 @@ TOKEN_LENGTH: Final = 8
 NONCE_LENGTH: Final = 8
 MAX_LEVEL: Final = 32
 MAX_START: Final = 255
+MAX_HELD: Final = 255
 NO_ADVERTS: Final = MAX_START  # a `start` beyond every list: contacts and token only
 
 _PROOF_TAG: Final = b"jingle-nodes proof 1\0"
@@ -105,9 +106,10 @@ class Pong:
 
 @dataclass(slots=True)
 class Nodes:
-    """Contacts, closest first."""
+    """Contacts, closest first, and how many adverts the sender holds, under all keys."""
 
     contacts: tuple[Contact, ...]
+    held: int
 
 
 @dataclass(slots=True)

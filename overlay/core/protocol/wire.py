@@ -37,6 +37,7 @@ from overlay.core.identity import PUBLIC_KEY_LENGTH, SIGNATURE_LENGTH
 from overlay.core.ids import ID_LENGTH
 from overlay.core.kademlia.contact import Contact, K, contact_at
 from overlay.core.protocol.messages import (
+    MAX_HELD,
     MAX_LEVEL,
     MAX_START,
     NO_ADVERTS,
@@ -92,6 +93,7 @@ _KNOCKING: Final = 33
 # kind, transaction id, sender, endpoint, the two empty strings.
 SHORTEST_REPLY: Final = 3 + (2 + TRANSACTION_ID_LENGTH) + (2 + ID_LENGTH) + (2 + COMPACT_IPV6) + 4
 _LIST_HEADER: Final = 3
+_HELD_LENGTH: Final = 2
 _RELAYS_FIELDS: Final = (2 + TOKEN_LENGTH) + 2 + 2 + _LIST_HEADER  # token, total, start
 _CONTACTS_RESERVED: Final = 8 * (ID_LENGTH + COMPACT_IPV4)  # room kept beside adverts
 
@@ -207,9 +209,9 @@ def pack_reply(reply: Reply, limit: int) -> bytes | None:
     match reply.body:
         case Pong():
             fields = [VERSION, _REPLY + Kind.PING, *head]
-        case Nodes(contacts):
-            lists, room = _fitting_contacts(contacts, room)
-            fields = [VERSION, _REPLY + Kind.FIND_NODE, *head, *lists]
+        case Nodes(contacts, held):
+            lists, room = _fitting_contacts(contacts, room - _HELD_LENGTH)
+            fields = [VERSION, _REPLY + Kind.FIND_NODE, *head, *lists, held]
         case Relays(contacts, token, total, start, adverts):
             room -= _RELAYS_FIELDS
             reserved = min(len(contacts) * (ID_LENGTH + COMPACT_IPV4), _CONTACTS_RESERVED)
@@ -337,8 +339,9 @@ def _parse_reply_body(kind: int, fields: list[object]) -> ReplyBody:
             _need_count(fields, 0)
             return Pong()
         case Kind.FIND_NODE:
-            _need_count(fields, 2)
-            return Nodes(_parse_contacts(fields[0], fields[1]))
+            _need_count(fields, 3)
+            held = need_int(fields[2], 0, MAX_HELD)
+            return Nodes(_parse_contacts(fields[0], fields[1]), held)
         case Kind.FIND_RELAYS:
             _need_count(fields, 6)
             return Relays(

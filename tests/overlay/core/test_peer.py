@@ -233,7 +233,7 @@ def test_only_proven_contacts_enter_the_table(lie: str | None, enters: bool) -> 
         proof = None
     elif lie == "signature":
         proof = Proof(identity.public_key, bytes(64))
-    reply = Reply(request.transaction_id, peer_id, HERE, proof, None, Nodes(()))
+    reply = Reply(request.transaction_id, peer_id, HERE, proof, None, Nodes((), 0))
     packed = pack_reply(reply, len(data))
     assert packed is not None
     peer.receive(packed, ("9.9.9.9", 4001) if lie == "source" else THERE, NOW)
@@ -306,7 +306,7 @@ def answer_all(peer: Peer, *contacts: Contact) -> None:
             request = parse_message_untrusted(data)
             assert isinstance(request, Request)
             proof = prove(request, STRANGER, STRANGER_ID, HERE)
-            body = Nodes(contacts)
+            body = Nodes(contacts, 0)
             reply = Reply(request.transaction_id, STRANGER_ID, HERE, proof, None, body)
             packed = pack_reply(reply, 1200)
             assert packed is not None

@@ -17,6 +17,7 @@ from overlay.core.identity import Identity, derive_id
 from overlay.core.kademlia.contact import Contact
 from overlay.core.peer import Peer, PeerConfig
 from overlay.core.protocol.messages import (
+    MAX_HELD,
     FindNode,
     FindRelays,
     Nodes,
@@ -83,7 +84,7 @@ def liar(adverts: tuple[bytes, ...] = ()) -> Answer:
         )
         message = proof_message(request.transaction_id, own_id, request.sender, CLIENT)
         proof = Proof(identity.public_key, identity.sign(message))
-        answer = Nodes(contacts)
+        answer = Nodes(contacts, MAX_HELD)
         if isinstance(body, FindRelays):
             answer = Relays(contacts, bytes(8), 255, body.start, adverts)  # type: ignore[assignment]
         reply = pack_reply(Reply(request.transaction_id, own_id, CLIENT, proof, None, answer), 1200)

@@ -73,7 +73,7 @@ request_bodies: st.SearchStrategy[RequestBody] = st.one_of(
 requests = st.builds(Request, tids, ids, st.booleans(), st.booleans(), request_bodies)
 reply_bodies: st.SearchStrategy[ReplyBody] = st.one_of(
     st.just(Pong()),
-    st.builds(Nodes, contacts),
+    st.builds(Nodes, contacts, st.integers(0, 255)),
     st.builds(
         Relays,
         contacts,
@@ -152,7 +152,7 @@ def test_a_request_has_room_for_the_reply_it_wants(prove: bool) -> None:
     seen: Address = ("2001:db8::1", 9)
     cases: list[tuple[RequestBody, ReplyBody]] = [
         (Ping(), Pong()),
-        (FindNode(bytes(20)), Nodes(found)),
+        (FindNode(bytes(20)), Nodes(found, 7)),
         (FindRelays(bytes(20), NO_ADVERTS), Relays(found, bytes(8), 64, NO_ADVERTS, ())),
         (Store(0, bytes(8), bytes(100)), Stored(StoreResult.LISTED)),
         (Summon(bytes(8), bytes(FILTER_LENGTH)), Agreed(True)),
