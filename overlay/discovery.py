@@ -87,7 +87,6 @@ async def advertise(
         OverlayError: What the relay offers does not fit into an advert.
     """
     await peer.wait_joined()
-    peer.set_free_share(describe().free)
     soon = _FIRST_REFRESH
     offer = describe()
     try:

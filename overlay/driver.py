@@ -157,8 +157,9 @@ class Driver:
     async def _verify(self, endpoint: Address) -> None:
         async with self._check_limit:
             try:
-                answered = bool(await self._measure([endpoint]))
+                answer = (await self._measure([endpoint])).get(endpoint)
             except OverlayError:
-                answered = False  # no socket to be had: the relay will register again
-        self.core.endpoint_verified(endpoint, answered, trio.current_time())
+                answer = None  # no socket to be had: the relay will register again
+        name = answer.relay.name if answer is not None and answer.relay is not None else None
+        self.core.endpoint_verified(endpoint, name, trio.current_time())
         self._settle()

@@ -172,7 +172,7 @@ class SimulatedPeer:
         def verified(probe: Probe) -> None:
             if self.alive:
                 now = self._network.heap.now
-                self.core.endpoint_verified(endpoint, endpoint in probe.answered, now)
+                self.core.endpoint_verified(endpoint, probe.names.get(endpoint), now)
                 self.settle()
 
         return verified

@@ -26,6 +26,7 @@ class Probe:
 
     Attributes:
         answered: When each endpoint answered, seconds on the simulated clock.
+        names: Which relay it is, of those that said so.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Probe:
         enough: int | None = None,
     ) -> None:
         self.answered: dict[Address, float] = {}
+        self.names: dict[Address, bytes] = {}
         self._network = network
         self._endpoints = tuple(endpoints)
         self._rng = rng
@@ -69,6 +71,9 @@ class Probe:
         known = self._sent.get(message.transaction_id) == source
         if known and stun.reflexive_address(message) is not None:
             self.answered.setdefault(source, self._network.heap.now)
+            relay = stun.relay_status_untrusted(data)
+            if relay is not None:
+                self.names[source] = relay.name
             if len(self.answered) == len(self._endpoints):
                 self._end()
             elif self._enough is not None:

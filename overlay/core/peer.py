@@ -15,6 +15,7 @@ from typing import Final
 from overlay.core.addresses import Address, is_private
 from overlay.core.choice.coordinates import Coordinate
 from overlay.core.directory.advertising import Advertising
+from overlay.core.directory.handover import HandingOver
 from overlay.core.directory.hunt import RelayHunt
 from overlay.core.directory.records import (
     MAX_LIFETIME,
@@ -86,6 +87,7 @@ class Peer:
         "_config",
         "_events",
         "_expiry_due",
+        "_handing_over",
         "_handles",
         "_hunts",
         "_joining",
@@ -115,6 +117,8 @@ class Peer:
         self.binding = BindingResponder(self._rpc)
         self.store = AdvertStore(self._rpc.own_id)
         self._responder = Responder(self._rpc, self.store, rng, self.counters)
+        self._handing_over = HandingOver(self._rpc, self.store)
+        self._rpc.on_contact = self._handing_over.met
         self._events: deque[Event] = deque()
         self._joining = Joining(self._rpc, rng, self._events)
         self._expiry_due: float | None = None
@@ -217,9 +221,9 @@ class Peer:
             self.counters["advert_expired"] += self.store.expire(now)
             self._expiry_due = now + _EXPIRY_INTERVAL if len(self.store) else None
 
-    def endpoint_verified(self, endpoint: Address, answered: bool, now: float) -> None:
-        """Tell whether an endpoint answered the Binding request of `VerifyEndpoint`."""
-        self._responder.endpoint_verified(endpoint, answered, now, now + self.clock_offset)
+    def endpoint_verified(self, endpoint: Address, name: bytes | None, now: float) -> None:
+        """Tell which relay answered the Binding request of `VerifyEndpoint`; None if none did."""
+        self._responder.endpoint_verified(endpoint, name, now, now + self.clock_offset)
         self._plan_expiry(now)
 
     # What the shell asks for.
@@ -314,6 +318,9 @@ class Peer:
             The handle of the `Advertised` to come.
         """
         handle = self._next_handle()
+        if not advert.withdrawn:
+            # Whoever is to list it asks our endpoint which relay we are.
+            self.binding.free_share = advert.offer.free
 
         def done(stored: int, pending: int, levels: int) -> None:
             self._events.append(Advertised(handle, stored, pending, levels))
@@ -341,21 +348,25 @@ class Peer:
         for endpoint in self._responder.to_verify:
             self._events.append(VerifyEndpoint(endpoint))
         self._responder.to_verify.clear()
+        for advert in self._responder.withdrawn:
+            self._handing_over.withdrawn(advert, now)
+        self._responder.withdrawn.clear()
         self._plan_expiry(now)
 
     def _plan_expiry(self, now: float) -> None:
         if self._expiry_due is None and len(self.store):
             self._expiry_due = now + _EXPIRY_INTERVAL
 
-    def _keep(self, key: bytes, advert: Advert, now: float) -> None:
+    def _keep(self, level: int, advert: Advert, now: float) -> None:
         """Hold our own advert; that we are reachable, whoever asks us for it knows."""
         unix_time = now + self.clock_offset
         expires_at = now + remaining_lifetime(advert, unix_time)
         try:
             if advert.withdrawn:
-                self.store.withdraw(key, advert, expires_at)
+                self.store.withdraw(advert, expires_at)
             else:
-                self.store.put(key, Entry(advert, advert.endpoints[0], expires_at), unix_time)
+                entry = Entry(advert, advert.endpoints[0], expires_at, level, self.peer_id)
+                self.store.put(entry, unix_time)
         except StaleAdvertError:
             self.counters["advert_stale"] += 1
         self._plan_expiry(now)

@@ -4,15 +4,15 @@ import random
 from collections import Counter
 from typing import Final
 
-from overlay.core.addresses import Address
+from overlay.core.addresses import Address, is_private
 from overlay.core.directory.records import (
+    Advert,
     is_signed,
     parse_advert_untrusted,
     remaining_lifetime,
 )
 from overlay.core.directory.store import AdvertStore, Entry, StaleAdvertError
-from overlay.core.directory.tree import directory_key
-from overlay.core.directory.verification import Verifications, Waiting
+from overlay.core.directory.verification import Verifications
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.identity import id_fits
 from overlay.core.kademlia.contact import Contact, K, contact_at
@@ -25,6 +25,7 @@ from overlay.core.protocol.messages import (
     ErrorReply,
     FindNode,
     FindRelays,
+    HandOver,
     Knock,
     Nodes,
     Ping,
@@ -82,6 +83,7 @@ class Responder:
         "_verifications",
         "store",
         "to_verify",
+        "withdrawn",
         "witnessing",
     )
 
@@ -96,6 +98,7 @@ class Responder:
         self.store = store
         self.witnessing = Witnessing(rpc, rng)
         self.to_verify: list[Address] = []
+        self.withdrawn: list[Advert] = []
 
     def request_received(
         self, request: Request, size: int, source: Address, now: float, unix_time: float
@@ -130,16 +133,15 @@ class Responder:
             self._rpc.check(contact, now)
 
     def endpoint_verified(
-        self, endpoint: Address, answered: bool, now: float, unix_time: float
+        self, endpoint: Address, name: bytes | None, now: float, unix_time: float
     ) -> None:
-        """List the adverts that waited for an endpoint, if it has answered."""
-        for waiting in self._verifications.conclude(endpoint, answered, now):
-            if not answered:
+        """List the adverts that waited for an endpoint, if their relay has answered there."""
+        for entry in self._verifications.conclude(endpoint, name, now):
+            if not self._verifications.is_verified(entry, now):
                 self._counters["advert_unreachable"] += 1
                 continue
-            entry = Entry(waiting.advert, endpoint, now + waiting.lifetime)
             try:
-                self.store.put(waiting.key, entry, unix_time)
+                self.store.put(entry, unix_time)
             except StaleAdvertError:
                 self._counters["advert_stale"] += 1
 
@@ -195,8 +197,8 @@ class Responder:
                 return Agreed(self.witnessing.summon(request.body, source, now))
             case Knock():
                 return Agreed(self.witnessing.knock(request.body, now))
-            case Store():
-                return Stored(self._store(request.sender, request.body, source, now, unix_time))
+            case Store() | HandOver():
+                return Stored(self._store(request, request.body, source, now, unix_time))
 
     def _closest(self, target: bytes, request: Request) -> tuple[Contact, ...]:
         if target == UNKNOWN_ID:
@@ -206,34 +208,56 @@ class Responder:
         return tuple([contact for contact in closest if contact.id != sender])
 
     def _store(
-        self, sender: bytes, request: Store, source: Address, now: float, unix_time: float
+        self,
+        request: Request,
+        body: Store | HandOver,
+        source: Address,
+        now: float,
+        unix_time: float,
     ) -> StoreResult:
         """Check what is cheap first, the signature last."""
-        if not self._tokens.accepts(request.token, source, now):
+        if not self._tokens.accepts(body.token, source, now):
             raise RefusedError(ErrorCode.BAD_TOKEN)
         try:
-            advert = parse_advert_untrusted(request.advert)
+            advert = parse_advert_untrusted(body.advert)
         except RemoteProtocolError as error:
             raise RefusedError(ErrorCode.BAD_ADVERT) from error
         lifetime = remaining_lifetime(advert, unix_time)
-        # The prefix that the advert is stored under must be that of the relay's own id.
-        if lifetime <= 0 or not id_fits(sender, advert.public_key, source[0]):
+        handed = isinstance(body, HandOver)
+        relay = body.relay if isinstance(body, HandOver) else request.sender
+        if handed and contact_at(request.sender, source) not in self._rpc.table:
+            raise RefusedError(ErrorCode.BAD_ADVERT)
+        if lifetime <= 0 or not self._may_store(advert, relay, source, handed=handed):
             raise RefusedError(ErrorCode.BAD_ADVERT)
         if not is_signed(advert, self._rpc.identity.verify):
             raise RefusedError(ErrorCode.BAD_ADVERT)
-        key = directory_key(request.level, sender)
         try:
             if advert.withdrawn:
-                self.store.withdraw(key, advert, now + lifetime)
+                self.store.withdraw(advert, now + lifetime)
+                self.withdrawn.append(advert)
                 return StoreResult.LISTED
-            # The other address family is another network, with an advert of its own.
-            if advert.endpoints != (source,):
-                raise RefusedError(ErrorCode.BAD_ADVERT)
-            if not self._is_near(key):
+            entry = Entry(advert, advert.endpoints[0], now + lifetime, body.level, relay)
+            if not self._is_near(entry.key):
                 raise RefusedError(ErrorCode.TOO_FAR)
-            return self._list(Waiting(key, advert, source, lifetime), now, unix_time)
+            return self._list(entry, now, unix_time, handed=handed)
         except StaleAdvertError as error:
             raise RefusedError(ErrorCode.BAD_ADVERT) from error
+
+    def _may_store(self, advert: Advert, relay: bytes, source: Address, *, handed: bool) -> bool:
+        """Whether an advert may come from `source`, for the prefix of the id `relay`.
+
+        The prefix must be that of the relay's own id. The other address family is another
+        network, with an advert of its own.
+        """
+        if advert.withdrawn:
+            return handed or id_fits(relay, advert.public_key, source[0])
+        endpoint, *others = advert.endpoints
+        if others or not id_fits(relay, advert.public_key, endpoint[0]):
+            return False
+        if not handed:
+            return endpoint == source
+        from_afar = not is_private(source[0])
+        return self._rpc.reaches(endpoint[0]) and not (from_afar and is_private(endpoint[0]))
 
     def _is_near(self, key: bytes) -> bool:
         """Whether we could be among the k peers that are to hold a key."""
@@ -242,16 +266,15 @@ class Responder:
         own = int.from_bytes(self._rpc.own_id, "big") ^ target
         return len(nearest) < _NEARER or own < nearest[-1].long_id ^ target
 
-    def _list(self, waiting: Waiting, now: float, unix_time: float) -> StoreResult:
-        entry = Entry(waiting.advert, waiting.endpoint, now + waiting.lifetime)
-        if self._verifications.is_verified(waiting.endpoint, now):
-            return self.store.put(waiting.key, entry, unix_time)
-        result = self.store.judge(waiting.key, entry, unix_time)
+    def _list(self, entry: Entry, now: float, unix_time: float, *, handed: bool) -> StoreResult:
+        if self._verifications.is_verified(entry, now):
+            return self.store.put(entry, unix_time)
+        result = self.store.judge(entry, unix_time)
         if result is not StoreResult.LISTED:
             return result
-        match self._verifications.wait(waiting, now):
+        match self._verifications.wait(entry, handed=handed):
             case None:
                 raise RefusedError(ErrorCode.FULL)
             case True:
-                self.to_verify.append(waiting.endpoint)
+                self.to_verify.append(entry.address)
         return StoreResult.PENDING

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
@@ -74,6 +75,9 @@ class Rpc:
         is_ipv6: Our address family: IPv6, else IPv4.
         rng: Source of transaction ids.
         counters: Where drops are counted.
+
+    Attributes:
+        on_contact: Is called with each new contact of the routing table, and the time.
     """
 
     __slots__ = (
@@ -87,6 +91,7 @@ class Rpc:
         "counters",
         "entrances",
         "identity",
+        "on_contact",
         "outbox",
         "own_id",
         "table",
@@ -115,6 +120,7 @@ class Rpc:
         self.coordinates = Vivaldi(rng)
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.counters = counters
+        self.on_contact: Callable[[Contact, float], None] = _ignore
         self._held: float | None = None  # adverts that a peer holds, on average
         self._is_ipv6 = is_ipv6
         self._replies = 0  # that have told it
@@ -212,10 +218,13 @@ class Rpc:
             rtt = now - pending.sent_at
             if not self.coordinates.observe(source, reply.coordinate, rtt):
                 self.counters["coordinate_unbelievable"] += 1
-        if reply.proof is not None or contact in self.table:
+        is_known = contact in self.table
+        if reply.proof is not None or is_known:
             oldest = self.table.add(contact)
             if oldest is not None:
                 self.check(oldest, now, ATTEMPTS)
+            elif not is_known and contact in self.table:
+                self.on_contact(contact, now)
         if isinstance(reply.body, Nodes):
             self._note_held(reply.body.held)
         pending.sink.answered(contact, reply, now)
@@ -286,3 +295,7 @@ class Rpc:
         self.counters["sent"] += 1
         self.contacted.add(address[0])
         self.outbox.append((data, address))
+
+
+def _ignore(_: Contact, __: float) -> None:
+    """Nobody wants to know."""

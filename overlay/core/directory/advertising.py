@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from overlay.core.directory.records import MAX_LIFETIME, Advert
 from overlay.core.directory.registration import Keep, Registration
-from overlay.core.directory.tree import directory_key
 from overlay.core.directory.withdrawal import Holder, Withdrawal
 from overlay.core.rpc import Rpc
 
@@ -37,7 +36,7 @@ class Advertising:
         if self._registration is not None:
             self._registration.stop()  # what it has not stored yet is out of date
         if advert.withdrawn:
-            self._keep(directory_key(0, self._rpc.own_id), advert, now)  # in case we are alone
+            self._keep(0, advert, now)  # in case we are alone
             holders, self._holders = self._holders, {}
             levels = len({level for level, _ in holders})
             Withdrawal(self._rpc, advert, holders, lambda it: done(it.told, 0, levels)).start(now)

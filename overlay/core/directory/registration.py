@@ -25,8 +25,8 @@ SETTLED: Final = K // 2
 # estimate of the network's size.
 _AT_ONCE: Final = 3
 
-# Puts an advert under a directory key in our own store.
-Keep = Callable[[bytes, Advert, float], None]
+# Puts an advert under our directory key of a level in our own store.
+Keep = Callable[[int, Advert, float], None]
 
 
 class LevelRegistration:
@@ -127,7 +127,7 @@ class LevelRegistration:
         closest = self._search.lookup.closest()
         self._outstanding = 1  # ours, so that nothing is settled before all are asked
         if not closest and not self._stopped:
-            self._keep(self._key, self._advert, now)
+            self._keep(self.level, self._advert, now)
             self.stored = 1
         for contact in closest:
             self._outstanding += self._ask(contact, now)

@@ -1,13 +1,13 @@
 """The adverts that a peer holds for others: samples by directory key, quotas, expiry."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from overlay.core.addresses import Address, network_of
 from overlay.core.directory.records import Advert
-from overlay.core.directory.tree import SAMPLE_SIZE, epoch_of, sample_rank
+from overlay.core.directory.tree import SAMPLE_SIZE, directory_key, epoch_of, sample_rank
 from overlay.core.ids import distance
 from overlay.core.protocol.messages import StoreResult
 
@@ -25,11 +25,20 @@ class Entry:
         advert: The advert.
         address: The endpoint of it that was verified.
         expires_at: When it is dropped, on the peer's own clock (seconds).
+        level: Of the key.
+        relay: Id whose prefix the key stands for.
     """
 
     advert: Advert
     address: Address
     expires_at: float
+    level: int
+    relay: bytes
+
+    @property
+    def key(self) -> bytes:
+        """The directory key that it belongs under."""
+        return directory_key(self.level, self.relay)
 
 
 class StaleAdvertError(Exception):
@@ -50,13 +59,17 @@ class AdvertStore:
         self.own_id = own_id
         self._keys: dict[bytes, dict[bytes, Entry]] = {}
         self._networks: Counter[bytes] = Counter()
-        self._withdrawn: OrderedDict[tuple[bytes, bytes], tuple[int, float]] = OrderedDict()
+        self._withdrawn: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
         self._sorted: dict[bytes, list[Entry]] = {}
         self._epoch = 0
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the keys under which something is held."""
+        return iter(list(self._keys))
 
     def get(self, key: bytes, unix_time: float) -> list[Entry]:
         """Return what is held under a key, in the order of the sample."""
@@ -67,15 +80,19 @@ class AdvertStore:
             self._sorted[key] = self._in_order(self._keys[key].values())
         return self._sorted[key]
 
-    def judge(self, key: bytes, entry: Entry, unix_time: float) -> StoreResult:
+    def entries(self, key: bytes) -> list[Entry]:
+        """Return what is held under a key, in no order."""
+        return list(self._keys.get(key, {}).values())
+
+    def judge(self, entry: Entry, unix_time: float) -> StoreResult:
         """Tell what `put` would do with an advert.
 
         Raises:
             StaleAdvertError: A later one of the same key is known.
         """
         self._enter_epoch(unix_time)
-        public_key = entry.advert.public_key
-        withdrawn_seq, _ = self._withdrawn.get((key, public_key), (-1, 0.0))
+        key, public_key = entry.key, entry.advert.public_key
+        withdrawn_seq, _ = self._withdrawn.get(public_key, (-1, 0.0))
         held = self._keys.get(key, {})
         known = held.get(public_key)
         if entry.advert.seq <= withdrawn_seq:
@@ -93,13 +110,14 @@ class AdvertStore:
         sample = self._sample([*others, entry])
         return StoreResult.LISTED if entry in sample else StoreResult.OUTSIDE_SAMPLE
 
-    def put(self, key: bytes, entry: Entry, unix_time: float) -> StoreResult:
+    def put(self, entry: Entry, unix_time: float) -> StoreResult:
         """Keep an advert, if it belongs to the sample of its key.
 
         Raises:
             StaleAdvertError: A later one of the same key is known.
         """
-        result = self.judge(key, entry, unix_time)
+        result = self.judge(entry, unix_time)
+        key = entry.key
         if result is StoreResult.LISTED:
             self._remove(key, entry.advert.public_key)
             if key not in self._keys and len(self._keys) >= MAX_KEYS:
@@ -114,18 +132,21 @@ class AdvertStore:
                 self._remove(key, public_key)
         return result
 
-    def withdraw(self, key: bytes, advert: Advert, expires_at: float) -> None:
-        """Drop a relay's advert, and refuse its earlier ones until `expires_at`.
+    def withdraw(self, advert: Advert, expires_at: float) -> None:
+        """Drop a relay's adverts under all keys, and refuse earlier ones until `expires_at`.
 
         Raises:
-            StaleAdvertError: A later one of the same key is known.
+            StaleAdvertError: A later one is known.
         """
-        known = self._keys.get(key, {}).get(advert.public_key)
-        if known is not None and advert.seq <= known.advert.seq:
+        public_key = advert.public_key
+        holding = [key for key, held in self._keys.items() if public_key in held]
+        if any(advert.seq <= self._keys[key][public_key].advert.seq for key in holding):
             raise StaleAdvertError
-        self._remove(key, advert.public_key)
+        for key in holding:
+            self._remove(key, public_key)
         # Even if none is known: an earlier one may be under verification, or still on its way.
-        self._withdrawn[key, advert.public_key] = (advert.seq, expires_at)
+        self._withdrawn[public_key] = (advert.seq, expires_at)
+        self._withdrawn.move_to_end(public_key)
         if len(self._withdrawn) > _MAX_WITHDRAWN:
             self._withdrawn.popitem(last=False)
 
@@ -143,9 +164,9 @@ class AdvertStore:
         ]
         for key, public_key in expired:
             self._remove(key, public_key)
-        over = [pair for pair, (_, expires_at) in self._withdrawn.items() if expires_at <= now]
-        for pair in over:
-            del self._withdrawn[pair]
+        over = [one for one, (_, expires_at) in self._withdrawn.items() if expires_at <= now]
+        for public_key in over:
+            del self._withdrawn[public_key]
         return len(expired)
 
     def _distance(self, key: bytes) -> int:

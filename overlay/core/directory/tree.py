@@ -24,6 +24,8 @@ _FULL_LEVELS: Final = 1.5  # levels with full samples that hold a relay, on aver
 _ROUNDS: Final = 6  # of the estimate: each changes it by less
 
 
+# Whoever holds adverts asks for the same ones again and again.
+@lru_cache(maxsize=REMEMBERED)
 def directory_key(level: int, peer_id: bytes) -> bytes:
     """Return the key of the first `level` bits of an id."""
     prefix = int.from_bytes(peer_id, "big") >> (ID_BITS - level)

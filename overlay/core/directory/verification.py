@@ -2,40 +2,25 @@
 
 A fresh socket, because an answer to the overlay's own port shows only that the relay's NAT lets
 in the peers that it has contacted. The endpoint is the one that the advert was stored from, with
-a write token: nobody can turn the directory on a victim.
+a write token, or a peer that holds it has handed it over. Who answers must be the advert's own
+relay: nobody can turn the directory on a victim.
 """
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass
 from typing import Final
 
 from overlay.core.addresses import Address, host_of, network_of
-from overlay.core.directory.records import Advert
+from overlay.core.choice.tables import relay_name
+from overlay.core.directory.store import Entry
 
 MAX_WAITING: Final = 256
 # Of those, so that one party cannot keep the others out.
 MAX_WAITING_PER_HOST: Final = 4
 MAX_WAITING_PER_NETWORK: Final = 16
+MAX_WAITING_HANDED: Final = 64  # endpoints, when others than the relay itself have named them
 VERIFIED_FOR: Final = 900.0  # seconds that one answer is good for
 _MAX_VERIFIED: Final = 2048
 _MAX_ADVERTS: Final = 16  # waiting for one endpoint, one for each key
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An advert to be listed under a key.
-
-    Attributes:
-        key: The directory key.
-        advert: The advert.
-        endpoint: Its endpoint, which has stored it.
-        lifetime: Seconds that it may be kept.
-    """
-
-    key: bytes
-    advert: Advert
-    endpoint: Address
-    lifetime: float
 
 
 class Verifications:
@@ -44,30 +29,37 @@ class Verifications:
     __slots__ = ("_hosts", "_networks", "_verified", "_waiting")
 
     def __init__(self) -> None:
-        self._waiting: dict[Address, list[Waiting]] = {}
+        self._waiting: dict[Address, list[Entry]] = {}
         self._hosts: Counter[bytes] = Counter()
         self._networks: Counter[bytes] = Counter()
-        self._verified: OrderedDict[Address, float] = OrderedDict()
+        self._verified: OrderedDict[Address, tuple[bytes, float]] = OrderedDict()
 
-    def is_verified(self, endpoint: Address, now: float) -> bool:
-        """Whether an endpoint has answered of late."""
-        return self._verified.get(endpoint, now) > now
+    def is_verified(self, entry: Entry, now: float) -> bool:
+        """Whether the relay of an advert has answered of late."""
+        name, until = self._verified.get(entry.address, (b"", now))
+        return until > now and name == relay_name(entry.advert.public_key)
 
-    def wait(self, waiting: Waiting, now: float) -> bool | None:
+    def wait(self, entry: Entry, *, handed: bool = False) -> bool | None:
         """Have an advert wait for its endpoint.
+
+        Args:
+            entry: The advert.
+            handed: Somebody else than the relay has brought it.
 
         Returns:
             Whether the endpoint is to be verified now: it may be under way already. None if too
             many are waiting.
         """
-        endpoint = waiting.endpoint
+        endpoint = entry.address
         adverts = self._waiting.get(endpoint)
         if adverts is not None:
-            adverts[:] = [other for other in adverts if other.key != waiting.key]
+            adverts[:] = [other for other in adverts if other.key != entry.key]
             if len(adverts) >= _MAX_ADVERTS:
                 return None
-            adverts.append(waiting)
+            adverts.append(entry)
             return False
+        if handed and len(self._waiting) >= MAX_WAITING_HANDED:
+            return None
         host, network = host_of(endpoint), network_of(endpoint)
         if (
             len(self._waiting) >= MAX_WAITING
@@ -75,19 +67,24 @@ class Verifications:
             or self._networks[network] >= MAX_WAITING_PER_NETWORK
         ):
             return None
-        self._waiting[endpoint] = [waiting]
+        self._waiting[endpoint] = [entry]
         self._hosts[host] += 1
         self._networks[network] += 1
         return True
 
-    def conclude(self, endpoint: Address, answered: bool, now: float) -> list[Waiting]:
+    def conclude(self, endpoint: Address, name: bytes | None, now: float) -> list[Entry]:
         """Note the outcome.
 
+        Args:
+            endpoint: Who was asked.
+            name: Which relay has answered, see `relay_name`; None if none did.
+            now: Seconds.
+
         Returns:
-            The adverts that waited for it.
+            The adverts that waited for it; those of other relays are not verified by that.
         """
-        if answered:
-            self._verified[endpoint] = now + VERIFIED_FOR
+        if name is not None:
+            self._verified[endpoint] = name, now + VERIFIED_FOR
             self._verified.move_to_end(endpoint)
             if len(self._verified) > _MAX_VERIFIED:
                 self._verified.popitem(last=False)

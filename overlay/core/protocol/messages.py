@@ -32,6 +32,7 @@ class Kind(IntEnum):
     STORE = 3
     SUMMON = 4
     KNOCK = 5
+    HAND_OVER = 6
 
 
 class ErrorCode(IntEnum):
@@ -79,6 +80,19 @@ class Store:
     """Keep this advert under the directory key of the sender's prefix at `level`."""
 
     level: int
+    token: bytes
+    advert: bytes
+
+
+@dataclass(slots=True)
+class HandOver:
+    """Keep this advert under the directory key of the prefix of `relay`, an id, at `level`.
+
+    You are nearer to that key than others who hold it, of whom I am one.
+    """
+
+    level: int
+    relay: bytes
     token: bytes
     advert: bytes
 
@@ -137,7 +151,7 @@ class Agreed:
     agreed: bool
 
 
-RequestBody = Ping | FindNode | FindRelays | Store | Summon | Knock
+RequestBody = Ping | FindNode | FindRelays | Store | HandOver | Summon | Knock
 ReplyBody = Pong | Nodes | Relays | Stored | Agreed
 
 

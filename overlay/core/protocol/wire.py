@@ -49,6 +49,7 @@ from overlay.core.protocol.messages import (
     ErrorReply,
     FindNode,
     FindRelays,
+    HandOver,
     Kind,
     Knock,
     Knocking,
@@ -143,6 +144,8 @@ def pack_request(request: Request) -> bytes:
             fields = [VERSION, Kind.FIND_RELAYS, *head, target, start]
         case Store(level, token, advert):
             fields = [VERSION, Kind.STORE, *head, level, token, advert]
+        case HandOver(level, relay, token, advert):
+            fields = [VERSION, Kind.HAND_OVER, *head, level, relay, token, advert]
         case Summon(nonce, contacted):
             fields = [VERSION, Kind.SUMMON, *head, nonce, contacted]
         case Knock(endpoint, nonce):
@@ -307,6 +310,14 @@ def _parse_request_body(kind: int, fields: list[object]) -> RequestBody:
                 need_int(fields[0], 0, MAX_LEVEL),
                 need_bytes(fields[1], TOKEN_LENGTH),
                 _need_advert(fields[2]),
+            )
+        case Kind.HAND_OVER:
+            _need_count(fields, 4)
+            return HandOver(
+                need_int(fields[0], 0, MAX_LEVEL),
+                need_bytes(fields[1], ID_LENGTH),
+                need_bytes(fields[2], TOKEN_LENGTH),
+                _need_advert(fields[3]),
             )
         case Kind.SUMMON:
             _need_count(fields, 2)

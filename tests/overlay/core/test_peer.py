@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlay.core.addresses import Address
+from overlay.core.choice.tables import relay_name
 from overlay.core.directory.records import Advert, sign_advert
 from overlay.core.directory.tree import directory_key
 from overlay.core.events import (
@@ -46,6 +47,7 @@ HERE: Address = ("8.8.8.8", 4000)
 THERE: Address = ("9.9.9.9", 4000)
 STRANGER = Identity(bytes(31) + b"\1")
 STRANGER_ID = derive_id(STRANGER.public_key, THERE[0])
+STRANGER_NAME = relay_name(STRANGER.public_key)
 ROOT = directory_key(0, bytes(20))
 NOW = 1000.0
 
@@ -129,16 +131,24 @@ def test_a_relay_is_listed_once_its_endpoint_has_answered() -> None:
     peer = make_peer()
     assert store(peer, advert()) is StoreResult.PENDING
     assert listed(peer) == 0
-    peer.endpoint_verified(THERE, True, NOW)
+    peer.endpoint_verified(THERE, STRANGER_NAME, NOW)
     assert listed(peer) == 1
     assert store(peer, advert(seq=2)) is StoreResult.LISTED
     assert listed(peer) == 1
 
 
+def test_somebody_else_who_answers_there_is_not_the_relay() -> None:
+    peer = make_peer()
+    store(peer, advert())
+    peer.endpoint_verified(THERE, b"others", NOW)
+    assert listed(peer) == 0
+    assert peer.counters["advert_unreachable"] == 1
+
+
 def test_an_endpoint_that_does_not_answer_is_not_listed() -> None:
     peer = make_peer()
     store(peer, advert())
-    peer.endpoint_verified(THERE, False, NOW)
+    peer.endpoint_verified(THERE, None, NOW)
     assert listed(peer) == 0
     assert peer.counters["advert_unreachable"] == 1
 
@@ -165,7 +175,7 @@ def test_forged_and_stale_writes_are_refused() -> None:
     assert store(peer, advert(expires=NOW + UNIX_TIME + 9000)) is ErrorCode.BAD_ADVERT
     assert listed(peer) == 0
     store(peer, advert(seq=5))
-    peer.endpoint_verified(THERE, True, NOW)
+    peer.endpoint_verified(THERE, STRANGER_NAME, NOW)
     assert store(peer, advert(seq=4)) is ErrorCode.BAD_ADVERT
     assert store(peer, advert(seq=6)) is StoreResult.LISTED
 
@@ -181,7 +191,7 @@ def test_a_broken_signature_is_refused() -> None:
 def test_a_withdrawal_takes_the_relay_out() -> None:
     peer = make_peer()
     store(peer, advert())
-    peer.endpoint_verified(THERE, True, NOW)
+    peer.endpoint_verified(THERE, STRANGER_NAME, NOW)
     assert store(peer, advert(seq=2, endpoints=())) is StoreResult.LISTED
     assert listed(peer) == 0
     assert store(peer, advert(seq=1)) is ErrorCode.BAD_ADVERT
@@ -190,7 +200,7 @@ def test_a_withdrawal_takes_the_relay_out() -> None:
 def test_adverts_expire_by_timer() -> None:
     peer = make_peer()
     store(peer, advert())
-    peer.endpoint_verified(THERE, True, NOW)
+    peer.endpoint_verified(THERE, STRANGER_NAME, NOW)
     for _ in range(200):
         due = peer.get_timer()
         assert due is not None

@@ -3,6 +3,7 @@ import random
 import pytest
 
 from overlay.core.addresses import Address
+from overlay.core.choice.tables import relay_name
 from overlay.core.directory.records import sign_advert
 from overlay.core.directory.store import (
     MAX_KEYS,
@@ -22,11 +23,11 @@ from overlay.core.directory.tree import (
 )
 from overlay.core.directory.verification import (
     MAX_WAITING,
+    MAX_WAITING_HANDED,
     MAX_WAITING_PER_HOST,
     MAX_WAITING_PER_NETWORK,
     VERIFIED_FOR,
     Verifications,
-    Waiting,
 )
 from overlay.core.identity import Identity
 from overlay.core.protocol.limits import RateLimiter
@@ -34,18 +35,30 @@ from overlay.core.protocol.messages import StoreResult
 from overlay.core.protocol.tokens import LIFETIME, WriteTokens
 from tests.overlay.core.network import UNIX_TIME, offer
 
-KEY = bytes(20)
+RELAY_ID = bytes(20)
+KEY = directory_key(0, RELAY_ID)
 RNG = random.Random(5)
 
 
 def entry(
-    address: Address, *, seq: int = 1, identity: Identity | None = None, expires_at: float = 100.0
+    address: Address,
+    *,
+    seq: int = 1,
+    identity: Identity | None = None,
+    expires_at: float = 100.0,
+    level: int = 0,
+    relay: bytes = RELAY_ID,
 ) -> Entry:
     identity = identity or Identity(RNG.randbytes(32))
     advert = sign_advert(
         identity, offer("r"), seq=seq, expires=int(UNIX_TIME) + 3600, endpoints=(address,)
     )
-    return Entry(advert, address, expires_at)
+    return Entry(advert, address, expires_at, level, relay)
+
+
+def relay_id(number: int) -> bytes:
+    """Ids of different prefixes at level 16."""
+    return number.to_bytes(2, "big") + bytes(18)
 
 
 def test_a_newer_advert_replaces_an_older_one_and_never_the_reverse() -> None:
@@ -53,36 +66,36 @@ def test_a_newer_advert_replaces_an_older_one_and_never_the_reverse() -> None:
     key = Identity(bytes(32))
     old = entry(("8.8.8.8", 1), seq=1, identity=key)
     new = entry(("8.8.8.8", 1), seq=2, identity=key)
-    assert store.put(KEY, old, UNIX_TIME) is StoreResult.LISTED
-    assert store.put(KEY, old, UNIX_TIME) is StoreResult.LISTED
-    assert store.put(KEY, new, UNIX_TIME) is StoreResult.LISTED
+    assert store.put(old, UNIX_TIME) is StoreResult.LISTED
+    assert store.put(old, UNIX_TIME) is StoreResult.LISTED
+    assert store.put(new, UNIX_TIME) is StoreResult.LISTED
     assert store.get(KEY, UNIX_TIME) == [new]
     with pytest.raises(StaleAdvertError):
-        store.put(KEY, old, UNIX_TIME)
+        store.put(old, UNIX_TIME)
 
 
 def test_a_withdrawn_relay_stays_away() -> None:
     store = AdvertStore(bytes(20))
     key = Identity(bytes(32))
     listed = entry(("8.8.8.8", 1), seq=5, identity=key)
-    store.put(KEY, listed, UNIX_TIME)
+    store.put(listed, UNIX_TIME)
     for seq in (4, 5):
         stale = sign_advert(key, offer("r"), seq=seq, expires=int(UNIX_TIME), endpoints=())
         with pytest.raises(StaleAdvertError):
-            store.withdraw(KEY, stale, 50.0)
+            store.withdraw(stale, 50.0)
     withdrawal = sign_advert(key, offer("r"), seq=6, expires=int(UNIX_TIME), endpoints=())
-    store.withdraw(KEY, withdrawal, 50.0)
+    store.withdraw(withdrawal, 50.0)
     assert store.get(KEY, UNIX_TIME) == []
     with pytest.raises(StaleAdvertError):
-        store.put(KEY, listed, UNIX_TIME)
+        store.put(listed, UNIX_TIME)
     again = entry(("8.8.8.8", 1), seq=7, identity=key)
-    assert store.put(KEY, again, UNIX_TIME) is StoreResult.LISTED
+    assert store.put(again, UNIX_TIME) is StoreResult.LISTED
 
 
 def test_adverts_expire() -> None:
     store = AdvertStore(bytes(20))
-    store.put(KEY, entry(("8.8.8.8", 1), expires_at=10.0), UNIX_TIME)
-    store.put(KEY, entry(("9.9.9.9", 1), expires_at=20.0), UNIX_TIME)
+    store.put(entry(("8.8.8.8", 1), expires_at=10.0), UNIX_TIME)
+    store.put(entry(("9.9.9.9", 1), expires_at=20.0), UNIX_TIME)
     assert store.expire(9.9) == 0
     assert store.expire(10.0) == 1
     assert len(store) == 1
@@ -96,21 +109,21 @@ def test_replicas_keep_the_same_sample_whatever_the_order() -> None:
     for seed in range(3):
         store = AdvertStore(bytes(20))
         for one in random.Random(seed).sample(entries, len(entries)):
-            store.put(KEY, one, UNIX_TIME)
+            store.put(one, UNIX_TIME)
         samples.append(store.get(KEY, UNIX_TIME))
     assert samples[0] == samples[1] == samples[2]
     epoch = epoch_of(UNIX_TIME)
     expected = sorted(entries, key=lambda e: sample_rank(e.address, epoch))[:SAMPLE_SIZE]
     assert samples[0] == expected
-    assert store.judge(KEY, expected[0], UNIX_TIME) is StoreResult.LISTED
+    assert store.judge(expected[0], UNIX_TIME) is StoreResult.LISTED
     rejected = next(e for e in entries if e not in expected)
-    assert store.put(KEY, rejected, UNIX_TIME) is StoreResult.OUTSIDE_SAMPLE
+    assert store.put(rejected, UNIX_TIME) is StoreResult.OUTSIDE_SAMPLE
 
 
 def test_another_epoch_is_another_order() -> None:
     store = AdvertStore(bytes(20))
     for n in range(20):
-        store.put(KEY, entry((f"{n + 11}.1.1.1", 4000)), UNIX_TIME)
+        store.put(entry((f"{n + 11}.1.1.1", 4000)), UNIX_TIME)
     today = store.get(KEY, UNIX_TIME)
     tomorrow = store.get(KEY, UNIX_TIME + EPOCH)
     assert today != tomorrow
@@ -120,28 +133,32 @@ def test_another_epoch_is_another_order() -> None:
 def test_keys_of_one_network_do_not_fill_a_sample() -> None:
     store = AdvertStore(bytes(20))
     for n in range(30):
-        store.put(KEY, entry(("8.8.8.8", 4000 + n)), UNIX_TIME)
+        store.put(entry(("8.8.8.8", 4000 + n)), UNIX_TIME)
     assert len(store.get(KEY, UNIX_TIME)) == MAX_PER_NETWORK_AND_KEY
 
 
 def test_one_network_has_a_quota_over_all_keys() -> None:
     store = AdvertStore(bytes(20))
     for n in range(2 * MAX_PER_NETWORK):
-        store.put(n.to_bytes(20, "big"), entry(("8.8.8.8", 4000 + n)), UNIX_TIME)
+        store.put(entry(("8.8.8.8", 4000 + n), level=16, relay=relay_id(n)), UNIX_TIME)
     assert len(store) == MAX_PER_NETWORK
 
 
 def test_when_there_are_too_many_keys_the_nearest_to_oneself_stay() -> None:
     store = AdvertStore(bytes(20))
-    for n in range(MAX_KEYS):
-        store.put(
-            (2 * n).to_bytes(20, "big"), entry((f"{n % 200 + 11}.1.{n // 200}.1", 1)), UNIX_TIME
-        )
-    furthest, near, far = ((2 * MAX_KEYS + n).to_bytes(20, "big") for n in (-2, -3, 1))
-    assert store.put(far, entry(("9.9.9.9", 1)), UNIX_TIME) is StoreResult.OUTSIDE_SAMPLE
-    assert store.put(near, entry(("9.9.9.9", 1)), UNIX_TIME) is StoreResult.LISTED
-    assert store.get(furthest, UNIX_TIME) == []
-    assert len(store.get(near, UNIX_TIME)) == 1
+    ids = [relay_id(n) for n in range(MAX_KEYS + 2)]
+    ids.sort(key=lambda one: directory_key(16, one))
+    *_, near, furthest, far = ids
+    for n, one in enumerate(ids):
+        if one not in (near, far):
+            place = (f"{n % 200 + 11}.1.{n // 200}.1", 1)
+            store.put(entry(place, level=16, relay=one), UNIX_TIME)
+    late = entry(("9.9.9.9", 1), level=16, relay=far)
+    assert store.put(late, UNIX_TIME) is StoreResult.OUTSIDE_SAMPLE
+    late = entry(("9.9.9.9", 1), level=16, relay=near)
+    assert store.put(late, UNIX_TIME) is StoreResult.LISTED
+    assert store.get(directory_key(16, furthest), UNIX_TIME) == []
+    assert store.get(late.key, UNIX_TIME) == [late]
     assert len(store) == MAX_KEYS
 
 
@@ -196,35 +213,38 @@ def test_the_table_of_sources_is_bounded() -> None:
     assert len(limiter._buckets) == 100
 
 
-def waiting(endpoint: Address) -> Waiting:
-    identity = Identity(RNG.randbytes(32))
-    advert = sign_advert(
-        identity, offer("r"), seq=1, expires=int(UNIX_TIME) + 3600, endpoints=(endpoint,)
-    )
-    return Waiting(KEY, advert, endpoint, 60.0)
-
-
 def test_verifications() -> None:
     verifications = Verifications()
     endpoint = ("8.8.8.8", 1)
-    one = waiting(endpoint)
-    other = Waiting(bytes(19) + b"\1", one.advert, endpoint, 60.0)
-    assert verifications.wait(one, 0.0) is True
-    assert verifications.wait(one, 0.0) is False
-    assert verifications.wait(other, 0.0) is False
-    assert not verifications.is_verified(endpoint, 0.0)
-    assert verifications.conclude(endpoint, True, 0.0) == [one, other]
-    assert verifications.is_verified(endpoint, VERIFIED_FOR - 1)
-    assert not verifications.is_verified(endpoint, VERIFIED_FOR)
-    assert verifications.conclude(endpoint, False, 1.0) == []
-    assert not verifications.is_verified(endpoint, 1.0)
+    identity = Identity(bytes(32))
+    name = relay_name(identity.public_key)
+    one = entry(endpoint, identity=identity)
+    other = entry(endpoint, identity=identity, level=1)
+    assert verifications.wait(one) is True
+    assert verifications.wait(one) is False
+    assert verifications.wait(other) is False
+    assert not verifications.is_verified(one, 0.0)
+    assert verifications.conclude(endpoint, name, 0.0) == [one, other]
+    assert verifications.is_verified(one, VERIFIED_FOR - 1)
+    assert not verifications.is_verified(one, VERIFIED_FOR)
+    assert not verifications.is_verified(entry(endpoint), 0.0), "another relay there"
+    assert verifications.conclude(endpoint, None, 1.0) == []
+    assert not verifications.is_verified(one, 1.0)
+
+
+def test_what_is_handed_over_leaves_room_for_relays_that_come_themselves() -> None:
+    verifications = Verifications()
+    places = [(f"{n + 11}.8.8.8", 1) for n in range(MAX_WAITING_HANDED + 1)]
+    taken = [place for place in places if verifications.wait(entry(place), handed=True)]
+    assert taken == places[:-1]
+    assert verifications.wait(entry(places[-1]))
 
 
 def test_waiting_endpoints_are_bounded() -> None:
     verifications = Verifications()
     for n in range(MAX_WAITING):
-        assert verifications.wait(waiting((f"{n // 10 + 11}.{n % 10}.8.8", 1)), 0.0)
-    assert verifications.wait(waiting(("9.9.9.9", 1)), 0.0) is None
+        assert verifications.wait(entry((f"{n // 10 + 11}.{n % 10}.8.8", 1)))
+    assert verifications.wait(entry(("9.9.9.9", 1))) is None
 
 
 @pytest.mark.parametrize(
@@ -240,8 +260,8 @@ def test_one_party_does_not_keep_others_from_being_verified(
     places: list[Address], limit: int
 ) -> None:
     verifications = Verifications()
-    taken = [place for place in places if verifications.wait(waiting(place), 0.0)]
+    taken = [place for place in places if verifications.wait(entry(place))]
     assert len(taken) == limit
-    assert verifications.wait(waiting(("9.9.9.9", 1)), 0.0)
-    verifications.conclude(taken[0], False, 1.0)
-    assert verifications.wait(waiting(places[-1]), 1.0)
+    assert verifications.wait(entry(("9.9.9.9", 1)))
+    verifications.conclude(taken[0], None, 1.0)
+    assert verifications.wait(entry(places[-1]))

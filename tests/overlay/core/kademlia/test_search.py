@@ -53,8 +53,8 @@ def relay(number: int, host: str) -> Advert:
 def fill(peer: Peer, count: int) -> None:
     for number in range(count):
         advert = relay(number, f"11.{number}.1.1")
-        entry = Entry(advert, advert.endpoints[0], NOW + 3600)
-        peer.store.put(ROOT, entry, UNIX_TIME + NOW)
+        entry = Entry(advert, advert.endpoints[0], NOW + 3600, 0, bytes(20))
+        peer.store.put(entry, UNIX_TIME + NOW)
 
 
 def honest(peer: Peer) -> Answer:

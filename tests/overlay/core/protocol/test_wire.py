@@ -21,6 +21,7 @@ from overlay.core.protocol.messages import (
     ErrorReply,
     FindNode,
     FindRelays,
+    HandOver,
     Knock,
     Knocking,
     Message,
@@ -67,6 +68,7 @@ request_bodies: st.SearchStrategy[RequestBody] = st.one_of(
     st.builds(FindNode, ids),
     st.builds(FindRelays, ids, st.integers(0, 255)),
     st.builds(Store, st.integers(0, 32), tids, adverts),
+    st.builds(HandOver, st.integers(0, 32), ids, tids, adverts),
     st.builds(Summon, tids, st.binary(min_size=FILTER_LENGTH, max_size=FILTER_LENGTH)),
     st.builds(Knock, addresses, tids),
 )
@@ -155,6 +157,7 @@ def test_a_request_has_room_for_the_reply_it_wants(prove: bool) -> None:
         (FindNode(bytes(20)), Nodes(found, 7)),
         (FindRelays(bytes(20), NO_ADVERTS), Relays(found, bytes(8), 64, NO_ADVERTS, ())),
         (Store(0, bytes(8), bytes(100)), Stored(StoreResult.LISTED)),
+        (HandOver(0, bytes(20), bytes(8), bytes(100)), Stored(StoreResult.LISTED)),
         (Summon(bytes(8), bytes(FILTER_LENGTH)), Agreed(True)),
         (Knock(("1.2.3.4", 5), bytes(8)), Agreed(False)),
     ]
