@@ -1,11 +1,22 @@
-"""Our own advert: registered now and then, withdrawn in the end."""
+"""Our own advert: registered, renewed now and then, withdrawn in the end."""
 
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from overlay.core.directory.records import MAX_LIFETIME, Advert
-from overlay.core.directory.registration import Keep, Registration
-from overlay.core.directory.withdrawal import Holder, Withdrawal
+from overlay.core.directory.refresh import Refresh
+from overlay.core.directory.registration import SETTLED, Keep, Registration
+from overlay.core.directory.withdrawal import Held, Holder, Withdrawal
 from overlay.core.rpc import Rpc
+
+# Times that an advert is renewed with those who hold it before its place is looked for again:
+# whoever came since has been handed it, but is not known to us.
+RENEWALS: Final = 2
+
+# Is called with the peers that took an advert at the deepest level, how many of them list it
+# later, and the levels that took it.
+Done = Callable[[int, int, int], None]
 
 
 class Advertising:
@@ -16,40 +27,74 @@ class Advertising:
         keep: Stores an advert with ourselves.
     """
 
-    __slots__ = ("_holders", "_keep", "_registration", "_rpc")
+    __slots__ = ("_before", "_holders", "_keep", "_own_id", "_renewals", "_rpc")
 
     def __init__(self, rpc: Rpc, keep: Keep) -> None:
         self._rpc = rpc
         self._keep = keep
-        self._holders: dict[Holder, int] = {}  # with the Unix time at which they drop it
-        self._registration: Registration | None = None
+        self._holders: dict[Holder, Held] = {}
+        self._before: Registration | Refresh | None = None
+        self._renewals = 0  # that may follow
+        self._own_id = rpc.own_id
 
-    def put(self, advert: Advert, now: float, done: Callable[[int, int, int], None]) -> None:
+    def put(self, advert: Advert, now: float, done: Done) -> None:
         """Register an advert in place of the one before, or withdraw that.
 
         Args:
             advert: The advert; one without endpoints is a withdrawal.
             now: Seconds.
-            done: Called once, at the end, with the peers that took it, how many of them list it
-                later, and the levels that took it.
+            done: Called once, at the end.
         """
-        if self._registration is not None:
-            self._registration.stop()  # what it has not stored yet is out of date
+        if self._before is not None:
+            self._before.stop()  # what it has not stored yet is out of date
         if advert.withdrawn:
-            self._keep(0, advert, now)  # in case we are alone
-            holders, self._holders = self._holders, {}
-            levels = len({level for level, _ in holders})
-            Withdrawal(self._rpc, advert, holders, lambda it: done(it.told, 0, levels)).start(now)
-            return
+            self._withdraw(advert, now, done)
+        elif self._renewals and self._own_id == self._rpc.own_id:
+            self._renew(advert, now, done)
+        else:
+            self._register(advert, now, done)
+
+    def _withdraw(self, advert: Advert, now: float, done: Done) -> None:
+        self._keep(0, advert, now)  # in case we are alone
+        holders, self._holders = self._holders, {}
+        self._renewals = 0
+        levels = len({level for level, _ in holders})
+        Withdrawal(self._rpc, advert, holders, lambda it: done(it.told, 0, levels)).start(now)
+
+    def _register(self, advert: Advert, now: float, done: Done) -> None:
         signed = advert.expires - MAX_LIFETIME
-        self._holders = {
-            holder: expires for holder, expires in self._holders.items() if expires > signed
-        }
-        self._registration = Registration(
-            self._rpc,
-            advert,
-            self._keep,
-            self._holders,
-            lambda it: done(it.stored, it.pending, it.levels),
-        )
-        self._registration.start(now)
+        self._holders = {holder: held for holder, held in self._holders.items() if held[0] > signed}
+        self._renewals = 0
+        self._own_id = self._rpc.own_id
+
+        def registered(it: Registration) -> None:
+            if it is self._before and it.stored >= SETTLED:
+                self._renewals = RENEWALS
+            done(it.stored, it.pending, it.levels)
+
+        registration = Registration(self._rpc, advert, self._keep, self._holders, registered)
+        self._before = registration
+        registration.start(now)
+
+    def _renew(self, advert: Advert, now: float, done: Done) -> None:
+        """Tell those who hold the advert; if half of them are gone anywhere, look for others."""
+        self._renewals -= 1
+        before = Counter(level for level, _ in self._holders)
+        current = {holder: (advert.expires, token) for holder, (_, token) in self._holders.items()}
+
+        def renewed(it: Refresh, at: float) -> None:
+            if it is not self._before:
+                done(0, 0, 0)  # another advert has taken the place of this one
+                return
+            for holder in it.lost:
+                self._holders.pop(holder, None)
+            if not before or any(2 * it.stored[level] < before[level] for level in before):
+                self._register(advert, at, done)
+            else:
+                deepest = max(before)
+                done(it.stored[deepest], it.pending[deepest], len(before))
+
+        self._holders = current
+        refresh = Refresh(self._rpc, advert, current, renewed)
+        self._before = refresh
+        refresh.start(now)

@@ -10,6 +10,8 @@ from overlay.core.rpc import Rpc
 
 # A level of the directory, and a peer that was asked to hold an advert there.
 Holder = tuple[int, Contact]
+# Until when, Unix time, and its write token.
+Held = tuple[int, bytes]
 
 
 class Withdrawal:

@@ -8,7 +8,9 @@ from typing import Final
 from overlay.core.addresses import Address, encode_endpoint
 from overlay.core.protocol.messages import TOKEN_LENGTH
 
-LIFETIME: Final = 300.0  # seconds between new secrets; a token is good for one to two of these
+# Seconds between new secrets; a token is good for one to two of these, so that it serves again
+# when a relay renews its advert.
+LIFETIME: Final = 900.0
 _SECRET_LENGTH: Final = 32
 
 
