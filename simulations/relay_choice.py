@@ -38,7 +38,7 @@ from simulations.rtt_matrix import read_rtt_matrix
 
 RELAYS: Final = 250
 SITES: Final = 500  # of the synthetic world
-NEIGHBOURS: Final = 32  # peers that a peer has dealings with
+NEIGHBOURS: Final = 128  # peers that a peer has dealings with; a relay among 1,000 has over 200
 ROUNDS: Final = 256  # replies to each relay until the coordinates count as settled
 COLD_REPLIES: Final = 24  # replies that a caller has had when it chooses for the first time
 SAMPLE: Final = 64  # adverts that a search brings
@@ -121,6 +121,7 @@ class World:
         for site in self.callers:
             for other in neighbours[site][:COLD_REPLIES]:
                 self._reply(site, other)
+            self._vivaldis[site].settle()
 
     def _reply(self, site: int, other: int) -> None:
         if other != site:

@@ -281,6 +281,7 @@ class Peer:
 
         def ended(hunt: RelayHunt) -> None:
             del self._hunts[handle]
+            self._rpc.coordinates.settle()
             self._events.append(RelaysFound(handle, hunt.asked, hunt.adverts))
 
         hunt = RelayHunt(self._rpc, wanted, held, self._rng, self.clock_offset, ended)

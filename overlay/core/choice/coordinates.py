@@ -45,6 +45,11 @@ _OUTLIER: Final = 5.0
 _HARMLESS: Final = 0.05  # seconds by which any sample may be off
 _FEW: Final = 8  # peers that can tell what is usual
 
+# A newcomer takes in its first replies again, until it has found its place as well as they tell:
+# each alone moves it by a part of the way, and it has a choice to make after two dozen of them.
+_FIRST: Final = 32
+_AGAIN: Final = 8  # times
+
 
 @dataclass(frozen=True, slots=True)
 class Coordinate:
@@ -76,13 +81,14 @@ class Vivaldi:
         rng: Chooses the direction in which to leave a peer at the very same place.
     """
 
-    __slots__ = ("_residuals", "_rng", "_rtts", "coordinate")
+    __slots__ = ("_first", "_residuals", "_rng", "_rtts", "coordinate")
 
     def __init__(self, rng: random.Random) -> None:
         self.coordinate = ORIGIN
         self._rng = rng
         self._rtts: dict[Address, tuple[float, ...]] = {}
         self._residuals: dict[Address, float] = {}
+        self._first: list[tuple[Coordinate, float]] | None = []
 
     @property
     def samples(self) -> int:
@@ -107,7 +113,17 @@ class Vivaldi:
         if self._is_outlier(peer, abs(missing)):
             return False
         self._move(place, rtt, missing)
+        if self._first is not None and len(self._first) < _FIRST:
+            self._first.append((place, rtt))
         return True
+
+    def settle(self) -> None:
+        """Make the most of the first replies, once; to be called before the first choice."""
+        first, self._first = self._first or [], None
+        for _ in range(_AGAIN):
+            self._rng.shuffle(first)
+            for place, rtt in first:
+                self._move(place, rtt, rtt - estimate_rtt(self.coordinate, place))
 
     def _filtered(self, peer: Address, rtt: float) -> float:
         """The median of the last round trips to a peer: one late reply is no distance."""

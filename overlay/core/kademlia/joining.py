@@ -94,6 +94,7 @@ class Joining:
         self._rpc.table.fill(contacts, lambda: now - rng.uniform(0.0, BUCKET_REFRESH))
         self._self_due = now + rng.uniform(0.0, SELF_REFRESH)
         self._upkeep_due = now + rng.uniform(0.0, _CHECK_INTERVAL)
+        self._rpc.coordinates.settle()
         self.joined = True
 
     def restart(self, now: float) -> None:
@@ -190,6 +191,7 @@ class Joining:
         self._rpc.entrances.clear()
         if not self.joined:
             self.joined = True
+            self._rpc.coordinates.settle()
             self._events.append(Joined())
         soon = now + self._rng.uniform(0.0, 1.0)
         self._upkeep_due = soon if self._upkeep_due is None else min(self._upkeep_due, soon)

@@ -172,3 +172,29 @@ def test_whatever_strangers_say_ours_stays_one_that_others_take(
         moved = math.dist(before.vector, vivaldi.coordinate.vector)
         assert moved < 0.101 + math.hypot(*before.vector)  # a step and all of gravity
         assert decode_coordinate_untrusted(encode_coordinate(vivaldi.coordinate)) is not None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_newcomer_makes_the_most_of_its_first_replies(seed: int) -> None:
+    rng = random.Random(seed)
+    places = [
+        Coordinate(tuple(rng.uniform(-0.1, 0.1) for _ in range(DIMENSIONS)), 0.002, 0.1)
+        for _ in range(60)
+    ]
+    here = Coordinate(tuple(rng.uniform(-0.1, 0.1) for _ in range(DIMENSIONS)), 0.002, 0.1)
+    vivaldi = Vivaldi(rng)
+    for number, place in enumerate(places[:24]):
+        vivaldi.observe((f"11.{number}.1.1", 4000), place, estimate_rtt(here, place))
+
+    def error() -> float:
+        return sum(
+            abs(estimate_rtt(vivaldi.coordinate, place) - estimate_rtt(here, place))
+            for place in places[24:]
+        )
+
+    before = error()
+    vivaldi.settle()
+    assert error() < 0.8 * before, (error(), before)
+    settled = vivaldi.coordinate
+    vivaldi.settle()
+    assert vivaldi.coordinate == settled, "that was once"
