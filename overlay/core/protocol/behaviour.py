@@ -25,9 +25,10 @@ from overlay.core.protocol.stun import reflexive_address
 _CHANGE_HOST: Final = 0x04
 _CHANGE_PORT: Final = 0x02
 
-# A response holds four IPv6 addresses at most. As `stun.binding_request` does, a request makes
-# itself as large with SOFTWARE, which may have 127 characters (RFC 8489 section 14.14).
-_RESPONSE_LENGTH: Final = HEADER_LENGTH + 4 * 24
+# A response holds four addresses. As `stun.binding_request` does, a request makes itself as large
+# as one with IPv6 addresses by SOFTWARE, which may have 127 characters (RFC 8489 section 14.14).
+_ADDRESSES: Final = 4
+_ADDRESS_LENGTHS: Final = {False: 12, True: 24}
 _CHANGE_REQUEST_LENGTH: Final = 8
 _SOFTWARE: Final = "jingle-nodes behaviour discovery"
 
@@ -64,12 +65,17 @@ class Discovered:
 def discovery_request(transaction_id: bytes, change: Change = SAME) -> bytes:
     """Build a Binding request as large as the largest response to it."""
     attributes: dict[str, object] = {}
-    padding = _RESPONSE_LENGTH - HEADER_LENGTH - 4
+    padding = response_length(is_v6=True) - HEADER_LENGTH - 4
     if change != SAME:
         attributes["CHANGE-REQUEST"] = _CHANGE_HOST * change.host | _CHANGE_PORT * change.port
         padding -= _CHANGE_REQUEST_LENGTH
     attributes["SOFTWARE"] = _SOFTWARE.ljust(padding)
     return bytes(Message(Method.BINDING, Class.REQUEST, transaction_id, attributes))
+
+
+def response_length(is_v6: bool) -> int:
+    """Return the bytes of a response with IPv4 or IPv6 addresses."""
+    return HEADER_LENGTH + _ADDRESSES * _ADDRESS_LENGTHS[is_v6]
 
 
 def wanted_change(request: Message) -> Change:
