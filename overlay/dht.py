@@ -168,6 +168,10 @@ class RunningPeer:
         """Contacts in its routing tables."""
         return sum(len(driver.core.contacts()) for driver in self._drivers.values())
 
+    def neighbours(self, is_v6: bool) -> tuple[Address, ...]:
+        """Where its contacts over IPv4 or IPv6 are."""
+        return tuple(contact.address for contact in self._drivers[is_v6].core.contacts())
+
     async def enter(self, host: str, port: int) -> None:
         """Join the overlay through one more peer; a DNS name is looked up until it is found."""
         self._bootstrap_by(await resolve(host, port, self._entrance))

@@ -220,7 +220,9 @@ async def open_stun_server(
     is_v6 = is_ipv6(host)
     own_host, own_port = peer.local_address
     if own_host in ("::", "0.0.0.0"):  # noqa: S104
-        own_host = source_host(is_v6=is_v6)
+        # Behind a NAT that maps one to one the machine itself does not have its public address.
+        public = [end[0] for end in peer.endpoints if is_ipv6(end[0]) == is_v6]
+        own_host = next(filter(_is_here, public), source_host(is_v6=is_v6))
     if own_host == host or is_ipv6(own_host) != is_v6 or own_port == port:
         raise UserError(
             f"NAT behaviour discovery takes two addresses and two ports, and {own_host} port "
@@ -244,3 +246,8 @@ async def open_stun_server(
                 yield server
             finally:
                 peer.port.take_stun = None
+
+
+def _is_here(host: str) -> bool:
+    """Whether this machine has an address: it then sends to itself from there."""
+    return source_host((host, 9)) == host
