@@ -129,15 +129,21 @@ class StunServer:
     Args:
         peer: Has the first socket.
         sockets: The others.
-        other: The second IP address, and the second port.
+        own: The first IP address and port, as the machine has them.
+        other: The second ones.
     """
 
     def __init__(
-        self, peer: RunningPeer, sockets: Mapping[Change, DatagramSocket], other: Address
+        self,
+        peer: RunningPeer,
+        sockets: Mapping[Change, DatagramSocket],
+        own: Address,
+        other: Address,
     ) -> None:
         self._responder = StunResponder()
         self._peer = peer
         self._sockets = sockets
+        self._own = own
         self._other = other
 
     @property
@@ -148,16 +154,12 @@ class StunServer:
     @property
     def addresses(self) -> Addresses | None:
         """The addresses, as others reach them; None while there are no two, or nobody does."""
-        host, port = self._other
-        is_v6 = is_ipv6(host)
-        for first in self._peer.endpoints:
-            if (
-                is_ipv6(first[0]) == is_v6
-                and is_private(first[0]) == is_private(host)
-                and first[0] != host
-                and self._peer.reachability[is_v6].verdict is not Verdict.UNREACHABLE
-            ):
-                return Addresses(first, (host, port))
+        other, is_v6 = self._other, is_ipv6(self._other[0])
+        told = [end for end in self._peer.endpoints if is_ipv6(end[0]) == is_v6]
+        first = told[0] if told else self._own  # as long as nobody has told
+        reached = self._peer.reachability[is_v6].verdict is not Verdict.UNREACHABLE
+        if reached and is_private(first[0]) == is_private(other[0]) and first[0] != other[0]:
+            return Addresses(first, other)
         return None
 
     async def take(self, data: bytes, source: Address) -> bool:
@@ -237,7 +239,7 @@ async def open_stun_server(
             sockets[place] = stack.enter_context(closing(sock))
             if place.port:
                 port = sock.getsockname()[1]
-        server = StunServer(peer, sockets, (host, port))
+        server = StunServer(peer, sockets, (own_host, own_port), (host, port))
         async with open_background_nursery() as nursery:
             for place in sockets:
                 nursery.start_soon(server.run, place)

@@ -1,0 +1,86 @@
+"""NATs of the kernel, recognised from behind them by RFC 5780."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+import trio
+
+from simulations.lab.netns import Host, Lab, NatKind
+
+pytestmark = pytest.mark.lab
+
+STUN = (sys.executable, "-m", "simulations.lab.stun")
+PORT = 4278
+ANY, BY_HOST, BY_PORT = (
+    "endpoint-independent",
+    "address-dependent",
+    "address-and-port-dependent",
+)
+# Mapping, filtering, hairpinning; of a symmetric NAT the last cannot be told.
+EXPECTED: dict[NatKind, tuple[str, str, bool | None]] = {
+    "full-cone": (ANY, ANY, True),
+    "address-restricted": (ANY, BY_HOST, False),
+    "port-restricted": (ANY, BY_PORT, False),
+    "symmetric": (BY_PORT, BY_PORT, None),
+}
+
+
+async def serve(lab: Lab, name: str, *, is_v6: bool = False, full: bool = True) -> str:
+    """Start a server; return its address, as one writes it."""
+    host = await lab.add_host(name)
+    own = host.address6 if is_v6 else host.address
+    assert own is not None
+    arguments = [str(PORT)]
+    if full:
+        other = own[:-1] + "3"
+        # Not preferred: it is not to become the address that the host sends from by itself.
+        how = ("/64", "nodad", "preferred_lft", "0") if is_v6 else ("/24",)
+        status, _ = await lab.run(
+            host, "ip", "address", "add", other + how[0], "dev", "eth0", *how[1:]
+        )
+        assert status == 0
+        arguments.append(other)
+    program = await lab.start(host, *STUN, "serve", *arguments)
+    assert await program.line() == "ready"
+    return f"[{own}]:{PORT}" if is_v6 else f"{own}:{PORT}"
+
+
+async def discover(lab: Lab, host: Host, *servers: str) -> dict[str, Any]:
+    status, output = await lab.run(host, *STUN, "discover", *servers)
+    assert status == 0
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+async def test_the_kernels_nats_are_recognised(lab: Lab) -> None:
+    server, server6 = await serve(lab, "one"), await serve(lab, "two", is_v6=True)
+    plain = [await serve(lab, name, full=False) for name in ("three", "four")]
+    clients = {}
+    for kind in EXPECTED:
+        nat = await lab.add_nat(f"nat-{kind}", kind)
+        clients[kind] = await lab.add_host(f"behind-{kind}", behind=nat)
+    outside = await lab.add_host("outside")
+    found: dict[str, dict[str, Any]] = {}
+
+    async def note(name: str, host: Host, *servers: str) -> None:
+        found[name] = await discover(lab, host, *servers)
+
+    async with trio.open_nursery() as nursery:  # each waits for a quarter of a minute
+        for kind, host in clients.items():
+            nursery.start_soon(note, kind, host, server)
+        nursery.start_soon(note, "plain", clients["symmetric"], *plain)
+        nursery.start_soon(note, "outside", outside, server)
+        nursery.start_soon(note, "outside, IPv6", outside, server6)
+
+    told = {
+        name: (one["mapping"], one["filtering"], one["hairpinning"]) for name, one in found.items()
+    }
+    assert {kind: told[kind] for kind in EXPECTED} == EXPECTED
+    assert told["plain"] == ("dependent", "unknown", None)
+    assert told["outside"] == told["outside, IPv6"] == ("none", ANY, None)
+    for kind, host in clients.items():
+        assert host.behind is not None
+        assert found[kind]["local"][0] == host.address
+        assert found[kind]["mapped"][0] == host.behind.address
