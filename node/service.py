@@ -16,7 +16,8 @@ from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_rel
 from node.settings import RunSettings
 from node.settings.run import QUOTA_FILE
 from node.xmpp import ServiceEntry, Session, open_session
-from overlay.core.addresses import format_address, is_private
+from overlay.core.addresses import format_address, is_ipv6, is_private
+from overlay.core.reachability.verdict import Verdict
 from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import RelayDescription, advertise
 from overlay.nursery import open_background_nursery
@@ -211,7 +212,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         open_session(account) as session,
         open_relay(
             limits,
-            lambda: peer.endpoints[0][0],
+            lambda: _channel_hosts(peer),
             ports=ports,
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
@@ -240,3 +241,16 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         finally:
             with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
                 await node.leave()
+
+
+def _channel_hosts(peer: RunningPeer) -> list[str]:
+    """The addresses of channels, IPv4 first: those of the families in which strangers reach us.
+
+    If that is none, whoever asks may be no stranger, and is told of all.
+    """
+    reachability = peer.reachability
+    hosts = [host for host, _ in peer.endpoints]
+    reached = [
+        host for host in hosts if reachability[is_ipv6(host)].verdict is not Verdict.UNREACHABLE
+    ]
+    return reached or hosts
