@@ -34,17 +34,21 @@ async def serve(lab: Lab, name: str, *, is_v6: bool = False, full: bool = True) 
     assert own is not None
     arguments = [str(PORT)]
     if full:
-        other = own[:-1] + "3"
-        # Not preferred: it is not to become the address that the host sends from by itself.
-        how = ("/64", "nodad", "preferred_lft", "0") if is_v6 else ("/24",)
-        status, _ = await lab.run(
-            host, "ip", "address", "add", other + how[0], "dev", "eth0", *how[1:]
-        )
-        assert status == 0
-        arguments.append(other)
+        arguments.append(await add_second_address(lab, host, is_v6=is_v6))
     program = await lab.start(host, *STUN, "serve", *arguments)
     assert await program.line() == "ready"
     return f"[{own}]:{PORT}" if is_v6 else f"{own}:{PORT}"
+
+
+async def add_second_address(lab: Lab, host: Host, *, is_v6: bool = False) -> str:
+    own = host.address6 if is_v6 else host.address
+    assert own is not None
+    other = own[:-1] + "3"
+    # Not preferred: it is not to become the address that the host sends from by itself.
+    how = ("/64", "nodad", "preferred_lft", "0") if is_v6 else ("/24",)
+    status, _ = await lab.run(host, "ip", "address", "add", other + how[0], "dev", "eth0", *how[1:])
+    assert status == 0
+    return other
 
 
 async def discover(lab: Lab, host: Host, *servers: str) -> dict[str, Any]:
@@ -84,3 +88,33 @@ async def test_the_kernels_nats_are_recognised(lab: Lab) -> None:
         assert host.behind is not None
         assert found[kind]["local"][0] == host.address
         assert found[kind]["mapped"][0] == host.behind.address
+
+
+async def serve_by_coturn(lab: Lab) -> str:
+    """Start somebody else's server with two addresses; it has ports 3478 and 3479."""
+    host = await lab.add_host("coturn")
+    other = await add_second_address(lab, host)
+    await lab.start(
+        host,
+        *("turnserver", "-n", "--log-file=stdout", "--simple-log", "--no-auth", "--no-cli"),
+        *("--no-tls", "--no-dtls", "--no-tcp", f"--listening-ip={host.address}"),
+        *(f"--listening-ip={other}", f"--userdb={lab.directory}/turndb"),
+        f"--pidfile={lab.directory}/turnserver.pid",
+    )
+    return f"{host.address}:3478"
+
+
+async def test_coturn_is_understood(lab: Lab) -> None:
+    server = await serve_by_coturn(lab)
+    told = {}
+
+    async def note(kind: NatKind) -> None:
+        nat = await lab.add_nat(f"nat-{kind}", kind)
+        client = await lab.add_host(f"behind-{kind}", behind=nat)
+        found = await discover(lab, client, server)
+        told[kind] = (found["mapping"], found["filtering"], found["hairpinning"])
+
+    async with trio.open_nursery() as nursery:
+        for kind in EXPECTED:
+            nursery.start_soon(note, kind)
+    assert told == EXPECTED
