@@ -77,10 +77,10 @@ class SimulatedSocket:
         return self._socket.address
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; whoever waits for it gets `trio.ClosedResourceError`."""
         self._pump.network.close(self._socket)
-        self._to_queue.close()
         self._queue.close()
+        self._to_queue.close()
 
     def _receive(self, data: bytes, source: Address) -> None:
         try:

@@ -80,7 +80,7 @@ def discovery(
     translated = mapping is not Behaviour.NONE
 
     tests = [test for server, other in others.items() for test in _filter_tests(server, other)]
-    own = plain(From.HAIRPINNING, next(iter(answered)))
+    own = plain(From.HAIRPINNING, next(server for server in seen if seen[server] == mapped))
     first = yield [*tests, own] if translated else tests
 
     tests = [
@@ -89,7 +89,9 @@ def discovery(
         for to in _elsewhere(server, other)
     ]
     neighbour = first.get(own)
-    hairpins = [] if neighbour is None else _hairpin_tests(mapped, neighbour.mapped)
+    hairpins = []
+    if neighbour is not None and neighbour.mapped[0] == mapped[0]:  # else it aims us at somebody
+        hairpins = _hairpin_tests(mapped, neighbour.mapped)
     second = yield [*tests, *hairpins]
 
     seen |= {test.to: answer.mapped for test in tests if (answer := second.get(test)) is not None}

@@ -150,12 +150,18 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
         """
         if self.stun_alternate is None:
             return None
-        next_port = min(self.port + 1, 65535) if self.port else 0
-        host, port = parse_host_port("--stun-alternate", self.stun_alternate, next_port)
+        host, port = self.stun_alternate, self.port + 1 if 0 < self.port < 65535 else 0
+        if not _is_unicast(host):  # as it stands; an IPv6 address may go without brackets
+            host, port = parse_host_port("--stun-alternate", host, port)
         if not _is_unicast(host):
             raise UsageError(
                 f"--stun-alternate {self.stun_alternate!r} is not ADDRESS or ADDRESS:PORT of this "
                 "machine, such as 203.0.113.8:4279"
+            )
+        if port == self.port != 0:
+            raise UsageError(
+                f"--stun-alternate {self.stun_alternate!r} has the port of the overlay: "
+                "give another one, or none"
             )
         return host, port
 

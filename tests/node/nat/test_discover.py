@@ -294,6 +294,26 @@ async def test_nothing_is_sent_to_the_other_address_of_a_server_in_another_netwo
     assert victim.received_bytes == 0
 
 
+async def test_a_server_cannot_aim_hairpins_at_a_third_party(
+    autojump_clock: MockClock, world: World
+) -> None:
+    victim = world.serve(("66.0.0.1", 53), binding)
+    asked: set[Address] = set()
+
+    def aim(data: bytes, source: Address) -> bytes:
+        """Tell the first socket the truth, and the others that they are the victim."""
+        asked.add(source)
+        seen = source if len(asked) == 1 else victim.address
+        return stun.binding_response(stun.parse_stun_untrusted(data), seen)
+
+    world.serve(("10.6.6.6", 6), aim)
+    behaviour = await world.discover(behind(world, FULL_CONE), (("10.6.6.6", 6), *PLAIN))
+    assert behaviour.mapping is Behaviour.ENDPOINT_INDEPENDENT
+    assert behaviour.hairpinning is None
+    assert len(asked) == 2
+    assert victim.received_bytes == 0
+
+
 async def test_garbage_ends_nothing(autojump_clock: MockClock, world: World) -> None:
     def garbage(data: bytes, source: Address) -> bytes:
         return data[: world.rng.randrange(len(data))]
