@@ -132,7 +132,8 @@ class Host:
 
     Attributes:
         name: also the name of its namespace.
-        address: its IPv4 address; globally routable, or private if it is behind a NAT.
+        address: its IPv4 address (a NAT's outer one); globally routable, or private if it is
+            behind a NAT.
         address6: its IPv6 address, None behind a NAT.
         behind: the NAT that it is behind.
         nat: the kind of NAT that it is itself.
@@ -173,9 +174,14 @@ class Lab:
         """Add a host: on the internet, dual-stack, or with a private address behind a NAT."""
         return await self._attach(name, behind, None)
 
-    async def add_nat(self, name: str, kind: NatKind = "symmetric") -> Host:
-        """Add a home router that hosts can be `behind`: it translates IPv4 only."""
-        return await self._attach(name, None, kind)
+    async def add_nat(
+        self, name: str, kind: NatKind = "symmetric", *, behind: Host | None = None
+    ) -> Host:
+        """Add a home router that hosts can be `behind`: it translates IPv4 only.
+
+        It may be behind another NAT itself, which then is its provider's.
+        """
+        return await self._attach(name, behind, kind)
 
     async def _attach(self, name: str, behind: Host | None, nat: NatKind | None) -> Host:
         self._count += 1

@@ -65,6 +65,9 @@ async def test_the_kernels_nats_are_recognised(lab: Lab) -> None:
     for kind in EXPECTED:
         nat = await lab.add_nat(f"nat-{kind}", kind)
         clients[kind] = await lab.add_host(f"behind-{kind}", behind=nat)
+    provider = await lab.add_nat("provider", "full-cone")
+    home = await lab.add_nat("home", "port-restricted", behind=provider)
+    twice = await lab.add_host("twice", behind=home)
     outside = await lab.add_host("outside")
     found: dict[str, dict[str, Any]] = {}
 
@@ -75,6 +78,7 @@ async def test_the_kernels_nats_are_recognised(lab: Lab) -> None:
         for kind, host in clients.items():
             nursery.start_soon(note, kind, host, server)
         nursery.start_soon(note, "plain", clients["symmetric"], *plain)
+        nursery.start_soon(note, "twice", twice, server)
         nursery.start_soon(note, "outside", outside, server)
         nursery.start_soon(note, "outside, IPv6", outside, server6)
 
@@ -82,6 +86,8 @@ async def test_the_kernels_nats_are_recognised(lab: Lab) -> None:
         name: (one["mapping"], one["filtering"], one["hairpinning"]) for name, one in found.items()
     }
     assert {kind: told[kind] for kind in EXPECTED} == EXPECTED
+    assert told["twice"] == (ANY, BY_PORT, True)  # the closer filter, and the provider hairpins
+    assert found["twice"]["mapped"][0] == provider.address
     assert told["plain"] == ("dependent", "unknown", None)
     assert told["outside"] == told["outside, IPv6"] == ("none", ANY, None)
     for kind, host in clients.items():
