@@ -36,10 +36,10 @@ class Behaviour(StrEnum):
 
 _MAPPINGS = {
     Behaviour.NONE: "no NAT",
-    Behaviour.ENDPOINT_INDEPENDENT: "a NAT that keeps one port for all",
-    Behaviour.ADDRESS_DEPENDENT: "a NAT with another port for each remote host",
-    Behaviour.ADDRESS_AND_PORT_DEPENDENT: "a NAT with another port for each destination",
-    Behaviour.DEPENDENT: "a NAT with another port for each destination",
+    Behaviour.ENDPOINT_INDEPENDENT: "a NAT that keeps one port for all destinations",
+    Behaviour.ADDRESS_DEPENDENT: "a NAT that takes another port for each remote host",
+    Behaviour.ADDRESS_AND_PORT_DEPENDENT: "a NAT that takes another port for each destination",
+    Behaviour.DEPENDENT: "a NAT that takes another port for each destination",
     Behaviour.UNKNOWN: "a NAT of a kind that is not known",
 }
 _FILTERINGS = {
@@ -98,7 +98,7 @@ class NatBehaviour:
             True: "; hosts behind it reach each other by their outer addresses",
             False: "; hosts behind it do not reach each other by their outer addresses",
         }[self.hairpinning]
-        return f"{_MAPPINGS[self.mapping]}, that {filtering}{hairpinning}"
+        return f"{_MAPPINGS[self.mapping]}; it {filtering}{hairpinning}"
 
 
 def judge_mapping(seen: Mapping[Address, Address], local: Address) -> tuple[Behaviour, Address]:
@@ -123,6 +123,8 @@ def judge_mapping(seen: Mapping[Address, Address], local: Address) -> tuple[Beha
     if count > 1:
         agreed = 2 * count > hosts
         return (Behaviour.ENDPOINT_INDEPENDENT if agreed else Behaviour.UNKNOWN), mapped
+    if local in votes:
+        return Behaviour.UNKNOWN, mapped  # nobody sees that behind a NAT: somebody lies
     # No two hosts saw the same. What did those see that were asked at two ports?
     by_port = {
         len(by_host[host]) > 1 for host in by_host if sum(server[0] == host for server in seen) > 1

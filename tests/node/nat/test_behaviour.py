@@ -25,7 +25,7 @@ A, B, C, D = (("9.9.9.9", port) for port in (1, 2, 3, 4))
         ({ONE: LOCAL}, Behaviour.NONE),
         ({ONE: LOCAL, TWO: LOCAL, THREE: A}, Behaviour.NONE),
         ({ONE: LOCAL, TWO: A, THREE: A}, Behaviour.ENDPOINT_INDEPENDENT),
-        ({ONE: LOCAL, TWO: A}, Behaviour.DEPENDENT),  # one of them lies, or worse
+        ({ONE: LOCAL, TWO: A}, Behaviour.UNKNOWN),  # one of them lies
         ({ONE: A}, Behaviour.UNKNOWN),
         ({ONE: A, ONE_AGAIN: A}, Behaviour.UNKNOWN),  # as two of three kinds would
         ({ONE: A, ONE_AGAIN: B}, Behaviour.ADDRESS_AND_PORT_DEPENDENT),
@@ -87,7 +87,7 @@ def test_every_verdict_has_one_line_in_words() -> None:
         "no NAT, and no firewall: everybody is let in"
     )
     assert lines[Behaviour.ENDPOINT_INDEPENDENT, Behaviour.ADDRESS_DEPENDENT, True] == (
-        "a NAT that keeps one port for all, that lets in only hosts that were sent to; "
+        "a NAT that keeps one port for all destinations; it lets in only hosts that were sent to; "
         "hosts behind it reach each other by their outer addresses"
     )
     assert str(NatBehaviour()) == "no STUN server answered, so nothing is known of a NAT"
