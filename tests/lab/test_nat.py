@@ -2,12 +2,16 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from simulations.lab.certificates import Authority
 from simulations.lab.netns import Host, Lab, NatKind
+from simulations.lab.program import Program
+from simulations.lab.prosody import start_prosody
 
 pytestmark = pytest.mark.lab
 
@@ -124,3 +128,36 @@ async def test_coturn_is_understood(lab: Lab) -> None:
         for kind in EXPECTED:
             nursery.start_soon(note, kind)
     assert told == EXPECTED
+
+
+async def test_a_node_behind_a_nat_learns_of_it_from_another_node(lab: Lab) -> None:
+    xmpp, relay = await lab.add_host("xmpp"), await lab.add_host("relay")
+    home = await lab.add_host("home", behind=await lab.add_nat("nat", "address-restricted"))
+    other = await add_second_address(lab, relay)
+    authority = Authority(lab.directory)
+    await start_prosody(
+        lab, xmpp, "one.example", authority, accounts={"relay": "secret", "home": "secret"}
+    )
+    password = lab.directory / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+
+    async def run(host: Host, *arguments: str) -> Program:
+        program = await lab.start(
+            host,
+            *(str(Path(sys.executable).with_name("jingle-nodes")), "run", "--verbose", "--json"),
+            *("--jid", f"{host.name}@one.example", "--password-file", str(password)),
+            *("--xmpp-host", f"{xmpp.address}:5222", "--xmpp-ca-file", str(authority.ca_file)),
+            *("--state-dir", str(lab.directory / host.name), *arguments),
+        )
+        await program.json()
+        return program
+
+    await run(relay, "--stun-alternate", other)
+    node = await run(home, "--bootstrap", f"{relay.address}:{PORT}")
+    with trio.fail_after(40):
+        while "over IPv4: " not in (log := node.log.read_text()):
+            await trio.sleep(0.2)
+    assert (
+        "a NAT that keeps one port for all destinations; it lets in only hosts that were sent to"
+    ) in log
