@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 import trio
@@ -14,13 +12,12 @@ import trio
 from node.client import Client, NoRelayError, open_client
 from node.errors import UsageError, UserError
 from node.nat.behaviour import Behaviour
-from node.service import Node, Ready, _channel_hosts, open_node
+from node.service import Node, Ready, open_node
 from node.settings import RunSettings
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay import OverlayError
 from overlay.core.addresses import Address
-from overlay.core.reachability.verdict import Reachability, Verdict
-from overlay.dht import PeerSettings, RunningPeer, open_peer
+from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import find_relays
 from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody, free_ports
 
@@ -383,30 +380,3 @@ async def test_a_second_address_that_is_none_keeps_a_node_from_serving(
             async with running(changed(node_settings, stun_alternate=alternate)):
                 pass
         assert "\n" not in str(caught.value)
-
-
-IPV4, IPV6 = ("192.0.2.1", 4278), ("2001:db8::1", 4278)
-
-
-@pytest.mark.parametrize(
-    ("endpoints", "unreachable", "expected"),
-    [
-        ((IPV4,), (), ["192.0.2.1"]),
-        ((IPV6,), (), ["2001:db8::1"]),
-        ((IPV4, IPV6), (), ["192.0.2.1", "2001:db8::1"]),
-        ((IPV4, IPV6), (True,), ["192.0.2.1"]),
-        ((IPV4, IPV6), (False,), ["2001:db8::1"]),
-        ((IPV4, IPV6), (False, True), ["192.0.2.1", "2001:db8::1"]),
-    ],
-)
-def test_channels_are_at_the_addresses_that_strangers_reach(
-    endpoints: tuple[Address, ...], unreachable: tuple[bool, ...], expected: list[str]
-) -> None:
-    verdicts = {
-        is_v6: Reachability(
-            Verdict.UNREACHABLE if is_v6 in unreachable else Verdict.UNKNOWN, 0, 0, 0
-        )
-        for is_v6 in (False, True)
-    }
-    peer = SimpleNamespace(endpoints=endpoints, reachability=verdicts)
-    assert _channel_hosts(cast(RunningPeer, peer)) == expected
