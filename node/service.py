@@ -1,19 +1,23 @@
 """A relay node: overlay peer, relay and XMPP session, wired together for as long as it runs."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import trio
 
 from node.entrance import enter_overlay
+from node.nat.behaviour import NatBehaviour
+from node.nat.server import StunServer, open_stun_server
+from node.nat.watch import SERVICE, NatWatch
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
 from node.settings.run import QUOTA_FILE
 from node.xmpp import ServiceEntry, Session, open_session
-from overlay.core.addresses import format_address, is_private
+from overlay.core.addresses import format_address, is_ipv6, is_private
+from overlay.core.reachability.verdict import Verdict
 from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import RelayDescription, advertise
 from overlay.nursery import open_background_nursery
@@ -60,6 +64,8 @@ class Node:
         self._peer = peer
         self._relay = relay
         self._session = session
+        self.nat_watch = NatWatch(peer)
+        self.stun_server: StunServer | None = None
         self._advertising = trio.CancelScope()
         self._draining = False
 
@@ -149,9 +155,12 @@ class Node:
 
     def describe(self) -> RelayDescription:
         """What to advertise at the moment."""
+        services: tuple[str, ...] = ("channel", "stun")
+        if self.stun_server is not None and self.stun_server.addresses is not None:
+            services += (SERVICE,)
         return RelayDescription(
             jid=self._session.jid,
-            services=("channel", "stun"),
+            services=services,
             policy=self._relay.limits.access.advertised,
             maxkbps=self._relay.limits.maxkbps,
             capacity=self._relay.capacity,
@@ -167,6 +176,11 @@ class Node:
                 "pass --public-address, or --allow-private-peers in a laboratory",
                 host,
             )
+
+    @property
+    def nat(self) -> Mapping[bool, NatBehaviour]:
+        """What NATs do over IPv4 (False) and over IPv6 (True), if anything is known of them."""
+        return self.nat_watch.behaviour
 
     @property
     def ready(self) -> Ready:
@@ -192,12 +206,13 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     account = settings.xmpp_account()
     limits = settings.relay_limits()
     ports = settings.relay_port_range()
+    alternate = settings.stun_alternate_address()
     async with (
         open_peer(settings.peer_settings()) as peer,
         open_session(account) as session,
         open_relay(
             limits,
-            lambda: peer.endpoints[0][0],
+            lambda: _channel_hosts(peer),
             ports=ports,
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
@@ -205,7 +220,11 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     ):
         node = Node(settings, peer, relay, session)
         try:
-            async with open_background_nursery() as nursery:
+            async with open_background_nursery() as nursery, AsyncExitStack() as stack:
+                if alternate is not None:
+                    server = open_stun_server(peer, *alternate)
+                    node.stun_server = await stack.enter_async_context(server)
+                nursery.start_soon(node.nat_watch.run)
                 nursery.start_soon(node.report_ends)
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
                 if settings.needs_roster:
@@ -222,3 +241,16 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         finally:
             with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
                 await node.leave()
+
+
+def _channel_hosts(peer: RunningPeer) -> list[str]:
+    """The addresses of channels, IPv4 first: those of the families in which strangers reach us.
+
+    If that is none, whoever asks may be no stranger, and is told of all.
+    """
+    reachability = peer.reachability
+    hosts = [host for host, _ in peer.endpoints]
+    reached = [
+        host for host in hosts if reachability[is_ipv6(host)].verdict is not Verdict.UNREACHABLE
+    ]
+    return reached or hosts

@@ -28,12 +28,12 @@ from overlay.core.reachability.verdict import Reachability
 from overlay.driver import Driver
 from overlay.nursery import lone_errors, open_background_nursery
 from overlay.peer_cache import SAVE_INTERVAL, PeerCache
+from overlay.port import Port
 from overlay.probing import Answer, measure
 from overlay.sockets import DatagramSocket, OpenSocket, families, open_udp, source_host
 from overlay.state import load_identity, sole_use
 from overlay.troubles import Troubles
 
-_BUFFER: Final = 2048
 _NAMES: Final = {False: "over IPv4", True: "over IPv6"}
 _NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal offers
 _NOWHERE: Final = Advertised(0, stored=0, pending=0, levels=0)
@@ -71,6 +71,11 @@ class RunningPeer:
 
     Its methods may be called from any task. What they return is bounded in time by the budget
     of a look-up and the timeouts of its requests.
+
+    Attributes:
+        settings: How it runs.
+        rng: Source of all that is random.
+        port: Its UDP port.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class RunningPeer:
             )
             for is_v6 in sorted(cores)
         }
+        self.port = Port(sock, self._drivers)
 
     @property
     def peer_id(self) -> bytes:
@@ -161,6 +167,10 @@ class RunningPeer:
     def contacts(self) -> int:
         """Contacts in its routing tables."""
         return sum(len(driver.core.contacts()) for driver in self._drivers.values())
+
+    def neighbours(self, is_v6: bool) -> tuple[Address, ...]:
+        """Where its contacts over IPv4 or IPv6 are."""
+        return tuple(contact.address for contact in self._drivers[is_v6].core.contacts())
 
     async def enter(self, host: str, port: int) -> None:
         """Join the overlay through one more peer; a DNS name is looked up until it is found."""
@@ -249,7 +259,7 @@ class RunningPeer:
                     nursery.start_soon(driver.run)
                     nursery.start_soon(_pass_on, driver.connected, self._connected)
                     nursery.start_soon(_pass_on, driver.joined, self._joined)
-                nursery.start_soon(self._receive)
+                nursery.start_soon(self.port.receive)
                 nursery.start_soon(self._bootstrap)
                 nursery.start_soon(self._save)
                 task_status.started()
@@ -314,20 +324,6 @@ class RunningPeer:
     async def _cancel_at_end(self, scope: trio.CancelScope) -> None:
         await self._ended.wait()
         scope.cancel()
-
-    async def _receive(self) -> None:
-        main = self._main.core
-        while True:
-            try:
-                data, source = await self._sock.recvfrom(_BUFFER)
-            except OSError as error:
-                # An ICMP error for an earlier datagram; the request it was will time out.
-                main.counters["receive_errors"] += 1
-                _log.debug("receiving failed: %s", error)
-                await trio.sleep(0)
-                continue
-            if (driver := self._drivers.get(is_ipv6(source[0]))) is not None:
-                driver.receive(data, source)
 
     async def _bootstrap(self) -> None:
         if cached := await trio.to_thread.run_sync(self._cache.load):

@@ -89,25 +89,27 @@ class UdpSocket:
         self._sock.close()
 
 
-async def open_udp(host: str, port: int) -> DatagramSocket:
+async def open_udp(host: str, port: int, *, beside: bool = False) -> DatagramSocket:
     """Open a UDP socket.
 
     Args:
         host: Local IP address. "::" serves IPv6 and IPv4 by one socket, or IPv4 alone on a
             machine without IPv6.
         port: Local port; 0 for any.
+        beside: Whether a socket of ours has the port on all addresses already. This one then
+            gets what comes to its own.
 
     Raises:
         OverlayError: The address or the port cannot be had.
     """
     try:
         try:
-            return UdpSocket(_bind(host, port))
+            return UdpSocket(_bind(host, port, beside))
         except OSError as error:
             unsupported = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
             if host != "::" or error.errno not in unsupported:
                 raise
-            return UdpSocket(_bind("0.0.0.0", port))  # noqa: S104
+            return UdpSocket(_bind("0.0.0.0", port, beside))  # noqa: S104
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise OverlayError(
@@ -115,13 +117,17 @@ async def open_udp(host: str, port: int) -> DatagramSocket:
         ) from error
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, beside: bool) -> socket.socket:
     family = socket.AF_INET6 if is_ipv6(normalise(host, port)[0]) else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         if host == "::":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if beside:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
+        # Only after it is bound: a port that another program has is still refused.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except BaseException:
         sock.close()
         raise
@@ -134,11 +140,18 @@ def families(sock: DatagramSocket) -> tuple[bool, ...]:
     return (False, True) if host == "::" else (is_ipv6(host),)
 
 
-def source_host(*, is_v6: bool = False) -> str:
-    """Return the address that this machine sends from; loopback if it has no such network."""
+def source_host(toward: Address | None = None, *, is_v6: bool = False) -> str:
+    """Return the address that this machine sends from; loopback if it has no such network.
+
+    Args:
+        toward: The destination; None for any on the Internet.
+        is_v6: Of that address family, if there is no destination.
+    """
+    if toward is not None:
+        is_v6 = is_ipv6(toward[0])
     with socket.socket(_FAMILIES[is_v6], socket.SOCK_DGRAM) as sock:
         try:
-            sock.connect(_ELSEWHERE[is_v6])
+            sock.connect(toward or _ELSEWHERE[is_v6])
         except OSError:
             return "::1" if is_v6 else "127.0.0.1"
         host: str = sock.getsockname()[0]

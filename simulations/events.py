@@ -1,6 +1,7 @@
 """The one heap of events and the simulated clock (discrete-event simulation)."""
 
 import heapq
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,11 +34,19 @@ class EventHeap:
         """Plan an action for `delay` seconds from now."""
         self.at(self.now + delay, action, *args)
 
+    @property
+    def due(self) -> float:
+        """When the next action is; infinity if there is none."""
+        return self._heap[0][0] if self._heap else math.inf
+
     def run(self, seconds: float) -> None:
         """Let time pass."""
+        self.run_until(self.now + seconds)
+
+    def run_until(self, until: float) -> None:
+        """Let time pass until a time of the simulated clock."""
         heap = self._heap
         pop = heapq.heappop
-        until = self.now + seconds
         while heap and heap[0][0] <= until:
             self.now, _, action, args = pop(heap)
             action(*args)

@@ -1,4 +1,4 @@
-"""A network of hosts: datagrams take time, get lost, and meet filters.
+"""A network of hosts: datagrams take time, get lost, and meet filters and NATs.
 
 Everything happens on one `EventHeap`. With the same seed and the same calls the same datagrams
 are delivered at the same times, byte for byte: `Trace` is a hash over them all.
@@ -16,6 +16,7 @@ from overlay.core.addresses import Address
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency
+from simulations.nat import Nat
 
 _FIRST_EPHEMERAL: Final = 49_152  # RFC 6335 section 6
 _LAST_PORT: Final = 65_535
@@ -44,7 +45,7 @@ class Conditions:
 
 
 class Filter(Protocol):
-    """What stands between a host and the network: a firewall, or the filter of a NAT."""
+    """What stands between a host and the network and translates nothing."""
 
     def sent(self, source: Address, to: Address, now: float) -> None:
         """Note that the host sends a datagram."""
@@ -76,14 +77,18 @@ class Host:
         name: Its IP address.
         site: Where it stands, in the latency model.
         gate: What filters its traffic; None for nothing.
+        behind: The NAT that it is behind; None on the open network.
     """
 
-    __slots__ = ("gate", "name", "next_port", "site")
+    __slots__ = ("behind", "gate", "name", "next_port", "site")
 
-    def __init__(self, name: str, site: int, gate: Filter | None = None) -> None:
+    def __init__(
+        self, name: str, site: int, gate: Filter | None = None, behind: Nat | None = None
+    ) -> None:
         self.name = name
         self.site = site
         self.gate = gate
+        self.behind = behind
         self.next_port = _FIRST_EPHEMERAL
 
 
@@ -137,6 +142,17 @@ class Network:
         self.counters: Counter[str] = Counter()
         self._rng = rng
         self._sockets: dict[Address, Socket] = {}
+        self._nats: dict[str, Nat] = {}
+
+    def add_nat(self, nat: Nat) -> Nat:
+        """Put a NAT on the network, for hosts to be behind.
+
+        Raises:
+            SimulationError: Another one has its outer address.
+        """
+        if self._nats.setdefault(nat.name, nat) is not nat:
+            raise SimulationError(f"there is a NAT at {nat.name} already")
+        return nat
 
     def bind(self, host: Host, port: int, receive: Receive) -> Socket:
         """Open a socket.
@@ -166,22 +182,72 @@ class Network:
     def send(self, socket: Socket, data: bytes, to: Address) -> None:
         """Send a datagram."""
         heap = self.heap
+        host = socket.host
         socket.sent_bytes += len(data)
-        gate = socket.host.gate
-        if gate is not None:
-            gate.sent(socket.address, to, heap.now)
+        if host.gate is not None:
+            host.gate.sent(socket.address, to, heap.now)
+        source, realm = socket.address, host.behind
+        if realm is not None:
+            way_out = self._translate(source, realm, to)
+            if way_out is None:
+                self.counters["filtered"] += 1
+                return
+            source, realm = way_out
+        door = self._nats.get(to[0])
         target = self._sockets.get(to)
-        if target is None:
+        if door is not None:
+            site = door.site
+        elif target is not None and target.host.behind is realm:
+            site = target.host.site
+        else:
             self.counters["unreachable"] += 1
             return
         conditions = self.conditions
         if conditions.loss and self._rng.random() < conditions.loss:
             self.counters["lost"] += 1
             return
-        delay = self.latency.one_way(socket.host.site, target.host.site)
+        delay = self.latency.one_way(host.site, site)
         if conditions.jitter:
             delay *= 1.0 + conditions.jitter * (2.0 * self._rng.random() - 1.0)
-        heap.at(heap.now + delay, self._deliver, data, socket.address, target)
+        if door is None:
+            heap.at(heap.now + delay, self._deliver, data, source, target)
+        else:
+            heap.at(heap.now + delay, self._enter, data, source, to, realm)
+
+    def _translate(
+        self, source: Address, realm: Nat | None, to: Address
+    ) -> tuple[Address, Nat | None] | None:
+        """Take a datagram out of NATs, as far as its destination is outside of them.
+
+        Returns:
+            Its source there, and the NAT that it is still behind; None if one does not hairpin.
+        """
+        while realm is not None and not self._is_within(realm, to):
+            source = realm.outbound(source, to, self.heap.now)
+            if to[0] == realm.name and not realm.hairpinning:
+                return None
+            realm = realm.behind
+        return source, realm
+
+    def _is_within(self, realm: Nat, to: Address) -> bool:
+        """Whether an address is one of those directly behind a NAT."""
+        if (nat := self._nats.get(to[0])) is not None:
+            return nat.behind is realm
+        return to in self._sockets and self._sockets[to].host.behind is realm
+
+    def _enter(self, data: bytes, source: Address, to: Address, realm: Nat | None) -> None:
+        """Take a datagram through the NATs that its destination is behind."""
+        while (nat := self._nats.get(to[0])) is not None and nat.behind is realm:
+            inner = nat.inbound(source, to, self.heap.now)
+            if inner is None:
+                self.counters["filtered"] += 1
+                return
+            to, realm = inner, nat
+        target = self._sockets.get(to)
+        if target is None or target.host.behind is not realm:
+            self.counters["unreachable"] += 1
+        else:
+            self._deliver(data, source, target)
 
     def _deliver(self, data: bytes, source: Address, target: Socket) -> None:
         to = target.address

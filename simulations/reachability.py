@@ -21,8 +21,8 @@ from overlay.core.protocol.messages import Knock, Summon
 from overlay.core.reachability.verdict import Verdict
 from overlay.core.reachability.witnessing import Witnessing
 from simulations.events import EventHeap
-from simulations.firewall import Filtering, Firewall
 from simulations.latency import SyntheticLatency
+from simulations.nat import Dependence, Firewall
 from simulations.network import Conditions, Network
 from simulations.overlay_figures.report import percentile
 from simulations.peers import SimulatedPeer
@@ -40,11 +40,11 @@ _PATIENCE: Final = 3000.0  # seconds that a change may take
 _SETTLING: Final = 600.0  # seconds until all have found out
 
 # What hosts stand behind, and how many of them; None for nothing.
-GATES: Final[tuple[tuple[Filtering | None, float], ...]] = (
+GATES: Final[tuple[tuple[Dependence | None, float], ...]] = (
     (None, 0.5),
-    (Filtering.ENDPOINT_INDEPENDENT, 0.1),
-    (Filtering.ADDRESS_DEPENDENT, 0.2),
-    (Filtering.PORT_DEPENDENT, 0.2),
+    (Dependence.ENDPOINT_INDEPENDENT, 0.1),
+    (Dependence.ADDRESS_DEPENDENT, 0.2),
+    (Dependence.PORT_DEPENDENT, 0.2),
 )
 
 
@@ -122,7 +122,7 @@ class World:
     def is_reachable(self, peer: SimulatedPeer) -> bool:
         """Whether strangers reach a peer: what it has to find out."""
         gate = peer.host.gate
-        return not isinstance(gate, Firewall) or gate.filtering is Filtering.ENDPOINT_INDEPENDENT
+        return not isinstance(gate, Firewall) or gate.filtering is Dependence.ENDPOINT_INDEPENDENT
 
     def is_right(self, peer: SimulatedPeer) -> bool:
         """Whether a peer knows."""
@@ -139,7 +139,7 @@ class World:
             shares.append(sum(map(self.is_right, peers)) / len(peers))
         return shares
 
-    def change(self, peers: Iterable[SimulatedPeer], filtering: Filtering | None) -> list[float]:
+    def change(self, peers: Iterable[SimulatedPeer], filtering: Dependence | None) -> list[float]:
         """Put other gates before some hosts; returns when each has changed its role, seconds."""
         waiting = list(peers)
         self._changing = {peer.address for peer in waiting}
@@ -209,7 +209,7 @@ def measure(peers: int, hours: float, liars: float, seed: int) -> Figures:
     chosen = [peer for peer in population if peer.host.gate is None][:CHANGED]
     held = world.holders(chosen)
     began = world.heap.now
-    figures.closed = world.change(chosen, Filtering.ADDRESS_DEPENDENT)
+    figures.closed = world.change(chosen, Dependence.ADDRESS_DEPENDENT)
     world.heap.run(began + _HOUR - world.heap.now)
     figures.left = sum(world.holders(chosen).values()) / sum(held.values())
     figures.opened = world.change(chosen, None)

@@ -30,6 +30,9 @@ class BorrowedChannel:
     offer: ChannelOffer
     """What the relay granted."""
 
+    host: str
+    """The relay's host that the borrower reaches: ``offer.host``, or else ``offer.host6``."""
+
     rtcp: tuple[str, int]
     """Where the borrower's RTCP goes: resolved, and kept alive."""
 
@@ -44,31 +47,52 @@ class BorrowedChannel:
     @property
     def requester_address(self) -> tuple[str, int]:
         """(host, localport): where the borrower sends to and receives from."""
-        return self.offer.host, self.offer.localport
+        return self.host, self.offer.localport
 
     @property
     def peer_address(self) -> tuple[str, int]:
         """(host, remoteport): where the other end of the call sends to and receives from."""
         return self.offer.host, self.offer.remoteport
 
+    @property
+    def peer_address6(self) -> tuple[str, int] | None:
+        """The same over IPv6, where the relay has both: one more candidate for the other end."""
+        return None if self.offer.host6 is None else (self.offer.host6, self.offer.remoteport)
 
-async def resolve(offer: ChannelOffer) -> tuple[str, int]:
-    """The requester's RTCP address of a channel, its host as an IP address.
+
+async def take_up(offer: ChannelOffer) -> BorrowedChannel:
+    """Choose the host of a granted channel that this machine has a way to.
 
     Raises:
         UserError: The relay named a host that has no address.
     """
+    port = offer.localport + 1
     try:
-        addresses = await trio.socket.getaddrinfo(
-            offer.host, offer.localport + 1, type=stdlib_socket.SOCK_DGRAM
-        )
+        addresses = await trio.socket.getaddrinfo(offer.host, port, type=stdlib_socket.SOCK_DGRAM)
     except (OSError, UnicodeError):
         raise UserError(
             f"{offer.relay} offers a channel at {offer.host}, which has no address; "
             "ask another relay"
         ) from None
-    host, port = addresses[0][4][:2]
-    return str(host), int(port)
+    candidates = [(offer.host, str(address[0])) for *_, address in addresses]
+    if offer.host6 is not None:
+        candidates.append((offer.host6, offer.host6))
+    host, ip = next((one for one in candidates if _has_way_to(one[1])), candidates[0])
+    return BorrowedChannel(offer, host, (ip, port))
+
+
+def _has_way_to(ip: str) -> bool:
+    """Whether there is a route: connecting a datagram socket sends nothing."""
+    with stdlib_socket.socket(_family(ip), stdlib_socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((ip, 9))
+        except OSError:
+            return False
+        return True
+
+
+def _family(ip: str) -> stdlib_socket.AddressFamily:
+    return stdlib_socket.AF_INET6 if ":" in ip else stdlib_socket.AF_INET
 
 
 async def keep_alive(channel: BorrowedChannel) -> NoReturn:
@@ -78,7 +102,7 @@ async def keep_alive(channel: BorrowedChannel) -> NoReturn:
     latch onto them, and on an older relay they can disturb no more than RTCP.
     """
     interval = max(channel.offer.expire, 1) / KEEPALIVES_PER_EXPIRY
-    family = stdlib_socket.AF_INET6 if ":" in channel.rtcp[0] else stdlib_socket.AF_INET
+    family = _family(channel.rtcp[0])
     with trio.socket.socket(family, stdlib_socket.SOCK_DGRAM) as socket:
         while True:
             try:

@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from node.client.channel import BorrowedChannel, keep_alive, resolve, watch
+from node.client.channel import BorrowedChannel, keep_alive, take_up, watch
 from node.entrance import enter_overlay
 from node.errors import UserError
 from node.xmpp import Account, Session, XmppError, open_session
@@ -106,7 +106,7 @@ class Client:
             jid = candidate if isinstance(candidate, str) else candidate.jid
             try:
                 offer = await self._session.request_channel(jid, timeout=ANSWER_TIMEOUT)
-                channels.append(BorrowedChannel(offer, await resolve(offer)))
+                channels.append(await take_up(offer))
             except UserError as error:
                 if isinstance(candidate, Relay):
                     self._pool.failed(candidate)

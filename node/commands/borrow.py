@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict
+from typing import Any
 
 import trio
 
@@ -49,19 +50,24 @@ async def borrow(
             interruption.ends_only_this(),
             trio.move_on_after(math.inf if seconds is None else seconds),
         ):
-            say(json.dumps(asdict(channel.offer)) if as_json else _as_text(channel))
+            say(json.dumps(_as_json(channel)) if as_json else _as_text(channel))
             await channel.lost.wait()
             raise UserError(f"the channel on {channel.relay} is gone; borrow another one")
     if not lent:
         raise UserError("interrupted before a relay lent a channel")
 
 
+def _as_json(channel: BorrowedChannel) -> dict[str, Any]:
+    return {**asdict(channel.offer), "send_to": channel.host}
+
+
 def _as_text(channel: BorrowedChannel) -> str:
     offer = channel.offer
     limit = "no limit" if offer.maxkbps is None else f"{offer.maxkbps} kbit/s"
+    hosts = [host for host in (offer.host, offer.host6) if host is not None]
     name = one_line(offer.id or "without id")
     return (
         f"{channel.relay} lends channel {name} ({limit}, {offer.expire} s): "
-        f"send to {offer.host} port {offer.localport}, "
-        f"give {offer.host} port {offer.remoteport} to the other end"
+        f"send to {channel.host} port {offer.localport}, "
+        f"give {' and '.join(hosts)} port {offer.remoteport} to the other end"
     )

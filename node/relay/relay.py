@@ -6,7 +6,7 @@ This is the Trio shell that ties admission, ports and a forwarder together; XMPP
 import logging
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -57,6 +57,8 @@ class ChannelGrant:
     """Kilobits a second in each direction; None: not limited."""
     expire: int
     """Seconds without a packet after which the channel closes."""
+    host6: str | None = None
+    """The relay's public IPv6 address, with the same ports, if `host` is an IPv4 one."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class _OpenChannel:
 @asynccontextmanager
 async def open_relay(
     limits: RelayLimits,
-    host: Callable[[], str],
+    hosts: Callable[[], Sequence[str]],
     *,
     ports: tuple[int, int] = DEFAULT_RANGE,
     contacts: Callable[[], Container[str]] = frozenset,
@@ -109,7 +111,8 @@ async def open_relay(
 
     Args:
         limits: how much others may use.
-        host: gives the public address to write into grants; it may change.
+        hosts: gives the public addresses to write into grants, one of each address family, IPv4
+            first; they may change.
         ports: first and last UDP port of channels.
         contacts: gives the bare JIDs that are subscribed to the node's account.
         quota_file: where what was used of the quota outlives the relay.
@@ -131,7 +134,7 @@ async def open_relay(
     meter = Meter(forwarder, quota_file, clock)
     meter.set_quota(limits.quota)
     relay = RelayService(
-        limits, host, allocator, forwarder, Admission(limits, contacts), meter, clock
+        limits, hosts, allocator, forwarder, Admission(limits, contacts), meter, clock
     )
     async with open_background_nursery() as nursery:
         await nursery.start(forwarder.run)
@@ -159,7 +162,7 @@ class RelayService:
     def __init__(
         self,
         limits: RelayLimits,
-        host: Callable[[], str],
+        hosts: Callable[[], Sequence[str]],
         ports: PortAllocator,
         forwarder: Forwarder,
         admission: Admission,
@@ -168,7 +171,7 @@ class RelayService:
     ) -> None:
         self.limits = limits
         """How much others may use, as far as the system lets them."""
-        self._host = host
+        self._hosts = hosts
         self._ports = ports
         self._forwarder = forwarder
         self._admission = admission
@@ -227,9 +230,11 @@ class RelayService:
             raise
         if channel_id not in self._channels:
             raise resource_constraint("the channel was closed while it opened")
+        hosts = self._hosts()
         return ChannelGrant(
             id=channel_id,
-            host=self._host(),
+            host=hosts[0],
+            host6=next(iter(hosts[1:]), None),
             localport=block.first,
             remoteport=block.first + 2,
             maxkbps=self.limits.maxkbps,

@@ -48,6 +48,11 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
     public_address: str | None = None
     """IP address under which others reach this node; learnt from other peers if not given."""
 
+    stun_alternate: str | None = None
+    """Second IP address of this machine, or ADDRESS:PORT: also tell others what their NATs do, by
+    answering STUN there (RFC 5780). The port is on both addresses; the next one to --port if not
+    given."""
+
     state_dir: Path | None = None
     """Where the node keeps its key and the peers it knows; default ~/.local/state/jingle-nodes."""
 
@@ -136,6 +141,29 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
                 f"--relay-ports {self.relay_ports!r} is not a range of ports such as 20000-29999"
             )
         return int(first), int(last)
+
+    def stun_alternate_address(self) -> tuple[str, int] | None:
+        """Second address and port for STUN; port 0 for any.
+
+        Raises:
+            UsageError: It is no address.
+        """
+        if self.stun_alternate is None:
+            return None
+        host, port = self.stun_alternate, self.port + 1 if 0 < self.port < 65535 else 0
+        if not _is_unicast(host):  # as it stands; an IPv6 address may go without brackets
+            host, port = parse_host_port("--stun-alternate", host, port)
+        if not _is_unicast(host):
+            raise UsageError(
+                f"--stun-alternate {self.stun_alternate!r} is not ADDRESS or ADDRESS:PORT of this "
+                "machine, such as 203.0.113.8:4279"
+            )
+        if port == self.port != 0:
+            raise UsageError(
+                f"--stun-alternate {self.stun_alternate!r} has the port of the overlay: "
+                "give another one, or none"
+            )
+        return host, port
 
     def peer_settings(self) -> PeerSettings:
         """How the node's overlay peer runs.

@@ -27,7 +27,7 @@ import trio
 
 from simulations.lab.program import Program, ProgramError, start_program
 
-NatKind = Literal["symmetric", "port-restricted"]
+NatKind = Literal["symmetric", "port-restricted", "address-restricted", "full-cone"]
 
 DNS_ADDRESS = "45.255.0.1"
 """Address of the router at which the lab's name server answers."""
@@ -90,7 +90,36 @@ table inet filter {{
 }}
 END
 """
-_MASQUERADE: dict[NatKind, str] = {"symmetric": "random,fully-random", "port-restricted": ""}
+_MASQUERADE: dict[NatKind, str] = {"symmetric": "random,fully-random"}
+
+# What Linux has no word for: it keeps the inner port, and notes which host uses it and to whom it
+# sent. Who is let in at a port is then a matter of one more rule. A full-cone NAT hairpins, too.
+_CONE_RULES = """
+nft -f - <<END
+table ip cone {{
+    map inner {{ type inet_service : ipv4_addr; flags dynamic,timeout; timeout 2m; }}
+    set contacted {{ type ipv4_addr . inet_service; flags dynamic,timeout; timeout 2m; }}
+    chain learn {{
+        type filter hook postrouting priority srcnat - 1
+        oifname "eth0" meta l4proto udp update @inner {{ udp sport : ip saddr }}
+        oifname "eth0" meta l4proto udp update @contacted {{ ip daddr . udp sport }}
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat
+        {let_in} dnat to udp dport map @inner
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority srcnat - 1
+        oifname != "eth0" iifname != "eth0" ct status dnat snat to {address}
+    }}
+}}
+insert rule inet filter strangers ct status dnat accept
+END
+"""
+_LET_IN: dict[NatKind, str] = {
+    "address-restricted": 'iifname "eth0" ip saddr . udp dport @contacted',
+    "full-cone": "ip daddr {address}",
+}
 
 
 class LabUnavailableError(Exception):
@@ -103,7 +132,8 @@ class Host:
 
     Attributes:
         name: also the name of its namespace.
-        address: its IPv4 address; globally routable, or private if it is behind a NAT.
+        address: its IPv4 address (a NAT's outer one); globally routable, or private if it is
+            behind a NAT.
         address6: its IPv6 address, None behind a NAT.
         behind: the NAT that it is behind.
         nat: the kind of NAT that it is itself.
@@ -144,9 +174,14 @@ class Lab:
         """Add a host: on the internet, dual-stack, or with a private address behind a NAT."""
         return await self._attach(name, behind, None)
 
-    async def add_nat(self, name: str, kind: NatKind = "symmetric") -> Host:
-        """Add a home router that hosts can be `behind`: it translates IPv4 only."""
-        return await self._attach(name, None, kind)
+    async def add_nat(
+        self, name: str, kind: NatKind = "symmetric", *, behind: Host | None = None
+    ) -> Host:
+        """Add a home router that hosts can be `behind`: it translates IPv4 only.
+
+        It may be behind another NAT itself, which then is its provider's.
+        """
+        return await self._attach(name, behind, kind)
 
     async def _attach(self, name: str, behind: Host | None, nat: NatKind | None) -> Host:
         self._count += 1
@@ -178,7 +213,11 @@ class Lab:
         await self._ip(inside, *down)
         await self._ip(name, *up)
         if nat:
-            await self._call("sh", "-c", _NAT_RULES.format(how=_MASQUERADE[nat]), host=name)
+            rules = _NAT_RULES.format(how=_MASQUERADE.get(nat, ""))
+            if nat in _LET_IN:
+                let_in = _LET_IN[nat].format(address=host.address)
+                rules += _CONE_RULES.format(address=host.address, let_in=let_in)
+            await self._call("sh", "-c", rules, host=name)
         return host
 
     async def add_name(self, name: str, host: Host) -> None:

@@ -2,7 +2,7 @@
 # Prepares a Debian machine for the demo and the lab tests.
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
-#   setup.sh system            the programs that the lab runs: Prosody, nftables, iproute2, ...
+#   setup.sh system            the programs that the lab runs: Prosody, nftables, coturn, ...
 #
 # Packages are only installed by root and only if missing; services are not started by the
 # installation. What cannot be installed is said in one line, and the exit status is still 0 for
@@ -54,6 +54,14 @@ system() {
     command -v ip >/dev/null || packages="$packages iproute2"
     PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null || packages="$packages nftables"
     command -v prosody >/dev/null || packages="$packages prosody"
+    command -v turnserver >/dev/null || {
+        packages="$packages coturn"
+        # It would start with the next boot.
+        [ "$(id -u)" != 0 ] || [ -e /etc/systemd/system/coturn.service ] || {
+            mkdir -p /etc/systemd/system
+            ln -s /dev/null /etc/systemd/system/coturn.service
+        }
+    }
     # shellcheck disable=SC2086  # a list of package names
     [ -z "$packages" ] || apt_install $packages || true
 }

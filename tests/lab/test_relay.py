@@ -37,6 +37,8 @@ class World:
     relay_jid: str
     account: list[str]
     bootstrap: list[str]
+    account6: list[str]  # the same by way of IPv6
+    bootstrap6: list[str]
 
 
 def secret_file(lab: Lab) -> str:
@@ -67,6 +69,7 @@ async def build(lab: Lab, *, component: bool) -> World:
         peer = await lab.start(first, sys.executable, "-m", "simulations.lab.peer", "4278")
         await peer.json()
     bootstrap = ["--bootstrap", f"{first.address}:4278"]
+    bootstrap6 = ["--bootstrap", f"[{first.address6}]:4278"]
     login = ["--password-file", secret_file(lab), "--xmpp-ca-file", str(authority.ca_file)]
     as_component = [
         *("--component", COMPONENT, "--secret-file", secret_file(lab)),
@@ -75,7 +78,7 @@ async def build(lab: Lab, *, component: bool) -> World:
     as_account = ["--jid", "node@one.example", *login, "--xmpp-host", f"{one.address}:5222"]
     node = await lab.start(
         node_host,
-        *(COMMAND, "run", "--json", *bootstrap, "--expire", str(EXPIRE)),
+        *(COMMAND, "run", "--json", *bootstrap, *bootstrap6, "--expire", str(EXPIRE)),
         *("--state-dir", str(lab.directory / "node")),
         *(as_component if component else as_account),
     )
@@ -87,16 +90,22 @@ async def build(lab: Lab, *, component: bool) -> World:
     )
     assert status == 0
     assert relay_jid in [service["address"] for service in json.loads(services)]
-    account = ["--jid", "alice@two.example", *login, "--xmpp-host", f"{two.address}:5222"]
-    return World(lab, alice, bob, outsider, relay_jid, account, bootstrap)
+    as_alice = ["--jid", "alice@two.example", *login, "--xmpp-host"]
+    account = [*as_alice, f"{two.address}:5222"]
+    account6 = [*as_alice, f"[{two.address6}]:5222"]
+    return World(lab, alice, bob, outsider, relay_jid, account, bootstrap, account6, bootstrap6)
 
 
 @asynccontextmanager
-async def borrowed(world: World) -> AsyncIterator[dict[str, Any]]:
-    """Let alice hold a channel during the block, of the relay that she finds."""
-    holder = await world.lab.start(
-        world.alice, COMMAND, "borrow", "--json", *world.account, *world.bootstrap
-    )
+async def borrowed(world: World, only_v6: Host | None = None) -> AsyncIterator[dict[str, Any]]:
+    """Let alice hold a channel during the block, of the relay that she finds.
+
+    She is at home, or where there is IPv6 alone.
+    """
+    how = [*world.account, *world.bootstrap]
+    if only_v6 is not None:
+        how = [*world.account6, *world.bootstrap6]
+    holder = await world.lab.start(only_v6 or world.alice, COMMAND, "borrow", "--json", *how)
     try:
         channel: dict[str, Any] = await holder.json()
         assert channel["relay"] == world.relay_jid
@@ -176,3 +185,35 @@ async def test_a_channel_carries_rtp_and_rtcp_whole_and_only_between_its_ends(la
             await alice.send(0, (host, local), f"one way {n}")
             await trio.sleep(0.2)
         assert len(await bob.receive(2 * EXPIRE * 5)) == 2 * EXPIRE * 5
+
+
+async def add_host_of_one_family(lab: Lab, name: str, *, is_v6: bool) -> Host:
+    host = await lab.add_host(name)
+    gone = ("-4", "address", "flush", "dev", "eth0")
+    if not is_v6:
+        gone = ("-6", *gone[1:])
+    assert (await lab.run(host, "ip", *gone))[0] == 0
+    return host
+
+
+async def test_a_channel_between_ipv6_and_ipv4(lab: Lab) -> None:
+    """The borrower has no IPv4, the other end no IPv6, and the relay has both."""
+    world = await build(lab, component=False)
+    six = await add_host_of_one_family(lab, "six", is_v6=True)
+    four = await add_host_of_one_family(lab, "four", is_v6=False)
+    async with borrowed(world, six) as channel:
+        assert ":" in channel["host6"]
+        assert ":" not in channel["host"]
+        assert channel["send_to"] == channel["host6"]
+        alice, bob = await open_sockets(lab, six, 2), await open_sockets(lab, four, 2)
+        for component in (0, 1):  # RTP, RTCP
+            to_alice = (channel["host6"], channel["localport"] + component)
+            to_bob = (channel["host"], channel["remoteport"] + component)
+            await alice.send(component, to_alice, "hello")
+            await bob.send(component, to_bob, "hello too")
+            assert await alice.receive(1) == [(component, "hello too", 9)]
+            assert await bob.receive(1) == [(component, "hello", 5)]
+            await alice.send(component, to_alice, "from alice", 1452)
+            await bob.send(component, to_bob, "from bob", 1452)
+            assert await bob.receive(1) == [(component, "from alice", 1452)]
+            assert await alice.receive(1) == [(component, "from bob", 1452)]

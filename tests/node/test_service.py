@@ -11,6 +11,7 @@ import trio
 
 from node.client import Client, NoRelayError, open_client
 from node.errors import UsageError, UserError
+from node.nat.behaviour import Behaviour
 from node.service import Node, Ready, open_node
 from node.settings import RunSettings
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
@@ -339,3 +340,43 @@ async def test_settings_are_checked_before_anything_is_opened(node_settings: Run
     with pytest.raises(UsageError):
         async with running(changed(node_settings, jid=None)):
             pass
+
+
+async def test_nodes_tell_each_other_what_their_nats_do(
+    node_settings: RunSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On loopback there is no NAT, and of a second node with two addresses that is learnt."""
+    caplog.set_level("INFO", "node.nat.watch")
+    with trio.fail_after(30):
+        async with open_node(changed(node_settings, stun_alternate="127.0.0.2")) as first:
+            assert first.describe().services == ("channel", "stun", "stun-behavior")
+            assert first.stun_server is not None
+            other = changed(
+                node_settings,
+                jid=f"juliet@{DOMAIN}",
+                state_dir=tmp_path / "other",
+                bootstrap=(first.ready.overlay,),
+            )
+            async with open_node(other) as second:
+                assert second.describe().services == ("channel", "stun")
+                while not second.nat:
+                    await trio.sleep(0.05)
+                behaviour = second.nat[False]
+            assert behaviour.mapping is Behaviour.NONE
+            assert behaviour.filtering is Behaviour.ENDPOINT_INDEPENDENT
+            assert first.stun_server.counters["redirected"] >= 2
+    assert "over IPv4: no NAT, and no firewall: everybody is let in" in caplog.messages
+
+
+async def test_a_second_address_that_is_none_keeps_a_node_from_serving(
+    node_settings: RunSettings,
+) -> None:
+    for alternate, expected in (
+        ("127.0.0.1", "another IP address"),
+        ("192.0.2.77:5000", "choose another port or address"),
+        ("nowhere", "--stun-alternate"),
+    ):
+        with pytest.raises((UserError, OverlayError), match=expected) as caught:
+            async with running(changed(node_settings, stun_alternate=alternate)):
+                pass
+        assert "\n" not in str(caught.value)

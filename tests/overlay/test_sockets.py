@@ -38,6 +38,25 @@ async def test_a_port_that_is_taken_is_said_in_one_line() -> None:
         taken.close()
 
 
+async def test_a_socket_beside_one_on_all_addresses_gets_what_comes_to_its_own() -> None:
+    everywhere = await open_udp("::", 0)
+    port = everywhere.getsockname()[1]
+    with pytest.raises(OverlayError, match="cannot open UDP port"):
+        await open_udp("127.0.0.2", port)
+    beside = await open_udp("127.0.0.2", port, beside=True)
+    sender = await open_udp("127.0.0.1", 0)
+    try:
+        for host in ("127.0.0.1", "127.0.0.2"):
+            await sender.sendto(host.encode(), (host, port))
+        assert (await everywhere.recvfrom(100))[0] == b"127.0.0.1"
+        assert (await beside.recvfrom(100))[0] == b"127.0.0.2"
+        await beside.sendto(b"answer", sender.getsockname())
+        assert await sender.recvfrom(100) == (b"answer", ("127.0.0.2", port))
+    finally:
+        for sock in (everywhere, beside, sender):
+            sock.close()
+
+
 @pytest.mark.parametrize("host", ["no-such-host", "192.0.2.77", "1.2.3"])
 async def test_an_address_of_somebody_else_is_said(host: str) -> None:
     with pytest.raises(OverlayError, match="choose another"):

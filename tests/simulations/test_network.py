@@ -8,8 +8,8 @@ import pytest
 from overlay.core.addresses import Address
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
-from simulations.firewall import Firewall
 from simulations.latency import FlatLatency, MatrixLatency, SyntheticLatency
+from simulations.nat import Firewall
 from simulations.network import Conditions, Host, Network
 from simulations.rtt_matrix import SAME_SITE
 

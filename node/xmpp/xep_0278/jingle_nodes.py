@@ -47,6 +47,10 @@ class ChannelLike(Protocol):
         """The relay's IP address."""
 
     @property
+    def host6(self) -> str | None:
+        """The relay's IPv6 address, if it has that besides."""
+
+    @property
     def localport(self) -> int:
         """UDP port for the requester."""
 
@@ -231,6 +235,8 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         channel = reply["jingle_nodes_channel"]
         channel["id"] = grant.id
         channel["host"] = grant.host
+        if grant.host6 is not None:
+            channel["host6"] = grant.host6
         channel["localport"] = str(grant.localport)
         channel["remoteport"] = str(grant.remoteport)
         channel["protocol"] = protocol

@@ -50,6 +50,8 @@ class ChannelOffer:
     """Bandwidth limit, kbit/s; None: none."""
     expire: int
     """Seconds without a packet after which the relay ends the channel."""
+    host6: str | None = None
+    """The relay's IPv6 address, with the same ports; None if it names none besides the host."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def parse_channel_untrusted(iq: ET.Element, relay: str) -> ChannelOffer:
         remoteport=remoteport,
         maxkbps=_integer(channel, "maxkbps", 1, MAX_KBPS),
         expire=_integer(channel, "expire", 1, MAX_EXPIRE) or DEFAULT_EXPIRE,
+        host6=_host6(channel.get("host6", "")),
     )
 
 
@@ -215,3 +218,12 @@ def _host(text: str) -> str:
         if not (address.is_unspecified or address.is_multicast or address == BROADCAST or zoned):
             return str(address)
     raise RemoteProtocolError(f"host {one_line(text)!r}")
+
+
+def _host6(text: str) -> str | None:
+    if not text.strip():
+        return None
+    host = _host(text)
+    if ":" not in host:
+        raise RemoteProtocolError(f"host6 {one_line(text)!r}")
+    return host

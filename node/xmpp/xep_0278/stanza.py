@@ -22,6 +22,10 @@ class Channel(ElementBase):
         <channel xmlns='http://jabber.org/protocol/jinglenodes#channel'
                  id='K3x' host='192.0.2.1' localport='20000' remoteport='20002'
                  protocol='udp' maxkbps='120' expire='60'/>
+
+    XEP-0278 has one ``host``. A relay with both address families names IPv4 there, which every
+    client can read, and its IPv6 address in ``host6``, an attribute of ours: the ports are the
+    same, and each end of a channel may use either.
     """
 
     name = "channel"
@@ -30,6 +34,7 @@ class Channel(ElementBase):
     interfaces: ClassVar[set[str]] = {
         "id",
         "host",
+        "host6",
         "localport",
         "remoteport",
         "protocol",

@@ -46,6 +46,11 @@ class BindingResponder:
             counters["request_to_client"] += 1
         elif not self._limiter.admit(source, now):
             counters["stun_rate_limited"] += 1
+        elif types := stun.attributes_not_understood(data):
+            counters["stun_not_understood"] += 1
+            response = stun.not_understood_response(message, types)
+            if len(response) <= len(data):
+                self._rpc.send(response, source)
         else:
             counters["stun_answered"] += 1
             response = stun.binding_response(message, source, self._relay_status())

@@ -9,7 +9,16 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from aioice.stun import COOKIE, HEADER_LENGTH, Class, Message, Method, parse_message
+from aioice.stun import (
+    ATTRIBUTES_BY_TYPE,
+    COOKIE,
+    HEADER_LENGTH,
+    Class,
+    Message,
+    Method,
+    padding_length,
+    parse_message,
+)
 
 from overlay.core.addresses import Address, normalise
 from overlay.core.choice.tables import NAME_LENGTH
@@ -30,6 +39,12 @@ _RELAY: Final = 0xC27B
 _RELAY_ATTRIBUTE: Final = struct.Struct(f"!HH{NAME_LENGTH}sBx")
 _RELAY_LENGTH: Final = NAME_LENGTH + 1
 _FREE_STEPS: Final = 255
+
+# RFC 8489 sections 14 and 14.13: types below this one have to be understood by whoever is asked.
+_OPTIONAL: Final = 0x8000
+_UNKNOWN_ATTRIBUTES: Final = 0x000A
+_CHANGE_REQUEST: Final = 0x0003
+_UNKNOWN_ATTRIBUTE: Final = 420
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,34 @@ def is_binding_request(message: Message) -> bool:
     return message.message_method == Method.BINDING and message.message_class == Class.REQUEST
 
 
+def attributes_not_understood(request: bytes, *, change: bool = False) -> tuple[int, ...]:
+    """List the attributes of a parsed request that must be understood, and are not.
+
+    Args:
+        request: The whole message.
+        change: Whether answers can come from another address, so that CHANGE-REQUEST (RFC 5780
+            section 7.2) is understood.
+    """
+    types: dict[int, None] = {}
+    position = HEADER_LENGTH
+    while position <= len(request) - 4:
+        kind, length = struct.unpack_from("!HH", request, position)
+        known = kind in ATTRIBUTES_BY_TYPE and (change or kind != _CHANGE_REQUEST)
+        if kind < _OPTIONAL and not known:
+            types[kind] = None
+        position += 4 + length + padding_length(length)
+    return tuple(types)
+
+
+def not_understood_response(request: Message, types: tuple[int, ...]) -> bytes:
+    """Build the error 420 (RFC 8489 section 6.3.1), without words, so that it is small."""
+    attributes = {"ERROR-CODE": (_UNKNOWN_ATTRIBUTE, "")}
+    response = bytes(Message(Method.BINDING, Class.ERROR, request.transaction_id, attributes))
+    value = struct.pack(f"!{len(types)}H", *types)
+    head = struct.pack("!HH", _UNKNOWN_ATTRIBUTES, len(value))
+    return _with_attribute(response, head + value + bytes(padding_length(len(value))))
+
+
 def binding_request(transaction_id: bytes) -> bytes:
     """Build a Binding request as large as the largest response to it."""
     attributes = {"SOFTWARE": _SOFTWARE}
@@ -89,8 +132,7 @@ def binding_response(request: Message, source: Address, relay: RelayStatus | Non
         return response
     steps = int(relay.free * _FREE_STEPS)
     attribute = _RELAY_ATTRIBUTE.pack(_RELAY, _RELAY_LENGTH, relay.name, steps)
-    body = response[HEADER_LENGTH:] + attribute
-    return response[:2] + struct.pack("!H", len(body)) + response[4:HEADER_LENGTH] + body
+    return _with_attribute(response, attribute)
 
 
 def relay_status_untrusted(data: bytes) -> RelayStatus | None:
@@ -110,3 +152,9 @@ def reflexive_address(message: Message) -> Address | None:
         return None
     mapped = message.attributes.get("XOR-MAPPED-ADDRESS")
     return None if mapped is None else normalise(*mapped)
+
+
+def _with_attribute(message: bytes, attribute: bytes) -> bytes:
+    """Append an attribute that aioice does not know."""
+    body = message[HEADER_LENGTH:] + attribute
+    return message[:2] + struct.pack("!H", len(body)) + message[4:HEADER_LENGTH] + body

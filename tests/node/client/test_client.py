@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from node.client.channel import CHECK_INTERVAL, GONE_AFTER
+from node.client.channel import CHECK_INTERVAL, GONE_AFTER, take_up
 from node.client.client import PATIENCE, Client, NoRelayError
 from node.xmpp import ChannelOffer, Killed, XmppError, XmppRefused
 from overlay.discovery import Relay
@@ -229,3 +229,26 @@ async def test_a_relay_of_another_make_is_not_asked_again(
     async with client_of(session, "near").borrow() as channel:  # it is in the overlay: ours
         with trio.fail_after(GONE_AFTER + CHECK_INTERVAL):
             await channel.lost.wait()
+
+
+@pytest.mark.parametrize(
+    ("host", "has", "expected"),
+    [
+        ("127.0.0.1", "both", "127.0.0.1"),
+        ("127.0.0.1", "IPv6", "::1"),
+        ("127.0.0.1", "neither", "127.0.0.1"),
+    ],
+)
+async def test_the_borrower_sends_to_the_host_that_it_has_a_way_to(
+    host: str, has: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has != "both":
+        monkeypatch.setattr(
+            "node.client.channel._has_way_to", lambda ip: has == "IPv6" and ":" in ip
+        )
+    offer = ChannelOffer("relay", "id1", host, 9, 11, None, 60, host6="::1")
+    taken = await take_up(offer)
+    assert taken.rtcp == (expected, 10)
+    assert taken.requester_address == (expected, 9)
+    assert taken.peer_address == (host, 11)
+    assert taken.peer_address6 == ("::1", 11)

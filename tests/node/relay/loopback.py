@@ -49,7 +49,7 @@ async def loopback_relay(
     settings = RelayLimits(**(unlimited | {"allow_private_peers": True} | limits))
     async with open_relay(
         settings,
-        lambda: "127.0.0.1",
+        lambda: ["127.0.0.1"],
         ports=PORTS,
         quota_file=quota_file,
         clock=clock,

@@ -3,7 +3,7 @@
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from errno import EMFILE
@@ -71,7 +71,7 @@ class FakeForwarder:
 
 @asynccontextmanager
 async def faked(
-    host: str = "192.0.2.1",
+    hosts: Sequence[str] = ("192.0.2.1",),
     ports: tuple[int, int] = PORTS,
     clock: Callable[[], datetime] = local_time,
     **limits: Any,
@@ -83,7 +83,7 @@ async def faked(
         return forwarders[0]
 
     async with open_relay(
-        RelayLimits(**limits), lambda: host, ports=ports, clock=clock, make_forwarder=make
+        RelayLimits(**limits), lambda: hosts, ports=ports, clock=clock, make_forwarder=make
     ) as relay:
         yield relay, forwarders[0]
 
@@ -267,3 +267,19 @@ async def test_status_lists_channels(autojump_clock: MockClock) -> None:
         [status] = await relay.status()
         assert (status.id, status.requester) == (grant.id, ROMEO)
         assert (status.localport, status.seconds) == (grant.localport, 5)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        (("192.0.2.1",), ("192.0.2.1", None)),
+        (("2001:db8::1",), ("2001:db8::1", None)),
+        (("192.0.2.1", "2001:db8::1"), ("192.0.2.1", "2001:db8::1")),
+    ],
+)
+async def test_a_grant_names_the_ipv6_address_besides_the_ipv4_one(
+    hosts: tuple[str, ...], expected: tuple[str, str | None]
+) -> None:
+    async with faked(hosts) as (relay, _):
+        grant = await relay.request_channel(ROMEO)
+        assert (grant.host, grant.host6) == expected

@@ -272,3 +272,30 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
         default_state_dir()
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/a:/var/lib/b")
     assert default_state_dir() == Path("/var/lib/a")
+
+
+@pytest.mark.parametrize(
+    ("text", "port", "expected"),
+    [
+        ("203.0.113.8", 4278, ("203.0.113.8", 4279)),
+        ("203.0.113.8:3478", 4278, ("203.0.113.8", 3478)),
+        ("2001:db8::8", 4278, ("2001:db8::8", 4279)),
+        ("[2001:db8::8]", 65535, ("2001:db8::8", 0)),
+        ("[2001:db8::8]:1", 0, ("2001:db8::8", 1)),
+        ("203.0.113.8", 0, ("203.0.113.8", 0)),
+    ],
+)
+def test_second_address_for_stun(text: str, port: int, expected: tuple[str, int]) -> None:
+    settings = RunSettings(stun_alternate=text, port=port)
+    assert settings.stun_alternate_address() == expected
+    assert RunSettings().stun_alternate_address() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "relay.example.net", "224.0.0.1", "0.0.0.0", "1.2.3.4:0", "1.2.3.4:4278", "1::2::3"],
+)
+def test_what_is_no_second_address(text: str) -> None:
+    with pytest.raises(UsageError, match="--stun-alternate") as caught:
+        RunSettings(stun_alternate=text).stun_alternate_address()
+    assert "\n" not in str(caught.value)

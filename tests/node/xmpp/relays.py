@@ -14,6 +14,7 @@ class Granted:
     remoteport: int = 20002
     maxkbps: int | None = None
     expire: int = 60
+    host6: str | None = None
 
 
 @dataclass

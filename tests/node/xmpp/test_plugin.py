@@ -61,6 +61,17 @@ def test_component_answers_from_the_address_that_was_asked() -> None:
     )
 
 
+def test_a_grant_of_both_address_families() -> None:
+    relay = FakeRelay(Granted(host6="2001:db8::7"))
+    reply = answer(f"<channel xmlns='{NS}#channel' protocol='udp'/>", relay)
+    assert same_xml(
+        reply,
+        f"""<iq id="romeo@example.org/orchard" to="romeo@example.org/orchard" type="result">
+        <channel xmlns="{NS}#channel" id="Zm9vYmFy" host="192.0.2.7" host6="2001:db8::7"
+        localport="20000" remoteport="20002" protocol="udp" expire="60"/></iq>""",
+    ), reply
+
+
 def test_component_errors_are_in_the_namespace_of_the_stream() -> None:
     reply = answer(f"<channel xmlns='{NS}#channel'/>", FakeRelay(error=FULL), account=COMPONENT)
     assert same_xml(

@@ -24,6 +24,7 @@ GOOD = {
     "maxkbps": "120",
     "expire": "60",
 }
+IPV6 = "2001:db8::7"
 
 values = st.one_of(
     st.text(max_size=30),
@@ -31,7 +32,7 @@ values = st.one_of(
     st.floats().map(str),
     st.sampled_from(["", "0", "65535", "-1", "1e3", "٣", "1_000", "9" * 50, "::1", "[::1]", "a b"]),
 )
-names = st.sampled_from([*GOOD, "policy", "address", "port", "event", "time", "future"])
+names = st.sampled_from([*GOOD, "host6", "policy", "address", "port", "event", "time", "future"])
 tags = st.sampled_from(
     ["channel", "services", "relay", "tracker", "stun", "turn", "query", "{urn:x}channel", "a"]
 )
@@ -97,6 +98,9 @@ def test_an_offer_that_is_read_can_be_used(changes: dict[str, str]) -> None:
         ("expire", "-1", "expire '-1' not in"),
         ("expire", "9" * 5000, "expire '999"),
         ("maxkbps", "much", "maxkbps 'much' not in"),
+        ("host6", "192.0.2.7", "host6 '192.0.2.7'"),
+        ("host6", "relay.example", "host6 'relay.example'"),
+        ("host6", "::", "host '::'"),
         ("host", None, "host ''"),
         ("host", "a b", "host 'a b'"),
         ("host", "999.1.1.1", "host '999.1.1.1'"),
@@ -135,3 +139,11 @@ def test_the_list_of_a_tracker_is_bounded() -> None:
     relays = [ET.Element("relay", {"address": address}) for address in addresses]
     entries = parse_services_untrusted(element("iq", {}, [element("services", {}, relays)]))
     assert [entry.address for entry in entries] == addresses[:MAX_SERVICES]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [(None, None), ("", None), (IPV6, IPV6), (f"[{IPV6}]", IPV6)]
+)
+def test_an_ipv6_address_besides(text: str | None, expected: str | None) -> None:
+    offer = parse_channel_untrusted(iq(host6=text), "relay")
+    assert (offer.host, offer.host6) == ("192.0.2.7", expected)

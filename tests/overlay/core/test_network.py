@@ -22,7 +22,7 @@ from overlay.core.protocol.messages import (
     Store,
 )
 from overlay.core.protocol.wire import pack_request, parse_message_untrusted
-from simulations.firewall import Firewall
+from simulations.nat import Firewall
 
 from .network import UNIX_TIME, Network, offer
 

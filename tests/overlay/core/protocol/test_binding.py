@@ -2,6 +2,9 @@
 
 import random
 
+import pytest
+from aioice.stun import Class, Message, Method
+
 from overlay.core.addresses import Address
 from overlay.core.identity import Identity
 from overlay.core.peer import Peer, PeerConfig
@@ -37,3 +40,20 @@ def test_many_sources_do_not_reset_the_limit_of_binding_requests() -> None:
     assert peer.counters["stun_rate_limited"] == 0
     peer.receive(request, THERE, NOW)
     assert peer.counters["stun_rate_limited"] == 1
+
+
+@pytest.mark.parametrize(("padding", "answered"), [(0, False), (12, True)])
+def test_what_is_not_understood_is_said_where_that_is_no_larger(
+    padding: int, answered: bool
+) -> None:
+    peer = make_peer()
+    attributes = {"CHANGE-REQUEST": 6, "SOFTWARE": "x" * padding}
+    request = bytes(Message(Method.BINDING, Class.REQUEST, bytes(12), attributes))
+    peer.receive(request, THERE, NOW)
+    sent = peer.datagrams_to_send()
+    assert peer.counters["stun_not_understood"] == 1
+    assert len(sent) == answered
+    for data, to in sent:
+        assert to == THERE
+        assert len(data) <= len(request)
+        assert stun.parse_stun_untrusted(data).error_code == 420

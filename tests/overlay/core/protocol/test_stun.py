@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.protocol.stun import (
     RelayStatus,
+    attributes_not_understood,
     binding_request,
     binding_response,
     is_binding_request,
     is_stun,
+    not_understood_response,
     parse_stun_untrusted,
     reflexive_address,
     relay_status_untrusted,
@@ -97,3 +99,38 @@ def test_mutations_are_parsed_or_refused(data: st.DataObject) -> None:
     packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(RemoteProtocolError):
         reflexive_address(parse_stun_untrusted(bytes(packed)))
+
+
+def with_attributes(*attributes: tuple[int, bytes]) -> bytes:
+    body = b"".join(
+        struct.pack("!HH", kind, len(value)) + value + bytes(-len(value) % 4)
+        for kind, value in attributes
+    )
+    return struct.pack("!HHI12s", 0x0001, len(body), 0x2112A442, TID) + body
+
+
+def test_attributes_that_must_be_understood_are_told() -> None:
+    change_request = (0x0003, bytes(4))
+    # RESPONSE-PORT, PADDING, one that may be ignored, one that is known, the first one again.
+    others = [(0x0027, b"\x12\x34\0\0"), (0x0026, b"abc"), (0xC001, b""), (0x0006, b"me")]
+    request = with_attributes(change_request, *others, others[0])
+    parse_stun_untrusted(request)
+    assert attributes_not_understood(request) == (0x0003, 0x0027, 0x0026)
+    assert attributes_not_understood(request, change=True) == (0x0027, 0x0026)
+    assert attributes_not_understood(binding_request(TID)) == ()
+
+
+def test_the_error_names_them_as_rfc_8489_has_it() -> None:
+    request = parse_stun_untrusted(with_attributes((0x0026, b""), (0x0027, bytes(4))))
+    response = not_understood_response(request, (0x0026, 0x0027, 0x7FFF))
+    assert response == bytes.fromhex(
+        "011100142112a442" + TID.hex() + "0009000400000414000a0006002600277fff0000"
+    )
+    answer = parse_stun_untrusted(response)
+    assert answer.error_code == 420
+    assert reflexive_address(answer) is None
+
+
+@given(st.binary(max_size=200))
+def test_attributes_in_garbage(data: bytes) -> None:
+    assert len(attributes_not_understood(with_attributes() + data)) <= len(data) // 4

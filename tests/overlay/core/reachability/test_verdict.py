@@ -23,15 +23,15 @@ from overlay.core.reachability.verdict import (
     WINDOW,
     Verdict,
 )
-from simulations.firewall import Filtering, Firewall
+from simulations.nat import Dependence, Firewall
 from tests.overlay.core.network import Network
 from tests.overlay.core.rig import Rig, closed_rig
 
 # On a network.
 
 
-@pytest.mark.parametrize("filtering", [Filtering.ADDRESS_DEPENDENT, Filtering.PORT_DEPENDENT])
-def test_a_peer_behind_a_nat_changes_its_role_and_changes_back(filtering: Filtering) -> None:
+@pytest.mark.parametrize("filtering", [Dependence.ADDRESS_DEPENDENT, Dependence.PORT_DEPENDENT])
+def test_a_peer_behind_a_nat_changes_its_role_and_changes_back(filtering: Dependence) -> None:
     network = Network(21, loss=0.1)
     addresses = network.build(60, public=True)
     newcomer = ("66.1.1.1", 4000)
@@ -66,7 +66,7 @@ def test_a_nat_that_filters_nobody_does_not_matter() -> None:
     addresses = network.build(40, public=True)
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
-    network.hide(newcomer, Firewall(Filtering.ENDPOINT_INDEPENDENT))
+    network.hide(newcomer, Firewall(Dependence.ENDPOINT_INDEPENDENT))
     network.run(3600)
     assert peer.reachability.verdict is Verdict.REACHABLE
     assert len(network.take(newcomer, ReachabilityChanged)) == 1
