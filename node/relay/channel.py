@@ -14,8 +14,8 @@ No I/O and no clock: packets, and the time in seconds, come in; packets to send 
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import inf
 
 from node.relay.addresses import Address, is_public
@@ -58,19 +58,49 @@ class ChannelRules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChannelStats:
-    """What a channel has carried. Packets and UDP payload bytes that were passed on."""
+class Traffic:
+    """What was carried: packets and UDP payload bytes that were passed on."""
 
-    requester_packets: int
-    """From the requester to its peer."""
-    requester_bytes: int
-    peer_packets: int
-    """From the peer to the requester."""
-    peer_bytes: int
+    requester_packets: int = 0
+    """From requesters to their peers."""
+    requester_bytes: int = 0
+    peer_packets: int = 0
+    """From peers to requesters."""
+    peer_bytes: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
+    """Packets that were not passed on, by `Drop`; those `unsent` are counted above as well."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in both directions."""
+        return self.requester_bytes + self.peer_bytes
+
+    @classmethod
+    def sum(cls, parts: Iterable["Traffic"]) -> "Traffic":
+        """All of it together."""
+        packets = size = peer_packets = peer_size = 0
+        drops: Counter[str] = Counter()
+        for part in parts:
+            packets += part.requester_packets
+            size += part.requester_bytes
+            peer_packets += part.peer_packets
+            peer_size += part.peer_bytes
+            drops.update(part.drops)
+        return Traffic(
+            requester_packets=packets,
+            requester_bytes=size,
+            peer_packets=peer_packets,
+            peer_bytes=peer_size,
+            drops=dict(drops),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelStats(Traffic):
+    """What a channel has carried."""
+
     idle: float
     """Seconds since the last packet from either side."""
-    drops: Mapping[str, int]
-    """Packets that were not passed on, by `Drop`; those `unsent` are counted above as well."""
 
 
 class Port:

@@ -118,6 +118,11 @@ class Meter:
             return 1.0
         return self._ledger.headroom(self._clock()) if self._written else 0.0
 
+    @property
+    def used(self) -> int | None:
+        """Bytes of the quota that are used or handed out; None without a quota."""
+        return None if self._ledger is None else self._ledger.reserved
+
     def check(self) -> None:
         """Make sure that the quota has room for another channel.
 

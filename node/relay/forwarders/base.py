@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.ports import PortBlock
 
 
@@ -106,6 +106,12 @@ class Forwarder(Protocol):
 
     async def stats(self) -> Mapping[str, ChannelStats]:
         """What each open channel has carried, by its id."""
+
+    async def totals(self) -> Traffic:
+        """What all channels have carried since the forwarder began, those that have ended too.
+
+        Never less than before. What is not known just now is left out.
+        """
 
 
 MakeForwarder = Callable[[trio.MemorySendChannel[Report]], Forwarder]

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import trio
 
-from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.forwarders.base import (
     AllowanceSpent,
     ForwarderUnavailable,
@@ -25,6 +25,7 @@ from node.relay.forwarders.base import (
 from node.relay.forwarders.control import (
     Allow,
     AskStats,
+    AskTotals,
     Close,
     Closed,
     Limit,
@@ -34,6 +35,7 @@ from node.relay.forwarders.control import (
     Ping,
     Spent,
     StatsReport,
+    TotalsReport,
     decode,
     encode,
 )
@@ -77,6 +79,8 @@ class UserspaceForwarder:
         self._failure = ""
         self._serials = itertools.count()
         self._stats: dict[str, ChannelStats] = {}
+        self._totals = Traffic()  # of the process that runs
+        self._earlier = Traffic()  # of those before it, as far as they have told
         self.pid: int | None = None
         """Of the process, while one runs."""
 
@@ -163,6 +167,13 @@ class UserspaceForwarder:
         except ForwarderUnavailable:
             return {}
 
+    async def totals(self) -> Traffic:
+        """See `Forwarder.totals`."""
+        serial = next(self._serials)
+        with suppress(ForwarderUnavailable):  # then what was known before is still true
+            await self._ask(serial, AskTotals(serial))
+        return Traffic.sum([self._earlier, self._totals])
+
     async def _read(self, control: trio.socket.SocketType) -> str:
         """Take what the process says until it fails; returns how it did."""
         asked = False
@@ -198,9 +209,14 @@ class UserspaceForwarder:
                 self._stats |= channels
                 if last:
                     self._answer(serial)
+            case TotalsReport(serial, totals):
+                self._totals = totals
+                self._answer(serial)
 
     async def _end_all(self) -> None:
         self._answer(self._awaited, "the forwarder has just failed")
+        self._earlier = Traffic.sum([self._earlier, self._totals])
+        self._totals = Traffic()
         for channel_id in self._channels.copy():
             await self._end(channel_id, Reason.CRASHED, None)
         lost = self._allowed

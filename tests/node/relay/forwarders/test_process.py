@@ -18,6 +18,7 @@ from trio.testing import MockClock
 
 from node.errors import UserError
 from node.relay.admission import Refused
+from node.relay.channel import Traffic
 from node.relay.forwarders import process
 from node.relay.forwarders.base import Reason
 from tests.node.relay.loopback import (
@@ -92,6 +93,32 @@ async def test_statistics_of_many_channels_come_whole() -> None:
         statuses = await relay.service.status()
         assert [status.id for status in statuses] == [grant.id for grant in grants]
         assert all(status.stats is not None for status in statuses)
+
+
+async def test_totals_count_what_ended_and_outlive_a_crash() -> None:
+    async with loopback_relay() as relay:
+        assert await relay.service.traffic() == Traffic()
+        for rounds in (1, 2):
+            grant = await relay.channel()
+            async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+                await talk(requester, peer, rounds)
+            assert await relay.service.release(grant.id, "romeo@montague.example/orchard")
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await talk(requester, peer, 3)
+        # A greeting of 5 bytes and a digit for each round, either way.
+        assert (carried := await relay.service.traffic()) == Traffic(
+            requester_packets=9, requester_bytes=21, peer_packets=9, peer_bytes=21
+        )
+        assert carried.size == 42
+        assert relay.forwarder.pid is not None
+        os.kill(relay.forwarder.pid, signal.SIGKILL)
+        with trio.fail_after(PATIENCE):
+            while relay.service.open_channels:
+                await relay.service.closed.receive()
+        assert await relay.service.traffic() == carried
+        await ready_again(relay)
+        assert await relay.service.traffic() == carried
 
 
 async def refusal(relay: LoopbackRelay) -> Refused:
