@@ -13,9 +13,9 @@ from pathlib import Path
 import trio
 
 from node.relay.admission import resource_constraint
+from node.relay.count_file import read_count, write_count
 from node.relay.forwarders.base import AllowanceSpent, Forwarder
 from node.relay.quota import Ledger, Quota
-from node.relay.quota_file import read_count, write_count
 
 TICK = 30.0
 """Seconds after which the clock is looked at and a disk that refused is tried again."""
@@ -159,7 +159,8 @@ class Meter:
 
     def _read(self, quota: Quota) -> Ledger:
         now = self._clock()
-        since, used = (self._file and read_count(self._file)) or (now, 0)
+        count = self._file and read_count(self._file, "what was used of the quota")
+        since, used = count or (now, 0)
         ledger = Ledger(quota, since, used)
         ledger.turn(now)
         return ledger
