@@ -204,10 +204,10 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         UserError: Something in the settings or around the node keeps it from serving.
         OverlayError: The same, as the overlay says it.
     """
+    status_page = settings.status_page()
     account = settings.xmpp_account()
     limits = settings.relay_limits()
     ports = settings.relay_port_range()
-    status_page = settings.status_page()
     async with (
         open_peer(settings.peer_settings()) as peer,
         open_session(account) as session,

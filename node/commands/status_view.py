@@ -180,13 +180,13 @@ def _node(status: Status) -> dict[str, str]:
         "neighbours": f"{status.overlay.neighbours}",
         "forwarder": printable(status.forwarder.name),
         "lends to": f"{printable(limits.policy)}, {printable(limits.hours or 'at any hour')}",
-        "limits": ", ".join(
-            [
-                "channels as wanted" if limits.maxkbps is None else f"{limits.maxkbps} kbit/s each",
-                "in all as wanted" if limits.node_kbps is None else f"{limits.node_kbps} in all",
-            ]
-        ),
+        "each channel": _kbps(limits.maxkbps),
+        "in all": _kbps(limits.node_kbps),
     }
+
+
+def _kbps(limit: int | None) -> str:
+    return "not limited" if limit is None else f"up to {limit} kbit/s"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

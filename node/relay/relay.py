@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from node.relay.admission import Admission, Refused, RelayLimits, resource_constraint
-from node.relay.channel import ChannelStats, Traffic
+from node.relay.channel import ChannelStats
 from node.relay.forwarders.base import (
     AllowanceSpent,
     Forwarder,
@@ -25,6 +25,7 @@ from node.relay.forwarders.base import (
     MakeForwarder,
     Reason,
     Report,
+    Totals,
 )
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.jids import full_jid
@@ -354,7 +355,7 @@ class RelayService:
         """Bytes of the quota that are used, or about to be; None without a quota."""
         return self._meter.used
 
-    async def traffic(self) -> Traffic:
+    async def totals(self) -> Totals:
         """What all channels since the start have carried; see `Forwarder.totals`."""
         return await self._forwarder.totals()
 

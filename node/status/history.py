@@ -3,7 +3,7 @@
 from collections import deque
 from itertools import pairwise
 
-from node.relay.channel import Traffic
+from node.relay.forwarders.base import Totals
 from node.status.status import History
 
 INTERVAL = 1.0
@@ -17,24 +17,23 @@ class Samples:
     """What was carried until each moment, and the channels that were open."""
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, Traffic, int]] = deque(maxlen=LENGTH + 1)
+        self._samples: deque[tuple[Totals, int]] = deque(maxlen=LENGTH + 1)
 
-    def add(self, now: float, carried: Traffic, channels: int) -> None:
-        """Take a sample.
+    def add(self, totals: Totals, channels: int) -> None:
+        """Take a sample; one that tells nothing new of what was carried is left out.
 
         Args:
-            now: seconds.
-            carried: since the start.
-            channels: that are open.
+            totals: What was carried since the start.
+            channels: That are open.
         """
-        self._samples.append((now, carried, channels))
+        if not self._samples or totals.at > self._samples[-1][0].at:
+            self._samples.append((totals, channels))
 
     def history(self) -> History:
         """Rates between the samples, whatever time was between them."""
         pairs = [
-            (later[0] - earlier[0], earlier[1], later[1], later[2])
-            for earlier, later in pairwise(self._samples)
-            if later[0] > earlier[0]
+            (later.at - earlier.at, earlier.carried, later.carried, channels)
+            for (earlier, _), (later, channels) in pairwise(self._samples)
         ]
         return History(
             interval=INTERVAL,

@@ -51,6 +51,15 @@ class AllowanceSpent:
     """Whether no more of it will be."""
 
 
+@dataclass(frozen=True)
+class Totals:
+    """What all channels together had carried at a time."""
+
+    at: float
+    """Seconds on a clock that never runs backwards, also from one process to the next."""
+    carried: Traffic
+
+
 Report = ForwardingEnded | AllowanceSpent
 
 
@@ -107,10 +116,10 @@ class Forwarder(Protocol):
     async def stats(self) -> Mapping[str, ChannelStats]:
         """What each open channel has carried, by its id."""
 
-    async def totals(self) -> Traffic:
+    async def totals(self) -> Totals:
         """What all channels have carried since the forwarder began, those that have ended too.
 
-        Never less than before. What is not known just now is left out.
+        Never less than before; the same as before while nothing newer can be known.
         """
 
 

@@ -102,6 +102,8 @@ class TotalsReport:
     """Forwarder to relay: what all channels of this process have carried, also the ended ones."""
 
     serial: int
+    at: float
+    """Seconds on the system's monotonic clock."""
     totals: Traffic
 
 

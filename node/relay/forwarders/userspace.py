@@ -11,6 +11,7 @@ import socket
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import trio
 
@@ -21,6 +22,7 @@ from node.relay.forwarders.base import (
     ForwardingEnded,
     Reason,
     Report,
+    Totals,
 )
 from node.relay.forwarders.control import (
     Allow,
@@ -79,7 +81,7 @@ class UserspaceForwarder:
         self._failure = ""
         self._serials = itertools.count()
         self._stats: dict[str, ChannelStats] = {}
-        self._totals = Traffic()  # of the process that runs
+        self._totals = Totals(0.0, Traffic())  # of the process that runs
         self._earlier = Traffic()  # of those before it, as far as they have told
         self.pid: int | None = None
         """Of the process, while one runs."""
@@ -167,12 +169,16 @@ class UserspaceForwarder:
         except ForwarderUnavailable:
             return {}
 
-    async def totals(self) -> Traffic:
+    async def totals(self) -> Totals:
         """See `Forwarder.totals`."""
         serial = next(self._serials)
         with suppress(ForwarderUnavailable):  # then what was known before is still true
             await self._ask(serial, AskTotals(serial))
-        return Traffic.sum([self._earlier, self._totals])
+        return replace(self._totals, carried=self._carried)
+
+    @property
+    def _carried(self) -> Traffic:
+        return Traffic.sum([self._earlier, self._totals.carried])
 
     async def _read(self, control: trio.socket.SocketType) -> str:
         """Take what the process says until it fails; returns how it did."""
@@ -209,14 +215,14 @@ class UserspaceForwarder:
                 self._stats |= channels
                 if last:
                     self._answer(serial)
-            case TotalsReport(serial, totals):
-                self._totals = totals
+            case TotalsReport(serial, at, totals):
+                self._totals = Totals(at, totals)
                 self._answer(serial)
 
     async def _end_all(self) -> None:
         self._answer(self._awaited, "the forwarder has just failed")
-        self._earlier = Traffic.sum([self._earlier, self._totals])
-        self._totals = Traffic()
+        self._earlier = self._carried
+        self._totals = replace(self._totals, carried=Traffic())
         for channel_id in self._channels.copy():
             await self._end(channel_id, Reason.CRASHED, None)
         lost = self._allowed

@@ -87,7 +87,7 @@ class Worker:
             case AskStats(serial):
                 self._report_stats(serial)
             case AskTotals(serial):
-                self._send(TotalsReport(serial, self._totals()))
+                self._send(TotalsReport(serial, self._loop.now, self._totals()))
             case Ping() as message:
                 self._send(message)
 

@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from node.relay import ports
 from node.relay.admission import Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
-from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report
+from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report, Totals
 from node.relay.forwarders.control import Allow
 from node.relay.hours import Hours
 from node.relay.meter import local_time
@@ -68,8 +68,8 @@ class FakeForwarder:
     async def stats(self) -> Mapping[str, ChannelStats]:
         return {}
 
-    async def totals(self) -> Traffic:
-        return Traffic()
+    async def totals(self) -> Totals:
+        return Totals(0.0, Traffic())
 
 
 @asynccontextmanager

@@ -45,7 +45,7 @@ MUCH = ChannelStats(
         Spent(2, 2**40, ended=True),
         AskStats(7),
         AskTotals(8),
-        TotalsReport(8, Traffic(peer_bytes=2**63, drops={Drop.OWN.value: 1})),
+        TotalsReport(8, 0.25, Traffic(peer_bytes=2**63, drops={Drop.OWN.value: 1})),
         Ping(),
         Opened(LONG_ID, 24),
         Closed(LONG_ID, "expired", MUCH),

@@ -97,7 +97,7 @@ async def test_statistics_of_many_channels_come_whole() -> None:
 
 async def test_totals_count_what_ended_and_outlive_a_crash() -> None:
     async with loopback_relay() as relay:
-        assert await relay.service.traffic() == Traffic()
+        assert (await relay.service.totals()).carried == Traffic()
         for rounds in (1, 2):
             grant = await relay.channel()
             async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
@@ -107,18 +107,21 @@ async def test_totals_count_what_ended_and_outlive_a_crash() -> None:
         async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
             await talk(requester, peer, 3)
         # A greeting of 5 bytes and a digit for each round, either way.
-        assert (carried := await relay.service.traffic()) == Traffic(
+        before = await relay.service.totals()
+        assert before.carried == Traffic(
             requester_packets=9, requester_bytes=21, peer_packets=9, peer_bytes=21
         )
-        assert carried.size == 42
+        assert before.carried.size == 42
         assert relay.forwarder.pid is not None
         os.kill(relay.forwarder.pid, signal.SIGKILL)
         with trio.fail_after(PATIENCE):
             while relay.service.open_channels:
                 await relay.service.closed.receive()
-        assert await relay.service.traffic() == carried
+        assert await relay.service.totals() == before
         await ready_again(relay)
-        assert await relay.service.traffic() == carried
+        after = await relay.service.totals()
+        assert after.carried == before.carried
+        assert after.at > before.at
 
 
 async def refusal(relay: LoopbackRelay) -> Refused:
