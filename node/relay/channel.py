@@ -75,23 +75,13 @@ class Traffic:
         """Bytes in both directions."""
         return self.requester_bytes + self.peer_bytes
 
-    @classmethod
-    def sum(cls, parts: Iterable["Traffic"]) -> "Traffic":
-        """All of it together."""
-        packets = size = peer_packets = peer_size = 0
-        drops: Counter[str] = Counter()
-        for part in parts:
-            packets += part.requester_packets
-            size += part.requester_bytes
-            peer_packets += part.peer_packets
-            peer_size += part.peer_bytes
-            drops.update(part.drops)
+    def __add__(self, other: "Traffic") -> "Traffic":
         return Traffic(
-            requester_packets=packets,
-            requester_bytes=size,
-            peer_packets=peer_packets,
-            peer_bytes=peer_size,
-            drops=dict(drops),
+            requester_packets=self.requester_packets + other.requester_packets,
+            requester_bytes=self.requester_bytes + other.requester_bytes,
+            peer_packets=self.peer_packets + other.peer_packets,
+            peer_bytes=self.peer_bytes + other.peer_bytes,
+            drops=Counter(self.drops) + Counter(other.drops),
         )
 
 
@@ -236,3 +226,24 @@ class Channel:
             idle=now - self._active_at,
             drops=dict(self.drops),
         )
+
+
+def total(channels: Iterable[Channel]) -> Traffic:
+    """What channels together have carried: asked for while media waits, so nothing is built."""
+    packets = size = peer_packets = peer_size = 0
+    drops: Counter[str] = Counter()
+    for channel in channels:
+        rtp, rtcp, peer_rtp, peer_rtcp = channel.ports
+        packets += rtp.packets + rtcp.packets
+        size += rtp.bytes + rtcp.bytes
+        peer_packets += peer_rtp.packets + peer_rtcp.packets
+        peer_size += peer_rtp.bytes + peer_rtcp.bytes
+        for reason, count in channel.drops.items():
+            drops[reason] += count
+    return Traffic(
+        requester_packets=packets,
+        requester_bytes=size,
+        peer_packets=peer_packets,
+        peer_bytes=peer_size,
+        drops=drops,
+    )

@@ -4,11 +4,10 @@ It only reads, so there is nothing that a page from elsewhere could have a brows
 says stays in the browser that asked (no CORS), and nothing that it shows comes from elsewhere.
 """
 
+import re
 from collections.abc import Callable
 from importlib.resources import files
-from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -37,6 +36,9 @@ HEADERS: Final = {
     "cache-control": "no-store",
 }
 """Sent with every answer."""
+
+# A page from elsewhere can have its own name point here (DNS rebinding), but never an address.
+_ADDRESS: Final = re.compile(rb"(?:localhost|[\d.]+|\[[\da-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 _FILES: Final = {
     "/": ("index.html", "text/html"),
@@ -98,22 +100,8 @@ class _Guard:
             await send(message)
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) == 1 and _is_no_name(hosts[0].decode("latin-1")):
+        if len(hosts) == 1 and _ADDRESS.fullmatch(hosts[0]):
             await self._app(scope, receive, send_safely)
             return
         refusal = PlainTextResponse("ask for this page by an IP address or as localhost\n", 421)
         await refusal(scope, receive, send_safely)
-
-
-def _is_no_name(host: str) -> bool:
-    """Whether a Host header is an IP address, or localhost, with or without a port.
-
-    A page from elsewhere can have its own name point here (DNS rebinding), but never an address.
-    """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        if name != "localhost":
-            ip_address(name)
-    except ValueError:
-        return False
-    return f"//{host}".count("/") == 2 and "@" not in host

@@ -170,7 +170,7 @@ def _traffic(carried: Carried, history: History) -> Traffic:
             packets=carried.peer_packets,
             rate=history.to_requesters[-1] if history.to_requesters else 0.0,
         ),
-        dropped=carried.drops,
+        dropped=dict(carried.drops),
     )
 
 

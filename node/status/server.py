@@ -33,8 +33,12 @@ RECEIVE_TIME = 10.0
 MAX_AGE = 300.0
 """Seconds after which a connection ends whatever it does; a browser opens another one."""
 
+KEEP_ALIVE = 3.0
+"""Seconds that a connection is kept for the next request, and that one which has ended is counted;
+the page asks once a second."""
+
 MAX_HEAD = 8192
-"""Bytes of a request's line and headers."""
+"""Bytes of a request's line and headers, give or take half of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +59,7 @@ class _BoundedStream:
 
     async def receive_some(self, size: int) -> bytes | bytearray:
         with trio.move_on_after(RECEIVE_TIME):
-            return await self._stream.receive_some(size)
+            return await self._stream.receive_some(min(size, MAX_HEAD // 2))
         return b""
 
     async def send_eof(self) -> None:
@@ -73,6 +77,7 @@ class _Viewers:
         self._config = Config()
         self._config.accesslog = None
         self._config.errorlog = logging.getLogger("hypercorn.error")
+        self._config.keep_alive_timeout = KEEP_ALIVE
         self._config.h11_max_incomplete_size = MAX_HEAD
         self._config.h2_max_concurrent_streams = 8
         self._config.h2_max_header_list_size = MAX_HEAD

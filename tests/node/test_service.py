@@ -34,6 +34,7 @@ def node_settings(prosody: Prosody, tmp_path: Path) -> RunSettings:
         state_dir=tmp_path / "state",
         public_address="127.0.0.1",
         allow_private_peers=True,
+        status_address="127.0.0.1:0",
     )
 
 

@@ -178,7 +178,7 @@ class UserspaceForwarder:
 
     @property
     def _carried(self) -> Traffic:
-        return Traffic.sum([self._earlier, self._totals.carried])
+        return self._earlier + self._totals.carried
 
     async def _read(self, control: trio.socket.SocketType) -> str:
         """Take what the process says until it fails; returns how it did."""

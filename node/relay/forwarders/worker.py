@@ -14,7 +14,7 @@ import sys
 from collections import deque
 
 from node.relay.budget import Budget
-from node.relay.channel import PORTS, ChannelRules, Traffic
+from node.relay.channel import PORTS, ChannelRules, Traffic, total
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
@@ -119,11 +119,11 @@ class Worker:
         if media is not None:  # else it has expired just before
             media.close()
             stats = media.stats()
-            self._ended = Traffic.sum([self._ended, stats])
+            self._ended += stats
             self._send(Closed(channel_id, reason, stats))
 
     def _totals(self) -> Traffic:
-        return Traffic.sum([self._ended, *(media.stats() for media in self._channels.values())])
+        return self._ended + total(media.channel for media in self._channels.values())
 
     def _report_stats(self, serial: int) -> None:
         waiting = list(self._channels.items())
