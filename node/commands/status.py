@@ -8,7 +8,7 @@ import trio
 from rich.console import Console
 from rich.live import Live
 
-from node.commands.output import say
+from node.commands.output import printable, say
 from node.commands.signals import ended_by_signal
 from node.commands.status_view import render
 from node.errors import UsageError, UserError
@@ -82,13 +82,13 @@ async def _ask(endpoint: Endpoint) -> Status:
         return msgspec.json.decode(answer, type=Status)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise UserError(
-            f"what answers at {where} is no node of this version: {error}; "
+            f"what answers at {where} is no node of this version: {printable(str(error))}; "
             "pass the --status-address that the node has"
         ) from error
     except (OSError, http.client.HTTPException, trio.TooSlowError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no answer"
         raise UserError(
-            f"no node shows its status at {where}: {reason}; "
+            f"no node shows its status at {where}: {printable(reason.strip())}; "
             "start one with jingle-nodes run, or pass the --status-address that it has"
         ) from error
 

@@ -26,7 +26,7 @@ def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], status: 
     return err
 
 
-@pytest.mark.parametrize("command", ["run", "find", "borrow", "demo"])
+@pytest.mark.parametrize("command", ["run", "find", "borrow", "status", "demo"])
 def test_every_subcommand_helps_with_an_example(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -54,6 +54,12 @@ def test_every_subcommand_helps_with_an_example(
         ["find", "--bootstrap", "xmpp:relay.example.org"],
         ["find", "--bootstrap", "127.0.0.1:9", "--count", "0"],
         ["find", "--bootstrap", "127.0.0.1:9", "--timeout", "nan"],
+        ["run", "--status-address", "0.0.0.0:4279"],
+        ["run", "--status-address", "[::]:0"],
+        ["run", "--status-address", "relay.example.org:4279"],
+        ["run", "--status-address", "on"],
+        ["run", "--log-format", "xml"],
+        ["status", "more"],
         ["borrow", "--jid", "a@b"],
         ["borrow", "--bootstrap", "127.0.0.1:9"],
         ["borrow", "--bootstrap", "127.0.0.1:9", "--seconds", "-1"],

@@ -1,11 +1,13 @@
 """A whole node against a real XMPP server on loopback, and a client that finds and borrows it."""
 
 import socket
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -13,6 +15,7 @@ from node.client import Client, NoRelayError, open_client
 from node.errors import UsageError, UserError
 from node.service import Node, Ready, open_node
 from node.settings import RunSettings
+from node.status.status import Status
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay import OverlayError
 from overlay.core.addresses import Address
@@ -339,4 +342,52 @@ async def test_an_unreachable_bootstrap_keeps_no_node_from_serving(
 async def test_settings_are_checked_before_anything_is_opened(node_settings: RunSettings) -> None:
     with pytest.raises(UsageError):
         async with running(changed(node_settings, jid=None)):
+            pass
+
+
+async def test_a_node_shows_what_it_does(node_settings: RunSettings, romeo: Account) -> None:
+    async def shown(ready: Ready) -> Status:
+        with trio.fail_after(5):
+            fetched = await trio.to_thread.run_sync(
+                lambda: urllib.request.urlopen(f"{ready.status}status.json").read()
+            )
+        return msgspec.json.decode(fetched, type=Status)
+
+    async with running(node_settings) as ready, borrower(romeo, ready) as client:
+        async with client.borrow() as channel:
+            await exchange((channel.requester_address, channel.peer_address), b"four")
+            with trio.fail_after(5):
+                while (status := await shown(ready)).traffic.to_peers.bytes < 4:
+                    await trio.sleep(0.1)
+        assert status.jid == ready.jid
+        assert (status.channels.open, status.channels.granted) == (1, 1)
+        assert status.overlay.peer_id == ready.peer_id
+        assert "romeo" not in repr(status)
+        assert {check.name: check.result for check in status.checks}["XMPP"] == "ok"
+    async with running(node_settings) as again:
+        assert (await shown(again)).lifetime.bytes == 8
+
+
+async def test_two_nodes_on_one_machine_serve_though_one_has_no_page(
+    node_settings: RunSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(node_settings) as first:
+        assert first.status is not None
+        other = changed(
+            node_settings,
+            jid=f"juliet@{DOMAIN}",
+            state_dir=tmp_path / "other",
+            status_address=first.status.removeprefix("http://").removesuffix("/"),
+        )
+        async with running(other) as second:
+            assert second.status is None
+    assert "there is no status page" in caplog.text
+
+
+async def test_a_page_for_others_is_refused_before_anything_is_opened(
+    node_settings: RunSettings,
+) -> None:
+    settings = changed(node_settings, status_address="0.0.0.0:0", password_file=None)
+    with pytest.raises(UsageError, match="--allow-remote-status"):
+        async with open_node(settings):
             pass
