@@ -54,6 +54,7 @@ system() {
     command -v ip >/dev/null || packages="$packages iproute2"
     PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null || packages="$packages nftables"
     command -v prosody >/dev/null || packages="$packages prosody"
+    command -v chromedriver >/dev/null || packages="$packages chromium chromium-driver"
     # shellcheck disable=SC2086  # a list of package names
     [ -z "$packages" ] || apt_install $packages || true
 }

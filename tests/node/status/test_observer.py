@@ -1,10 +1,7 @@
 """A relay and a peer on loopback, and what is seen of them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 import trio
@@ -12,34 +9,9 @@ import trio
 from node.relay.admission import Refused
 from node.relay.quota import Quota
 from node.status import observer as observing
-from node.status.observer import Observer, Parts, open_observer
 from node.status.status import Check
-from node.xmpp import Session
-from overlay.dht import PeerSettings, open_peer
-from tests.node.relay.loopback import LoopbackRelay, loopback_relay, open_end, talk
-
-
-class FakeSession:
-    """An XMPP session, as far as it is looked at."""
-
-    jid = "relay@example.org/node"
-    connected = True
-
-
-@asynccontextmanager
-async def observed(
-    directory: Path, **limits: Any
-) -> AsyncIterator[tuple[LoopbackRelay, Observer, FakeSession]]:
-    session = FakeSession()
-    async with (
-        open_peer(PeerSettings(public_address="127.0.0.1")) as peer,
-        loopback_relay(quota_file=directory / "quota.json", **limits) as relay,
-        open_observer(
-            Parts(peer, relay.service, cast(Session, session), "userspace", "22000-29999"),
-            directory / "lifetime.json",
-        ) as observer,
-    ):
-        yield relay, observer, session
+from tests.node.relay.loopback import open_end, talk
+from tests.node.status.observed import observed
 
 
 async def test_what_channels_carry_is_seen(tmp_path: Path) -> None:
