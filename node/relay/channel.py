@@ -81,7 +81,7 @@ class Traffic:
             requester_bytes=self.requester_bytes + other.requester_bytes,
             peer_packets=self.peer_packets + other.peer_packets,
             peer_bytes=self.peer_bytes + other.peer_bytes,
-            drops=Counter(self.drops) + Counter(other.drops),
+            drops=dict(Counter(self.drops) + Counter(other.drops)),
         )
 
 
@@ -245,5 +245,5 @@ def total(channels: Iterable[Channel]) -> Traffic:
         requester_bytes=size,
         peer_packets=peer_packets,
         peer_bytes=peer_size,
-        drops=drops,
+        drops=dict(drops),  # asdict, of dataclasses, breaks a Counter
     )

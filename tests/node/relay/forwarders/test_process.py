@@ -19,6 +19,7 @@ from trio.testing import MockClock
 from node.errors import UserError
 from node.relay.admission import Refused
 from node.relay.channel import Traffic
+from node.relay.drop import Drop
 from node.relay.forwarders import process
 from node.relay.forwarders.base import Reason
 from tests.node.relay.loopback import (
@@ -122,6 +123,21 @@ async def test_totals_count_what_ended_and_outlive_a_crash() -> None:
         after = await relay.service.totals()
         assert after.carried == before.carried
         assert after.at > before.at
+
+
+async def test_totals_count_what_was_not_passed_on() -> None:
+    async with loopback_relay() as relay:
+        for dropped in (1, 2):
+            grant = await relay.channel()
+            async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+                for payload in (b"no longer wanted", b"latest"):
+                    await requester.send(payload)
+                await peer.send(b"hello")
+                assert await peer.receive() == b"latest"
+                assert await requester.receive() == b"hello"
+            assert (await relay.service.totals()).carried.drops == {Drop.NO_PEER: dropped}
+            if dropped == 1:
+                assert await relay.service.release(grant.id, "romeo@montague.example/orchard")
 
 
 async def refusal(relay: LoopbackRelay) -> Refused:
