@@ -4,10 +4,10 @@ const SLOTS = 300;
 const LEFT = 4, TOP = 16, BOTTOM = 20;
 const NARROW = 480; // pixels below which there is room for every other minute's label only
 
-/** The least of 1, 2 and 5 times a power of ten that is not below a value. */
+/** The least round number, of one digit and zeros, that is not below a value. */
 export function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * (1 - 1e-9));
+  return [1, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value * (1 - 1e-9));
 }
 
 function element(name, attributes, text = "") {

@@ -46,7 +46,7 @@ function duration(seconds) {
 }
 
 function day(time, more = {}) {
-  return new Date(time).toLocaleDateString("en-GB", { day: "numeric", month: "long", ...more });
+  return new Date(time).toLocaleDateString("en-GB", { day: "numeric", month: "short", ...more });
 }
 
 function make(name, text = "", classes = "") {
@@ -126,7 +126,7 @@ function showTiles(status) {
   const { traffic, channels: use, lifetime, quota } = status;
   figure("rate", scaled((traffic.to_peers.rate + traffic.to_requesters.rate) * 8, "bit/s"));
   const passed = traffic.to_peers.packets + traffic.to_requesters.packets;
-  set("rate-note", `${count(passed)} packets since the start`);
+  set("rate-note", `${count(passed)} packets`);
   figure("open", [count(use.open), `of ${count(use.capacity)}`]);
   set("open-note", `${Math.round(use.free * 100)} % offered to others`);
   figure("given", scaled(lifetime.bytes, "B"));
