@@ -1,6 +1,7 @@
 """The status page in Chromium: what a volunteer sees, on a desk and on a telephone."""
 
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from node.status.server import open_status_page
 from node.status.status import Status
+from tests.lab.conftest import may_skip
 from tests.node.relay.loopback import open_end, talk
 from tests.node.status.observed import observed
 from tests.node.status.snapshots import BUSY, EMPTY
@@ -28,6 +30,10 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    if shutil.which("chromedriver") is None and may_skip():
+        pytest.skip(
+            "there is no chromedriver; install it as root: simulations/lab/setup.sh browser"
+        )
     options = ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):

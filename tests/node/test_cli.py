@@ -1,6 +1,7 @@
 """The command line: exit status, one-line errors, settings from file and environment."""
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -139,6 +140,12 @@ def test_run_without_an_account_tells_how_to_get_one(capsys: pytest.CaptureFixtu
     line = complaint(capsys, ["run"], 2)
     assert "--jid" in line
     assert "--component" in line
+
+
+def test_what_fails_is_json_where_the_log_is() -> None:
+    status, out, err = started(["run", "--log-format", "json"], "")
+    assert (status, out) == (2, "")
+    assert "--component" in json.loads(err)["message"]
 
 
 def test_settings_from_the_environment(

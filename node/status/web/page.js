@@ -91,7 +91,7 @@ const throughput = new Chart(at("throughput"), {
 const channels = new Chart(at("channels"), {
   classes: ["first"],
   floor: 2,
-  label: (value) => value.toString(),
+  label: (value) => (Number.isInteger(value) ? count(value) : ""),
   steps: true,
   onPoint: () => channelsLegend(),
 });
