@@ -1,6 +1,7 @@
 """``jingle-nodes status``: what a node on this machine does, as it tells on its status page."""
 
 import http.client
+from contextlib import closing
 from functools import partial
 
 import msgspec
@@ -95,12 +96,10 @@ async def _ask(endpoint: Endpoint) -> Status:
 
 def _fetch(host: str, port: int) -> bytes:
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIME)
-    try:
+    with closing(connection):
         connection.request("GET", "/status.json")
-        response = connection.getresponse()
-        body = response.read(MAX_ANSWER + 1)
-    finally:
-        connection.close()
+        with connection.getresponse() as response:
+            body = response.read(MAX_ANSWER + 1)
     if response.status != 200 or len(body) > MAX_ANSWER:
         raise http.client.HTTPException(f"something else answers there (HTTP {response.status})")
     return body
