@@ -21,8 +21,9 @@ from node.status.app import make_app
 from node.status.status import Status
 from overlay.nursery import open_background_nursery
 
-MAX_CONNECTIONS = 32
-"""Viewers at one time; a browser opens up to six."""
+MAX_CONNECTIONS = 16
+"""Viewers at one time; a browser opens up to six. The least number of files that a node runs with
+has room for them, since the channels' sockets are the forwarder's."""
 
 SEND_TIME = 5.0
 """Seconds that a viewer has to take an answer."""
