@@ -6,12 +6,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint venv system clean
+.PHONY: demo test lint venv system browser clean
 
 demo: venv system
 	$(BIN)/jingle-nodes demo
 
-test: venv system
+test: venv system browser
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 lint: venv
@@ -29,6 +29,9 @@ $(VENV)/.installed: pyproject.toml simulations/lab/setup.sh
 
 system:
 	sh simulations/lab/setup.sh system
+
+browser:
+	sh simulations/lab/setup.sh browser
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

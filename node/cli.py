@@ -1,12 +1,10 @@
 """The command ``jingle-nodes``: parses, runs, prints. Exit status: 0 done, 1 failed, 2 usage."""
 
 import errno
-import importlib.metadata
 import io
 import logging
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +15,11 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env
 
 from node.errors import UsageError, UserError
-from node.settings import AccountSettings, OverlaySettings, RunSettings
+from node.logs import complaint_line, start_logging
+from node.settings import AccountSettings, OverlaySettings, RunSettings, StatusSettings
 from node.settings.file import read_config_file
 from node.settings.values import between
+from node.version import version
 from overlay import OverlayError
 from overlay.nursery import lone_error
 
@@ -33,19 +33,10 @@ MAX_HOLD = 365 * 86400
 _log = logging.getLogger(__name__)
 
 
-def _version() -> str:
-    try:
-        return importlib.metadata.version("jingle-nodes")
-    except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
-        project = Path(__file__).parents[1] / "pyproject.toml"
-        version: str = tomllib.loads(project.read_text())["project"]["version"]
-        return version
-
-
 app = App(
     name="jingle-nodes",
     help="A peer-to-peer network of UDP relays for calls: XEP-0278 over a Kademlia overlay.",
-    version=_version,
+    version=version,
     config=(Env("JINGLE_NODES_", command=False), read_config_file),
     default_parameter=Parameter(negative=""),
     help_format="plaintext",
@@ -75,7 +66,7 @@ def run(
     """
     from node.commands.run import run as run_node
 
-    _start_logging(verbose)
+    start_logging(verbose=verbose, log_format=settings.log_format, addresses=settings.log_addresses)
     trio.run(run_node, settings, _read_run_settings, json)
 
 
@@ -116,7 +107,7 @@ def find(
     """
     from node.commands.find import find as find_relays
 
-    _start_logging(verbose)
+    start_logging(verbose=verbose)
     trio.run(find_relays, overlay, count, timeout, json)
 
 
@@ -146,8 +137,30 @@ def borrow(
     """
     from node.commands.borrow import borrow as borrow_channel
 
-    _start_logging(verbose)
+    start_logging(verbose=verbose)
     trio.run(borrow_channel, account, overlay, relay, seconds, timeout, json)
+
+
+@app.command
+def status(
+    settings: StatusSettings = StatusSettings(),
+    *,
+    once: bool = False,
+    config: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Show what a node on this machine does, until interrupted; once if this is no terminal.
+
+    Example: jingle-nodes status --once
+
+    Args:
+        once: Show it once.
+        config: TOML file of these settings, such as: status-address = "127.0.0.1:4279"
+        json: Print it once, as a JSON object.
+    """
+    from node.commands.status import status as show_status
+
+    trio.run(show_status, settings, once, json)
 
 
 @app.command
@@ -184,7 +197,7 @@ def execute(arguments: Sequence[str]) -> int:
         status, complaint = FAILED, f"cannot write to standard output: {error.strerror}"
     if complaint and sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(f"jingle-nodes: {' '.join(complaint.split())}\n")
+            sys.stderr.write(complaint_line(complaint))
         _drain(sys.stderr)
     return status
 
@@ -238,13 +251,3 @@ def _drain(stream: TextIO) -> OSError | None:
             os.dup2(nothing.fileno(), stream.fileno())
         return error
     return None
-
-
-def _start_logging(verbose: bool) -> None:
-    """Log to standard error; slixmpp says on its own account only what we do not say in ours."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("slixmpp").setLevel(logging.CRITICAL)

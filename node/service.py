@@ -14,7 +14,9 @@ from node.nat.watch import SERVICE, NatWatch
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
-from node.settings.run import QUOTA_FILE
+from node.settings.run import LIFETIME_FILE, QUOTA_FILE
+from node.status.observer import Parts, open_observer
+from node.status.server import open_status_page
 from node.xmpp import ServiceEntry, Session, open_session
 from overlay.core.addresses import format_address, is_ipv6, is_private
 from overlay.core.reachability.verdict import Verdict
@@ -27,6 +29,9 @@ REGISTER_TIMEOUT = 10.0
 
 LEAVE_TIMEOUT = 3.0
 """Seconds that closing the channels and telling their requesters may take."""
+
+FORWARDER = "userspace"
+"""Name of what moves the packets."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +58,20 @@ class Ready:
     forwarder: str
     """What moves the packets."""
 
+    status: str | None
+    """URL of the status page; None if there is none."""
+
 
 class Node:
     """What a node answers over XMPP and says in the overlay, from the state of its relay."""
 
     def __init__(
-        self, settings: RunSettings, peer: RunningPeer, relay: RelayService, session: Session
+        self,
+        settings: RunSettings,
+        peer: RunningPeer,
+        relay: RelayService,
+        session: Session,
+        status_url: str | None,
     ) -> None:
         self._settings = settings
         self._peer = peer
@@ -68,6 +81,7 @@ class Node:
         self.stun_server: StunServer | None = None
         self._advertising = trio.CancelScope()
         self._draining = False
+        self._status_url = status_url
 
     async def request_channel(self, requester: str, protocol: str) -> ChannelGrant:
         """Open a channel for a full JID.
@@ -172,9 +186,9 @@ class Node:
         host = self.ready.public_address
         if is_private(host) and not self._settings.allow_private_peers:
             _log.warning(
-                "%s is a private address, and packets of private addresses are not relayed: "
-                "pass --public-address, or --allow-private-peers in a laboratory",
-                host,
+                "this node knows only a private address of its own, and packets of private "
+                "addresses are not relayed: pass --public-address, or --allow-private-peers in a "
+                "laboratory"
             )
 
     @property
@@ -191,7 +205,8 @@ class Node:
             overlay=format_address(self._peer.endpoints[0]),
             public_address=self._peer.endpoints[0][0],
             relay_ports=self._settings.relay_ports,
-            forwarder="userspace",
+            forwarder=FORWARDER,
+            status=self._status_url,
         )
 
 
@@ -203,6 +218,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         UserError: Something in the settings or around the node keeps it from serving.
         OverlayError: The same, as the overlay says it.
     """
+    status_page = settings.status_page()
     account = settings.xmpp_account()
     limits = settings.relay_limits()
     ports = settings.relay_port_range()
@@ -217,8 +233,13 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
         ) as relay,
+        open_observer(
+            Parts(peer, relay, session, FORWARDER, settings.relay_ports),
+            settings.state_directory() / LIFETIME_FILE,
+        ) as observer,
+        open_status_page(status_page, observer.snapshot) as status_url,
     ):
-        node = Node(settings, peer, relay, session)
+        node = Node(settings, peer, relay, session, status_url)
         try:
             async with open_background_nursery() as nursery, AsyncExitStack() as stack:
                 if alternate is not None:

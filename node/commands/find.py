@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.commands.output import say
+from node.commands.output import printable, say
 from node.commands.signals import interruptible
 from node.errors import UsageError, UserError
 from node.settings import OverlaySettings
@@ -65,7 +65,7 @@ def as_text(relays: list[Relay], console: Console) -> str:
     table.add_column("endpoint", overflow="fold")
     for relay in relays:
         table.add_row(
-            Text(_printable(relay.jid)),
+            Text(printable(relay.jid)),
             f"{relay.rtt * 1000:.1f} ms",
             f"{relay.free:.0%}",
             "none" if relay.maxkbps is None else f"{relay.maxkbps} kbit/s",
@@ -77,7 +77,3 @@ def as_text(relays: list[Relay], console: Console) -> str:
     with console.capture() as captured:
         console.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -13,3 +13,8 @@ def say(text: str) -> None:
         print(text, flush=True)
     except OSError as error:
         raise UserError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def printable(text: str) -> str:
+    """A text that moves no cursor and rings no bell, whoever wrote it."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -46,5 +46,6 @@ def _as_text(ready: Ready) -> str:
     return (
         f"ready: {ready.jid} lends channels at {ready.public_address}, "
         f"ports {ready.relay_ports}, {ready.forwarder} forwarder; "
-        f"overlay {ready.overlay}, peer {ready.peer_id}"
+        f"overlay {ready.overlay}, peer {ready.peer_id}; "
+        f"status {ready.status or 'not shown'}"
     )

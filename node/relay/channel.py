@@ -14,8 +14,8 @@ No I/O and no clock: packets, and the time in seconds, come in; packets to send 
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import inf
 
 from node.relay.addresses import Address, is_public
@@ -58,19 +58,39 @@ class ChannelRules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChannelStats:
-    """What a channel has carried. Packets and UDP payload bytes that were passed on."""
+class Traffic:
+    """What was carried: packets and UDP payload bytes that were passed on."""
 
-    requester_packets: int
-    """From the requester to its peer."""
-    requester_bytes: int
-    peer_packets: int
-    """From the peer to the requester."""
-    peer_bytes: int
+    requester_packets: int = 0
+    """From requesters to their peers."""
+    requester_bytes: int = 0
+    peer_packets: int = 0
+    """From peers to requesters."""
+    peer_bytes: int = 0
+    drops: Mapping[str, int] = field(default_factory=dict)
+    """Packets that were not passed on, by `Drop`; those `unsent` are counted above as well."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in both directions."""
+        return self.requester_bytes + self.peer_bytes
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            requester_packets=self.requester_packets + other.requester_packets,
+            requester_bytes=self.requester_bytes + other.requester_bytes,
+            peer_packets=self.peer_packets + other.peer_packets,
+            peer_bytes=self.peer_bytes + other.peer_bytes,
+            drops=dict(Counter(self.drops) + Counter(other.drops)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelStats(Traffic):
+    """What a channel has carried."""
+
     idle: float
     """Seconds since the last packet from either side."""
-    drops: Mapping[str, int]
-    """Packets that were not passed on, by `Drop`; those `unsent` are counted above as well."""
 
 
 class Port:
@@ -206,3 +226,24 @@ class Channel:
             idle=now - self._active_at,
             drops=dict(self.drops),
         )
+
+
+def total(channels: Iterable[Channel]) -> Traffic:
+    """What channels together have carried: asked for while media waits, so nothing is built."""
+    packets = size = peer_packets = peer_size = 0
+    drops: Counter[str] = Counter()
+    for channel in channels:
+        rtp, rtcp, peer_rtp, peer_rtcp = channel.ports
+        packets += rtp.packets + rtcp.packets
+        size += rtp.bytes + rtcp.bytes
+        peer_packets += peer_rtp.packets + peer_rtcp.packets
+        peer_size += peer_rtp.bytes + peer_rtcp.bytes
+        for reason, count in channel.drops.items():
+            drops[reason] += count
+    return Traffic(
+        requester_packets=packets,
+        requester_bytes=size,
+        peer_packets=peer_packets,
+        peer_bytes=peer_size,
+        drops=dict(drops),  # asdict, of dataclasses, breaks a Counter
+    )

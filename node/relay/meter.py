@@ -13,9 +13,9 @@ from pathlib import Path
 import trio
 
 from node.relay.admission import resource_constraint
+from node.relay.count_file import read_count, write_count
 from node.relay.forwarders.base import AllowanceSpent, Forwarder
 from node.relay.quota import Ledger, Quota
-from node.relay.quota_file import read_count, write_count
 
 TICK = 30.0
 """Seconds after which the clock is looked at and a disk that refused is tried again."""
@@ -118,6 +118,11 @@ class Meter:
             return 1.0
         return self._ledger.headroom(self._clock()) if self._written else 0.0
 
+    @property
+    def used(self) -> int | None:
+        """Bytes of the quota that are used or handed out; None without a quota."""
+        return None if self._ledger is None else self._ledger.reserved
+
     def check(self) -> None:
         """Make sure that the quota has room for another channel.
 
@@ -154,7 +159,8 @@ class Meter:
 
     def _read(self, quota: Quota) -> Ledger:
         now = self._clock()
-        since, used = (self._file and read_count(self._file)) or (now, 0)
+        count = self._file and read_count(self._file, "what was used of the quota")
+        since, used = count or (now, 0)
         ledger = Ledger(quota, since, used)
         ledger.turn(now)
         return ledger

@@ -6,6 +6,7 @@ This is the Trio shell that ties admission, ports and a forwarder together; XMPP
 import logging
 import math
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from node.relay.forwarders.base import (
     MakeForwarder,
     Reason,
     Report,
+    Totals,
 )
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.jids import full_jid
@@ -183,6 +185,12 @@ class RelayService:
         """Each channel that has ended. Ends that nobody reads in time are counted and dropped."""
         self.unread_ends = 0
         """Ends dropped from `closed`."""
+        self.granted = 0
+        """Channels that were opened since the start."""
+        self.refusals: Counter[str] = Counter()
+        """Requests that were refused since the start, by the condition of the stanza error."""
+        self.ends: Counter[Reason] = Counter()
+        """Channels that have ended since the start, by the reason."""
         self._next_warning = -math.inf
 
     async def run(self, reports: trio.MemoryReceiveChannel[Report]) -> None:
@@ -207,6 +215,15 @@ class RelayService:
             Refused: the relay is draining or does not lend to this JID, a limit is reached, or the
                 system or the forwarder has no room for a channel.
         """
+        try:
+            grant = await self._grant(requester)
+        except Refused as refused:
+            self.refusals[refused.condition] += 1
+            raise
+        self.granted += 1
+        return grant
+
+    async def _grant(self, requester: str) -> ChannelGrant:
         if self._draining:
             raise Refused("service-unavailable", "cancel", "this relay is shutting down")
         if not self._in_hours():
@@ -333,6 +350,20 @@ class RelayService:
             for channel_id, channel in self._channels.items()
         ]
 
+    @property
+    def forwards(self) -> bool:
+        """Whether there is something that carries packets, as far as is known."""
+        return self._forwarder.ready
+
+    @property
+    def quota_used(self) -> int | None:
+        """Bytes of the quota that are used, or about to be; None without a quota."""
+        return self._meter.used
+
+    async def totals(self) -> Totals:
+        """What all channels since the start have carried; see `Forwarder.totals`."""
+        return await self._forwarder.totals()
+
     async def _close(self, channel_id: str, channel: _OpenChannel, reason: Reason) -> None:
         await self._forwarder.close(channel_id, reason)
         with trio.move_on_after(CLOSE_TIME):
@@ -355,6 +386,7 @@ class RelayService:
             channel.closed.set()
 
     def _report(self, end: ForwardingEnded, channel: _OpenChannel) -> None:
+        self.ends[end.reason] += 1
         seconds = int(trio.current_time() - channel.opened_at)
         closed = ChannelClosed(end.channel_id, channel.requester, end.reason, seconds, end.stats)
         try:

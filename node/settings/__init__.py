@@ -6,5 +6,6 @@ Every field's docstring is also its help text, so a setting is described in one 
 from node.settings.limits import LimitSettings
 from node.settings.run import RunSettings
 from node.settings.shared import AccountSettings, OverlaySettings
+from node.settings.status import StatusSettings
 
-__all__ = ["AccountSettings", "LimitSettings", "OverlaySettings", "RunSettings"]
+__all__ = ["AccountSettings", "LimitSettings", "OverlaySettings", "RunSettings", "StatusSettings"]

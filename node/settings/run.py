@@ -10,9 +10,11 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 
 from node.errors import UsageError, UserError
+from node.logs import LogFormat
 from node.relay.ports import DEFAULT_RANGE
 from node.settings.limits import LimitSettings
 from node.settings.shared import DEFAULT_PORT, AccountSettings, OverlaySettings
+from node.settings.status import StatusPageSettings
 from node.settings.values import between, parse_host_port, read_secret
 from node.xmpp.account import Account, ComponentAccount
 from overlay.dht import PeerSettings
@@ -21,13 +23,16 @@ from overlay.state import load_identity
 QUOTA_FILE = "quota.json"
 """Name of the count of what was used of the quota, within the state directory."""
 
+LIFETIME_FILE = "lifetime.json"
+"""Name of the count of what was given in all, within the state directory."""
+
 KEY_FILE = "identity.key"
 """Name of the overlay key within the state directory."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
+class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySettings):
     """Everything that a relay node can be told."""
 
     component: str | None = None
@@ -58,6 +63,12 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
 
     forwarder: Literal["auto", "userspace"] = "auto"
     """How packets are forwarded."""
+
+    log_format: LogFormat = "text"
+    """How standard error is written: lines of text, or one JSON object a line."""
+
+    log_addresses: bool = False
+    """Leave IP addresses in the log; they are hidden otherwise."""
 
     def xmpp_account(self) -> Account | ComponentAccount:
         """The account or component that the node serves as.

@@ -46,6 +46,7 @@ async def measure(runs: int) -> None:
         node = await lab.start(
             host,
             *(COMMAND, "run", "--json", "--jid", f"relay@{DOMAIN}", *account),
+            *("--status-address", "off"),
             *("--port", "0", "--public-address", "127.0.0.1", "--allow-private-peers"),
             *("--state-dir", str(lab.directory / "state"), "--requests-per-minute", "1000"),
         )

@@ -206,6 +206,7 @@ async def _start_relays(stage: Stage) -> None:
         program = await stage.lab.start(
             host,
             *(_COMMAND, "run", "--json", *stage.account(host.name), *stage.entrance()),
+            *("--status-address", "off"),
             *("--state-dir", str(stage.lab.directory / host.name), *lenient),
         )
         ready.append((await program.json(SET_UP_TIMEOUT))["jid"])

@@ -3,6 +3,7 @@
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
 #   setup.sh system            the programs that the lab runs: Prosody, nftables, coturn, ...
+#   setup.sh browser           Chromium, in which the tests look at the status page
 #
 # Packages are only installed by root and only if missing; services are not started by the
 # installation. What cannot be installed is said in one line, and the exit status is still 0 for
@@ -66,11 +67,17 @@ system() {
     [ -z "$packages" ] || apt_install $packages || true
 }
 
+browser() {
+    # The driver depends on the browser of its own version.
+    command -v chromedriver >/dev/null || apt_install chromium-driver || true
+}
+
 case ${1:-} in
 venv) venv "$2" "$3" ;;
 system) system ;;
+browser) browser ;;
 *)
-    sed -n '2,10p' "$0"
+    sed -n '2,11p' "$0"
     exit 2
     ;;
 esac

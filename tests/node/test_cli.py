@@ -1,6 +1,7 @@
 """The command line: exit status, one-line errors, settings from file and environment."""
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], status: 
     return err
 
 
-@pytest.mark.parametrize("command", ["run", "find", "borrow", "demo"])
+@pytest.mark.parametrize("command", ["run", "find", "borrow", "status", "demo"])
 def test_every_subcommand_helps_with_an_example(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -54,6 +55,12 @@ def test_every_subcommand_helps_with_an_example(
         ["find", "--bootstrap", "xmpp:relay.example.org"],
         ["find", "--bootstrap", "127.0.0.1:9", "--count", "0"],
         ["find", "--bootstrap", "127.0.0.1:9", "--timeout", "nan"],
+        ["run", "--status-address", "0.0.0.0:4279"],
+        ["run", "--status-address", "[::]:0"],
+        ["run", "--status-address", "relay.example.org:4279"],
+        ["run", "--status-address", "on"],
+        ["run", "--log-format", "xml"],
+        ["status", "more"],
         ["borrow", "--jid", "a@b"],
         ["borrow", "--bootstrap", "127.0.0.1:9"],
         ["borrow", "--bootstrap", "127.0.0.1:9", "--seconds", "-1"],
@@ -133,6 +140,12 @@ def test_run_without_an_account_tells_how_to_get_one(capsys: pytest.CaptureFixtu
     line = complaint(capsys, ["run"], 2)
     assert "--jid" in line
     assert "--component" in line
+
+
+def test_what_fails_is_json_where_the_log_is() -> None:
+    status, out, err = started(["run", "--log-format", "json"], "")
+    assert (status, out) == (2, "")
+    assert "--component" in json.loads(err)["message"]
 
 
 def test_settings_from_the_environment(

@@ -1,11 +1,13 @@
 """A whole node against a real XMPP server on loopback, and a client that finds and borrows it."""
 
 import socket
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -14,6 +16,7 @@ from node.errors import UsageError, UserError
 from node.nat.behaviour import Behaviour
 from node.service import Node, Ready, open_node
 from node.settings import RunSettings
+from node.status.status import Status
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay import OverlayError
 from overlay.core.addresses import Address
@@ -35,6 +38,7 @@ def node_settings(prosody: Prosody, tmp_path: Path) -> RunSettings:
         state_dir=tmp_path / "state",
         public_address="127.0.0.1",
         allow_private_peers=True,
+        status_address="127.0.0.1:0",
     )
 
 
@@ -380,3 +384,51 @@ async def test_a_second_address_that_is_none_keeps_a_node_from_serving(
             async with running(changed(node_settings, stun_alternate=alternate)):
                 pass
         assert "\n" not in str(caught.value)
+
+
+async def test_a_node_shows_what_it_does(node_settings: RunSettings, romeo: Account) -> None:
+    async def shown(ready: Ready) -> Status:
+        with trio.fail_after(5):
+            fetched = await trio.to_thread.run_sync(
+                lambda: urllib.request.urlopen(f"{ready.status}status.json").read()
+            )
+        return msgspec.json.decode(fetched, type=Status)
+
+    async with running(node_settings) as ready, borrower(romeo, ready) as client:
+        async with client.borrow() as channel:
+            await exchange((channel.requester_address, channel.peer_address), b"four")
+            with trio.fail_after(5):
+                while (status := await shown(ready)).traffic.to_peers.bytes < 4:
+                    await trio.sleep(0.1)
+        assert status.jid == ready.jid
+        assert (status.channels.open, status.channels.granted) == (1, 1)
+        assert status.overlay.peer_id == ready.peer_id
+        assert "romeo" not in repr(status)
+        assert {check.name: check.result for check in status.checks}["XMPP"] == "ok"
+    async with running(node_settings) as again:
+        assert (await shown(again)).lifetime.bytes == 8
+
+
+async def test_two_nodes_on_one_machine_serve_though_one_has_no_page(
+    node_settings: RunSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(node_settings) as first:
+        assert first.status is not None
+        other = changed(
+            node_settings,
+            jid=f"juliet@{DOMAIN}",
+            state_dir=tmp_path / "other",
+            status_address=first.status.removeprefix("http://").removesuffix("/"),
+        )
+        async with running(other) as second:
+            assert second.status is None
+    assert "there is no status page" in caplog.text
+
+
+async def test_a_page_for_others_is_refused_before_anything_is_opened(
+    node_settings: RunSettings,
+) -> None:
+    settings = changed(node_settings, status_address="0.0.0.0:0", password_file=None)
+    with pytest.raises(UsageError, match="--allow-remote-status"):
+        async with open_node(settings):
+            pass

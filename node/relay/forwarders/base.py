@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.ports import PortBlock
 
 
@@ -49,6 +49,15 @@ class AllowanceSpent:
     """Bytes."""
     ended: bool
     """Whether no more of it will be."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What all channels together had carried at a time."""
+
+    at: float
+    """Seconds on a clock that never runs backwards, also from one process to the next."""
+    carried: Traffic
 
 
 Report = ForwardingEnded | AllowanceSpent
@@ -106,6 +115,12 @@ class Forwarder(Protocol):
 
     async def stats(self) -> Mapping[str, ChannelStats]:
         """What each open channel has carried, by its id."""
+
+    async def totals(self) -> Totals:
+        """What all channels have carried since the forwarder began, those that have ended too.
+
+        Never less than before; the same as before while nothing newer can be known.
+        """
 
 
 MakeForwarder = Callable[[trio.MemorySendChannel[Report]], Forwarder]

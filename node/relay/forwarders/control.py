@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import msgpack
 
-from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.channel import ChannelRules, ChannelStats, Traffic
 
 MAX_MESSAGE = 65536
 """Bytes of one message. `StatsReport` is the longest: at most 350 bytes for each channel in it."""
@@ -59,6 +59,13 @@ class AskStats:
 
 
 @dataclass(frozen=True)
+class AskTotals:
+    """Relay to forwarder: report what all channels together have carried."""
+
+    serial: int
+
+
+@dataclass(frozen=True)
 class Ping:
     """Relay to forwarder: are you there? And the same back."""
 
@@ -91,6 +98,16 @@ class StatsReport:
 
 
 @dataclass(frozen=True)
+class TotalsReport:
+    """Forwarder to relay: what all channels of this process have carried, also the ended ones."""
+
+    serial: int
+    at: float
+    """Seconds on the system's monotonic clock."""
+    totals: Traffic
+
+
+@dataclass(frozen=True)
 class Spent:
     """Forwarder to relay: half of an allowance is spent, or it has ended."""
 
@@ -99,7 +116,20 @@ class Spent:
     ended: bool
 
 
-Message = Open | Close | Limit | Allow | AskStats | Ping | Opened | Closed | Spent | StatsReport
+Message = (
+    Open
+    | Close
+    | Limit
+    | Allow
+    | AskStats
+    | AskTotals
+    | Ping
+    | Opened
+    | Closed
+    | Spent
+    | StatsReport
+    | TotalsReport
+)
 
 _TYPES: dict[str, type[Message]] = {message.__name__: message for message in get_args(Message)}
 
@@ -131,6 +161,8 @@ def _revive(key: str, value: Any) -> Any:
             return ChannelRules(**value)
         case "stats" if value is not None:
             return ChannelStats(**value)
+        case "totals":
+            return Traffic(**value)
         case "channels":
             return {channel_id: ChannelStats(**stats) for channel_id, stats in value.items()}
         case _:

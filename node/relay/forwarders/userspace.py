@@ -11,20 +11,23 @@ import socket
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import trio
 
-from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.forwarders.base import (
     AllowanceSpent,
     ForwarderUnavailable,
     ForwardingEnded,
     Reason,
     Report,
+    Totals,
 )
 from node.relay.forwarders.control import (
     Allow,
     AskStats,
+    AskTotals,
     Close,
     Closed,
     Limit,
@@ -34,6 +37,7 @@ from node.relay.forwarders.control import (
     Ping,
     Spent,
     StatsReport,
+    TotalsReport,
     decode,
     encode,
 )
@@ -77,6 +81,8 @@ class UserspaceForwarder:
         self._failure = ""
         self._serials = itertools.count()
         self._stats: dict[str, ChannelStats] = {}
+        self._totals = Totals(0.0, Traffic())  # of the process that runs
+        self._earlier = Traffic()  # of those before it, as far as they have told
         self.pid: int | None = None
         """Of the process, while one runs."""
 
@@ -163,6 +169,17 @@ class UserspaceForwarder:
         except ForwarderUnavailable:
             return {}
 
+    async def totals(self) -> Totals:
+        """See `Forwarder.totals`."""
+        serial = next(self._serials)
+        with suppress(ForwarderUnavailable):  # then what was known before is still true
+            await self._ask(serial, AskTotals(serial))
+        return replace(self._totals, carried=self._carried)
+
+    @property
+    def _carried(self) -> Traffic:
+        return self._earlier + self._totals.carried
+
     async def _read(self, control: trio.socket.SocketType) -> str:
         """Take what the process says until it fails; returns how it did."""
         asked = False
@@ -198,9 +215,14 @@ class UserspaceForwarder:
                 self._stats |= channels
                 if last:
                     self._answer(serial)
+            case TotalsReport(serial, at, totals):
+                self._totals = Totals(at, totals)
+                self._answer(serial)
 
     async def _end_all(self) -> None:
         self._answer(self._awaited, "the forwarder has just failed")
+        self._earlier = self._carried
+        self._totals = replace(self._totals, carried=Traffic())
         for channel_id in self._channels.copy():
             await self._end(channel_id, Reason.CRASHED, None)
         lost = self._allowed

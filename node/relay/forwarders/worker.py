@@ -14,12 +14,13 @@ import sys
 from collections import deque
 
 from node.relay.budget import Budget
-from node.relay.channel import PORTS, ChannelRules
+from node.relay.channel import PORTS, ChannelRules, Traffic, total
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
     Allow,
     AskStats,
+    AskTotals,
     Close,
     Closed,
     Limit,
@@ -29,6 +30,7 @@ from node.relay.forwarders.control import (
     Ping,
     Spent,
     StatsReport,
+    TotalsReport,
     decode,
     encode,
 )
@@ -49,6 +51,7 @@ class Worker:
         self._channels: dict[str, MediaChannel] = {}
         self._budget = Budget(lambda *spent: self._send(Spent(*spent)))
         self._relay_ports: set[int] = set()
+        self._ended = Traffic()  # what the channels that have ended carried
         # Bounded by what the relay asks: one question at a time, each channel closes once, and
         # of what it allows two reports are due.
         self._outbox: deque[bytes] = deque()
@@ -83,6 +86,8 @@ class Worker:
                 self._budget.allow(serial, size)
             case AskStats(serial):
                 self._report_stats(serial)
+            case AskTotals(serial):
+                self._send(TotalsReport(serial, self._loop.now, self._totals()))
             case Ping() as message:
                 self._send(message)
 
@@ -113,7 +118,12 @@ class Worker:
         media = self._channels.pop(channel_id, None)
         if media is not None:  # else it has expired just before
             media.close()
-            self._send(Closed(channel_id, reason, media.stats()))
+            stats = media.stats()
+            self._ended += stats
+            self._send(Closed(channel_id, reason, stats))
+
+    def _totals(self) -> Traffic:
+        return self._ended + total(media.channel for media in self._channels.values())
 
     def _report_stats(self, serial: int) -> None:
         waiting = list(self._channels.items())

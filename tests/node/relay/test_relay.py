@@ -15,8 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.relay import ports
 from node.relay.admission import Refused, RelayLimits
-from node.relay.channel import ChannelRules, ChannelStats
-from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report
+from node.relay.channel import ChannelRules, ChannelStats, Traffic
+from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report, Totals
 from node.relay.forwarders.control import Allow
 from node.relay.hours import Hours
 from node.relay.meter import local_time
@@ -67,6 +67,9 @@ class FakeForwarder:
 
     async def stats(self) -> Mapping[str, ChannelStats]:
         return {}
+
+    async def totals(self) -> Totals:
+        return Totals(0.0, Traffic())
 
 
 @asynccontextmanager
@@ -119,6 +122,9 @@ async def test_limits_are_refusals_and_come_back(autojump_clock: MockClock) -> N
             grant.id, ROMEO, Reason.EXPIRED, 61, None
         )
         await relay.request_channel(ROMEO)
+        assert relay.granted == 2
+        assert relay.refusals == {"resource-constraint": 1}
+        assert relay.ends == {Reason.EXPIRED: 1}
 
 
 async def test_outside_its_hours_a_relay_refuses_and_lets_calls_end() -> None:

@@ -299,3 +299,25 @@ def test_what_is_no_second_address(text: str) -> None:
     with pytest.raises(UsageError, match="--stun-alternate") as caught:
         RunSettings(stun_alternate=text).stun_alternate_address()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("127.0.0.1:4279", ("127.0.0.1", 4279)),
+        ("127.9.9.9", ("127.9.9.9", 4279)),
+        ("[::1]:80", ("::1", 80)),
+        ("localhost:0", ("127.0.0.1", 0)),
+        ("[::1]:0", ("::1", 0)),
+        ("off", None),
+    ],
+)
+def test_a_status_page_is_for_this_machine(text: str, endpoint: tuple[str, int] | None) -> None:
+    assert RunSettings(status_address=text).status_page() == endpoint
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:4279", "192.0.2.7:0", "[::]:1", "[2001:db8::7]:80"])
+def test_a_status_page_for_others_has_to_be_asked_for(text: str) -> None:
+    with pytest.raises(UsageError, match="--allow-remote-status"):
+        RunSettings(status_address=text).status_page()
+    assert RunSettings(status_address=text, allow_remote_status=True).status_page() is not None

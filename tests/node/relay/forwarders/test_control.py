@@ -1,12 +1,13 @@
 import pytest
 
-from node.relay.channel import ChannelRules, ChannelStats
+from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.drop import Drop
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
     Allow,
     AskStats,
+    AskTotals,
     Close,
     Closed,
     Limit,
@@ -16,6 +17,7 @@ from node.relay.forwarders.control import (
     Ping,
     Spent,
     StatsReport,
+    TotalsReport,
     decode,
     encode,
 )
@@ -42,6 +44,8 @@ MUCH = ChannelStats(
         Allow(3, None),
         Spent(2, 2**40, ended=True),
         AskStats(7),
+        AskTotals(8),
+        TotalsReport(8, 0.25, Traffic(peer_bytes=2**63, drops={Drop.OWN.value: 1})),
         Ping(),
         Opened(LONG_ID, 24),
         Closed(LONG_ID, "expired", MUCH),

@@ -18,6 +18,8 @@ from trio.testing import MockClock
 
 from node.errors import UserError
 from node.relay.admission import Refused
+from node.relay.channel import Traffic
+from node.relay.drop import Drop
 from node.relay.forwarders import process
 from node.relay.forwarders.base import Reason
 from tests.node.relay.loopback import (
@@ -92,6 +94,56 @@ async def test_statistics_of_many_channels_come_whole() -> None:
         statuses = await relay.service.status()
         assert [status.id for status in statuses] == [grant.id for grant in grants]
         assert all(status.stats is not None for status in statuses)
+
+
+async def test_totals_count_what_ended_and_outlive_a_crash() -> None:
+    async with loopback_relay() as relay:
+        assert (await relay.service.totals()).carried == Traffic()
+        for rounds in (1, 2):
+            grant = await relay.channel()
+            async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+                await talk(requester, peer, rounds)
+            assert await relay.service.release(grant.id, "romeo@montague.example/orchard")
+        grant = await relay.channel()
+        async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+            await talk(requester, peer, 3)
+        # A greeting of 5 bytes and a digit for each round, either way.
+        before = await relay.service.totals()
+        assert before.carried == Traffic(
+            requester_packets=9, requester_bytes=21, peer_packets=9, peer_bytes=21
+        )
+        assert before.carried.size == 42
+        assert relay.forwarder.pid is not None
+        os.kill(relay.forwarder.pid, signal.SIGKILL)
+        with trio.fail_after(PATIENCE):
+            while relay.service.open_channels:
+                await relay.service.closed.receive()
+        assert await relay.service.totals() == before
+        await ready_again(relay)
+        after = await relay.service.totals()
+        assert after.carried == before.carried
+        assert after.at > before.at
+
+
+async def test_totals_count_what_was_not_passed_on() -> None:
+    async with loopback_relay() as relay:
+
+        async def carried() -> Traffic:
+            return (await relay.service.totals()).carried
+
+        for dropped in (1, 2):
+            grant = await relay.channel()
+            async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+                for payload in (b"no longer wanted", b"latest"):
+                    await requester.send(payload)
+                with trio.fail_after(PATIENCE):
+                    while (await carried()).drops != {Drop.NO_PEER: dropped}:
+                        pass
+                await peer.send(b"hello")
+                assert await peer.receive() == b"latest"
+                assert await requester.receive() == b"hello"
+            if dropped == 1:
+                assert await relay.service.release(grant.id, "romeo@montague.example/orchard")
 
 
 async def refusal(relay: LoopbackRelay) -> Refused:

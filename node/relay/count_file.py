@@ -1,4 +1,4 @@
-"""The file in which the use of a quota outlives the relay: since when, and how many bytes."""
+"""A file in which a count of bytes outlives the relay: since when, and how many."""
 
 import json
 from datetime import datetime
@@ -12,8 +12,12 @@ MAX_FILE = 1024
 """Bytes of the file: a date and a number."""
 
 
-def read_count(path: Path) -> tuple[datetime, int] | None:
+def read_count(path: Path, what: str) -> tuple[datetime, int] | None:
     """Since when bytes were counted, and how many were; None if there is no such file.
+
+    Args:
+        path: The file.
+        what: What is counted, for the error.
 
     Raises:
         UserError: It cannot be read or understood.
@@ -24,26 +28,24 @@ def read_count(path: Path) -> tuple[datetime, int] | None:
         return None
     except OSError as error:
         raise UserError(
-            f"cannot read what was used of the quota: {path}: {error.strerror}; "
+            f"cannot read {what}: {path}: {error.strerror}; "
             "check what it is, and its owner and mode"
         ) from error
     except (ValueError, OverflowError, RecursionError) as error:
-        raise UserError(
-            f"what was used of the quota is damaged: {path}: {error}; remove it to count anew"
-        ) from error
+        raise UserError(f"{what} is damaged: {path}: {error}; remove it to count anew") from error
 
 
-def write_count(path: Path, since: datetime, used: int) -> None:
+def write_count(path: Path, since: datetime, size: int) -> None:
     """Keep a count for good.
 
     Raises:
         OSError: The disk refuses; the file is as before.
     """
-    replace_file(path, json.dumps({"since": since.isoformat(), "bytes": used}) + "\n")
+    replace_file(path, json.dumps({"since": since.isoformat(), "bytes": size}) + "\n")
 
 
 def _parse(content: bytes) -> tuple[datetime, int]:
     match json.loads(content):
-        case {"since": str(since), "bytes": int(used)} if used >= 0:
-            return datetime.fromisoformat(since).astimezone(), used
+        case {"since": str(since), "bytes": int(size)} if size >= 0:
+            return datetime.fromisoformat(since).astimezone(), size
     raise ValueError("it holds no count")

@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+import pytest
+
+from node.status import checks
+from node.status.status import Check, QuotaUse, Reach
+from tests.node.status.snapshots import BUSY
+
+QUOTA = QuotaUse(name="1GB/day", bytes=10**9, used=10**9, ends="2026-11-28T00:00:00+00:00")
+
+
+def reach(verdict: str, heard: int, missed: int) -> Reach:
+    return Reach(family="IPv6", verdict=verdict, heard=heard, missed=missed)
+
+
+ALWAYS = replace(BUSY.limits, hours=None)
+
+
+@pytest.mark.parametrize(
+    ("check", "result", "said"),
+    [
+        (checks.check_xmpp("a@b/c", connected=True), "ok", "a@b/c"),
+        (checks.check_xmpp("a@b/c", connected=False), "failed", "nobody can ask"),
+        (checks.check_overlay(0, ""), "unknown", "first peer"),
+        (checks.check_overlay(1, ""), "ok", "1 peer in"),
+        (checks.check_overlay(40, ""), "ok", "40 peers in"),
+        (checks.check_overlay(0, "no bootstrap peer answered"), "failed", "no bootstrap"),
+        (checks.check_overlay(3, "no bootstrap peer answered"), "warning", "no bootstrap"),
+        (checks.check_reach(reach("reachable", 3, 1)), "ok", "3 of 4"),
+        (checks.check_reach(reach("unreachable", 0, 5)), "failed", "0 of 5"),
+        (checks.check_reach(reach("unknown", 0, 0)), "unknown", "too few"),
+        (checks.check_address(private=False, allowed=False), "ok", "known"),
+        (checks.check_address(private=True, allowed=True), "ok", "laboratory"),
+        (checks.check_address(private=True, allowed=False), "failed", "private"),
+        (checks.check_forwarder(ready=True), "ok", "takes channels"),
+        (checks.check_forwarder(ready=False), "failed", "is down"),
+        (checks.check_lending(0.42, ALWAYS, None), "ok", "42%"),
+        (checks.check_lending(0.0, ALWAYS, None), "warning", "full"),
+        (checks.check_lending(0.0, ALWAYS, QUOTA), "warning", "1GB/day is used up"),
+        (checks.check_lending(0.0, BUSY.limits, None), "warning", "22:00-07:00"),
+    ],
+)
+def test_a_check_says_what_it_means_and_what_to_do(check: Check, result: str, said: str) -> None:
+    assert check.result == result
+    assert said in check.meaning
+    if result in ("warning", "failed"):
+        assert check.remedy
