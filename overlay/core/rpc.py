@@ -1,6 +1,7 @@
 """The asking half of a peer: requests out, replies checked, the routing table kept."""
 
 import random
+import statistics
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
@@ -31,7 +32,7 @@ from overlay.core.reachability.witnesses import Witnesses
 # The id of a contact of which only the endpoint is known: a bootstrap address.
 UNKNOWN_ID: Final = bytes(ID_LENGTH)
 
-_HELD_MEMORY: Final = 32  # replies of which the mean tells how many adverts a peer holds
+_HELD_MEMORY: Final = 9  # replies that tell how many adverts a peer holds
 MAX_OUTBOX: Final = 4096  # datagrams that wait for the socket
 
 
@@ -83,7 +84,6 @@ class Rpc:
     __slots__ = (
         "_held",
         "_is_ipv6",
-        "_replies",
         "_rng",
         "client",
         "contacted",
@@ -121,9 +121,8 @@ class Rpc:
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.counters = counters
         self.on_contact: Callable[[Contact, float], None] = _ignore
-        self._held: float | None = None  # adverts that a peer holds, on average
+        self._held: tuple[int, ...] = ()  # adverts that a peer holds, as the latest have told
         self._is_ipv6 = is_ipv6
-        self._replies = 0  # that have told it
         self._rng = rng
 
     def network_size(self) -> float:
@@ -133,7 +132,12 @@ class Rpc:
     def relays(self) -> float:
         """Estimate how many relays the network has; as long as nobody has told, all are."""
         size = self.network_size()
-        return size if self._held is None else estimated_relays(size, self._held)
+        if not self._held:
+            return size
+        # Without the lowest and the highest third: liars.
+        ordered = sorted(self._held)
+        out = len(ordered) // 3
+        return estimated_relays(size, statistics.fmean(ordered[out : len(ordered) - out]))
 
     def reaches(self, host: str) -> bool:
         """Whether `host` is of our address family."""
@@ -226,15 +230,9 @@ class Rpc:
             elif not is_known and contact in self.table:
                 self.on_contact(contact, now)
         if isinstance(reply.body, Nodes):
-            self._note_held(reply.body.held)
+            self._held = (*self._held, reply.body.held)[-_HELD_MEMORY:]
         pending.sink.answered(contact, reply, now)
         return changed
-
-    def _note_held(self, held: int) -> None:
-        """The mean of the first peers asked, then of the latest; liars among them cost time."""
-        self._replies = min(_HELD_MEMORY, self._replies + 1)
-        known = self._held or 0.0
-        self._held = known + (held - known) / self._replies
 
     def handle_timer(self, now: float) -> None:
         """Send again what was not answered, and give up on what was not answered twice."""

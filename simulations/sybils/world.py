@@ -1,12 +1,14 @@
 """A network in which a share of the peers is hostile, and a share of the honest ones are relays."""
 
 import random
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from overlay.core.addresses import Address
+from overlay.core.addresses import Address, network_of
+from overlay.core.directory.store import MAX_PER_NETWORK_AND_KEY
 from overlay.core.directory.tree import deepest_level
 from overlay.core.kademlia.contact import K
 from simulations.addresses import HOSTS_PER_NETWORK
@@ -159,7 +161,8 @@ class World:
 
     Attributes:
         ring: The attacker.
-        relays: The honest relays; the first is the one that an eclipse is about.
+        relays: The honest relays, two of one network at most, as the directory lists them; the
+            first is the one that an eclipse is about.
         lures: Hostile relays.
     """
 
@@ -173,9 +176,21 @@ class World:
         self.population = MixedPopulation(self.network, self.rng, settings, self.ring)
         self.population.build(settings.peers)
         honest = self.population.honest
-        self.relays = honest[: round(RELAY_SHARE * len(honest))]
+        self.relays = _spread(honest)[: round(RELAY_SHARE * len(honest))]
         self.lures = [peer for peer in self.population.hostile if isinstance(peer, Lurer)]
         for peer in (*self.relays, *self.lures):
             peer.core.binding.free_share = 1.0
             Relay(self.population, peer).start(self.rng.uniform(0.0, _ADVERTISING))
         self.heap.run(_ADVERTISING + _SETTLING)
+
+
+def _spread(peers: Iterable[SimulatedPeer]) -> list[SimulatedPeer]:
+    """Leave out the third and further peers of a network."""
+    networks: Counter[bytes] = Counter()
+    spread = []
+    for peer in peers:
+        network = network_of(peer.address)
+        networks[network] += 1
+        if networks[network] <= MAX_PER_NETWORK_AND_KEY:
+            spread.append(peer)
+    return spread

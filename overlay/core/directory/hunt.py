@@ -1,7 +1,7 @@
 """Finding relays: several keys of the directory tree are read at once.
 
 All replicas of a key hold the same sample in the same order, so each is asked for another page,
-and two that agree are enough. The keys are random prefixes at the level at which each has a few
+and three that agree are enough. The keys are random prefixes at the level at which each has a few
 relays below it. There are as many such keys as it takes for nobody to be asked often; the upper
 levels, which are few, are gone to only where the lower ones are empty.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 from overlay.core.directory.records import Advert
 from overlay.core.directory.sample import MAX_PER_SOURCE, OURSELVES, AdvertSample
-from overlay.core.directory.tree import SAMPLE_SIZE, deepest_level, directory_key
+from overlay.core.directory.tree import SAMPLE_SIZE, SPREAD, deepest_level, directory_key
 from overlay.core.ids import ID_BITS, ID_LENGTH
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.lookup import Ending, Lookup
@@ -26,6 +26,7 @@ from overlay.core.rpc import Rpc
 # the readers over more of them, each reads more keys, with less under each.
 _FEWEST_KEYS: Final = 6
 _MOST_KEYS: Final = 16
+_HIGHEST_LEVEL: Final = 3  # of a first round: it takes several keys for nobody to spoil them all
 _SURPLUS: Final = 1.5  # times the adverts of a sample that lie under them together, at the least
 _MAX_KEYS: Final = 64  # read in one search
 _BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
@@ -41,7 +42,7 @@ _PAGE: Final = 3
 _MAX_PAGES: Final = 64  # asked of the replicas of one key
 # Closest peers that must hold nothing before a key counts as empty: one may be a newcomer.
 _READ_K: Final = 4
-_AGREEMENT: Final = 2  # replicas that hold nothing but what has been collected
+_AGREEMENT: Final = 3  # replicas that hold nothing but what has been collected
 # Of the k replicas, those that surely are some: peers do not agree on who is the k-th.
 _SURE_REPLICAS: Final = 0.75 * K
 
@@ -54,7 +55,8 @@ def first_level(relays: float, peers: float) -> tuple[int, int]:
         peers: Estimated number of peers.
     """
     keys = min(_MOST_KEYS, max(_FEWEST_KEYS, round(2.0 * peers / max(1.0, relays))))
-    return deepest_level(relays * keys / _SURPLUS), keys
+    level = deepest_level(relays * keys / _SURPLUS)
+    return min(deepest_level(SPREAD * peers), max(_HIGHEST_LEVEL, level)), keys
 
 
 class AdvertSearch(Search):
