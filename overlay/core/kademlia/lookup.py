@@ -38,6 +38,7 @@ BUDGET: Final = 128  # requests that one look-up may send
 _MAX_CANDIDATES: Final = 256
 
 _SPARSE: Final = 3.0
+_SMALL: Final = 5 * K  # peers
 
 # How much of a look-up goes to one place: a peer may make up any number of ids at a victim's
 # address, and whoever owns one network is not to own the answer.
@@ -277,13 +278,14 @@ class Lookup:
     def is_sparse(self, network_size: float) -> bool:
         """Whether those found lie further from the target than the closest of so many peers would.
 
-        The k-th closest of evenly spread ids is hardly ever three times as far as on average.
+        The k-th closest of evenly spread ids is hardly ever three times as far as on average. In a
+        small network everybody is known anyhow.
         """
-        closest = self.closest()
-        if len(closest) < min(self._k, network_size - 1):
-            return True
-        if not closest:
+        if network_size < _SMALL:
             return False
+        closest = self.closest()
+        if len(closest) < self._k:
+            return True
         expected = len(closest) * 2.0**ID_BITS / max(1.0, network_size)
         return closest[-1].long_id ^ self.target > _SPARSE * expected
 
