@@ -38,7 +38,7 @@ ALPHA: Final = 5
 BUDGET: Final = 128  # requests that one look-up may send
 _MAX_CANDIDATES: Final = 256
 
-_SPARSE: Final = 3.0  # times as far from the target as they should be
+_SPARSE: Final = 2.0  # times as far from the target as they should be
 _SMALL: Final = 5 * K  # peers
 
 # How much of a look-up goes to one place: a peer may make up any number of ids at a victim's
@@ -211,8 +211,8 @@ class Lookup:
     def is_sparse(self, network_size: float) -> bool:
         """Whether those found lie further from the target than the closest of so many peers would.
 
-        The k-th closest of evenly spread ids is hardly ever three times as far as on average. In a
-        small network everybody is known anyhow.
+        The k-th closest of evenly spread ids is seldom twice as far as on average: of four once in
+        25 times. In a small network everybody is known anyhow.
         """
         if network_size < _SMALL:
             return False

@@ -120,16 +120,16 @@ class Search:
         while (contact := self.lookup.next_query()) is not None:
             if not self._ask(contact, now):
                 self.lookup.failed(contact)
-        if self.lookup.ending is None or self._ended or self._goes_on(now):
+        if self.lookup.ending is None or self._ended:
             return
         if self._is_suspect() and not self._widened:
             self._widened = True
             self._rpc.counters["lookup_widened"] += 1
             self.lookup.widen(self._rpc.some_contacts(_WIDE))
             self._advance(now)
-            return
-        self._ended = True
-        self._on_end(now)
+        elif not self._goes_on(now):
+            self._ended = True
+            self._on_end(now)
 
     def _is_suspect(self) -> bool:
         """Whether the look-up may have been led astray, as it found nobody near its target."""
