@@ -10,11 +10,18 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 
 from node.errors import UsageError, UserError
-from node.relay.ports import DEFAULT_RANGE
+from node.relay.ports import DEFAULT_RANGE, check_bounds
 from node.settings.limits import LimitSettings
 from node.settings.shared import DEFAULT_PORT, AccountSettings, OverlaySettings
-from node.settings.values import between, parse_host_port, read_secret
-from node.xmpp.account import Account, ComponentAccount
+from node.settings.values import (
+    between,
+    checked,
+    parse_host_port,
+    parsed,
+    read_secret,
+    split_host_port,
+)
+from node.xmpp.account import Account, ComponentAccount, parse_jid
 from overlay.dht import PeerSettings
 from overlay.state import load_identity
 
@@ -25,27 +32,49 @@ KEY_FILE = "identity.key"
 """Name of the overlay key within the state directory."""
 
 
+def _parse_ports(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    if not (dash and _is_number(first) and _is_number(last)):
+        raise ValueError(f"{text!r} is not a range of ports such as 20000-29999")
+    return int(first), int(last)
+
+
+def _check_ports(text: str) -> None:
+    check_bounds(*_parse_ports(text))
+
+
+def _check_address(text: str) -> None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        pass
+    else:
+        if not (address.is_unspecified or address.is_multicast or address.is_reserved):
+            return
+    raise ValueError(f"{text!r} is not the IP address of one machine, such as 203.0.113.7")
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
     """Everything that a relay node can be told."""
 
-    component: str | None = None
+    component: Annotated[str | None, checked(parse_jid)] = None
     """Serve as this XMPP component (XEP-0114) instead of with an account: relay.domain."""
 
     secret_file: Path | None = None
     """File whose first line is the component's secret."""
 
-    server: str | None = None
+    server: Annotated[str | None, checked(split_host_port)] = None
     """host:port where the XMPP server listens for components."""
 
     port: Annotated[int, between(0, 65535)] = DEFAULT_PORT
     """UDP port of the overlay and STUN; 0 lets the system choose."""
 
-    relay_ports: str = "{}-{}".format(*DEFAULT_RANGE)
+    relay_ports: Annotated[str, checked(_check_ports)] = "{}-{}".format(*DEFAULT_RANGE)
     """UDP ports for channels, A-B; a channel takes four."""
 
-    public_address: str | None = None
+    public_address: Annotated[str | None, checked(_check_address)] = None
     """IP address under which others reach this node; learnt from other peers if not given."""
 
     state_dir: Path | None = None
@@ -130,12 +159,7 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
 
     def relay_port_range(self) -> tuple[int, int]:
         """First and last port for channels; whether they can be used, the relay finds out."""
-        first, dash, last = self.relay_ports.partition("-")
-        if not (dash and _is_number(first) and _is_number(last)):
-            raise UsageError(
-                f"--relay-ports {self.relay_ports!r} is not a range of ports such as 20000-29999"
-            )
-        return int(first), int(last)
+        return parsed("--relay-ports", self.relay_ports, _parse_ports)
 
     def peer_settings(self) -> PeerSettings:
         """How the node's overlay peer runs.
@@ -144,11 +168,8 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
             UsageError: A setting is malformed.
             UserError: The state directory cannot be made.
         """
-        if self.public_address is not None and not _is_unicast(self.public_address):
-            raise UsageError(
-                f"--public-address {self.public_address!r} is not the IP address of one machine, "
-                "such as 203.0.113.7"
-            )
+        if self.public_address is not None:
+            parsed("--public-address", self.public_address, _check_address)
         state = self.state_directory()
         return PeerSettings(
             port=self.port,
@@ -197,11 +218,3 @@ def default_state_dir() -> Path:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6
-
-
-def _is_unicast(text: str) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    return not (address.is_unspecified or address.is_multicast or address.is_reserved)

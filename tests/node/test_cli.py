@@ -162,14 +162,16 @@ def test_one_file_serves_every_command(
     config.write_text(
         'password_file = "/nowhere/at-all"\njid = "a@b"\nchannels = 5\nbootstrap = ["c:0"]\n'
     )
-    line = complaint(capsys, [command, "--config", str(config)], 2 if command == "find" else 1)
-    assert ("'c:0'" if command == "find" else "/nowhere/at-all") in line
+    # What a command has no use for is passed over.
+    assert "'c:0'" in complaint(capsys, [command, "--config", str(config)], 2)
 
 
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ("prot = 1\n", "'prot'"),
+        ("prot = 1\n", "line 1: there is no setting 'prot'; did you mean port?"),
+        ("drian = 1\n", "did you mean drain?"),
+        ("zzz = 1\n", "'zzz'; see jingle-nodes run --help"),
         ("config = 'other.toml'\n", "'config'"),
         ("settings = 1\n", "'settings'"),
         ("[run]\nport = 1\n", "'run'; write settings at the top of the file"),
@@ -204,6 +206,61 @@ def test_mistakes_in_a_file_name_the_file_and_the_key(
     assert str(config) in line
     assert named in line
     assert "Error" not in line  # the name of a class
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ('quota = "50XB/month"', "no quota such as 50GB/month"),
+        ("hours = '9'", "no part of a day such as 22:00-07:00"),
+        ("relay-ports = 'some'", "not a range of ports such as 20000-29999"),
+        ("relay-ports = '9-3'", "1 <= FIRST <= LAST <= 65535"),
+        ("relay-ports = '7-8'", "at least five ports"),
+        ("public_address = '0.0.0.0'", "not the IP address of one machine"),
+        ("bootstrap = [\n'a:1', 'b:0']", "'b:0' is not host:port"),
+        ("bootstrap = 'xmpp:@@'", "not an XMPP address"),
+        ("allow = ['a@b/c']", "give user@domain, or a domain"),
+        ("deny = ['@@']", "not an XMPP address"),
+        ("jid = '@@'", "not an XMPP address"),
+        ("component = '@@'", "not an XMPP address"),
+        ("server = ':1'", "not host:port"),
+        ("xmpp_host = 'a:b'", "not host:port"),
+        ("port = 65536", "not a whole number from 0 to 65535"),
+        ("'policy' = 'all'", '"public", "roster"'),
+        ('"channels" = true', "a whole number"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, setting: str, expected: str
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text(f"# port = 1\ndrain = 1\n\n  {setting}\n")
+    line = complaint(capsys, ["run", "--config", str(config)], 2)
+    assert setting.split()[0].strip("'\"") in line
+    assert f"{config}, line 4" in line
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        ('state_dir = """\nport = 0\n"""\nport = 65536', 4),
+        ("port.number = 3", 1),
+        ("drain = 1\n[ port ]\na = 1", 2),
+        ("\ndrain = 1\n[[port]]\na = 1", 3),
+        ("drain = 1\n[port.a]\nb = 1", 2),
+        ("drain = 1\r\nport = 'x'", 2),
+        ('drain = 1\n"p\\u006Frt" = "x"', 1),  # a key with escapes is not looked for
+    ],
+)
+def test_the_line_is_that_of_the_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, number: int
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_bytes(content.encode())
+    line = complaint(capsys, ["run", "--config", str(config)], 2)
+    assert f"{config}, line {number}" in line
+    assert "port" in line
 
 
 def test_a_bootstrap_peer_in_a_file_needs_no_list(

@@ -135,7 +135,7 @@ async def test_sighup_has_a_node_read_its_settings_again(
             for content, complaint in (
                 ("maxkbps = ", "WARNING node.commands.run: all settings stay as they were: "),
                 ("speed = 3", "there is no setting 'speed'"),
-                ("quota = '1GB'", "--quota '1GB' is no quota such as"),
+                ("quota = '1GB'", "line 1: '1GB' is no quota such as"),
                 ("maxkbps = 96\ndrain = 0\nrelay_ports = '1-9'", "to change --relay-ports, start"),
             ):
                 file.write_text(content)
