@@ -19,7 +19,8 @@ from cyclopts.config import Env
 from node.errors import UsageError, UserError
 from node.settings import AccountSettings, OverlaySettings, RunSettings
 from node.settings.file import read_config_file
-from node.settings.values import between
+from node.settings.values import between, checked
+from node.xmpp.account import parse_jid
 from overlay import OverlayError
 from overlay.nursery import lone_error
 
@@ -151,6 +152,33 @@ def borrow(
 
 
 @app.command
+def doctor(
+    settings: RunSettings = RunSettings(),
+    *,
+    s2s_domain: Annotated[str | None, checked(parse_jid)] = None,
+    timeout: Annotated[float, between(1, 600)] = 60.0,
+    config: Path | None = None,
+    json: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Examine what a relay node needs, with the settings of run; a node that runs is not disturbed.
+
+    Example: jingle-nodes doctor --config node.toml
+
+    Args:
+        s2s_domain: XMPP server to reach from the node's own; else those of relays that are found.
+        timeout: Seconds within which every check must have a result.
+        config: TOML file of these settings, such as: jid = "me@example.org"
+        json: Print the results as a JSON object.
+        verbose: Tell on standard error what happens.
+    """
+    from node.commands.doctor import doctor as examine
+
+    _start_logging(verbose, otherwise=logging.ERROR)  # the results say what is wrong
+    return DONE if trio.run(examine, settings, s2s_domain, timeout, json) else FAILED
+
+
+@app.command
 def demo(*, json: bool = False) -> int:
     """Show a call through a borrowed relay, on this machine, with real NATs where they can be had.
 
@@ -240,11 +268,11 @@ def _drain(stream: TextIO) -> OSError | None:
     return None
 
 
-def _start_logging(verbose: bool) -> None:
+def _start_logging(verbose: bool, otherwise: int = logging.WARNING) -> None:
     """Log to standard error; slixmpp says on its own account only what we do not say in ours."""
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
+        level=logging.INFO if verbose else otherwise,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("slixmpp").setLevel(logging.CRITICAL)

@@ -7,16 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.commands.output import say
+from node.commands import output
+from node.commands.output import printable, say
 from node.commands.signals import interruptible
 from node.errors import UsageError, UserError
 from node.settings import OverlaySettings
 from overlay.core.addresses import format_address
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay, find_relays
-
-MAX_WIDTH = 10_000
-"""Columns that a table may take where it is not for a terminal."""
 
 
 async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bool) -> None:
@@ -65,19 +63,11 @@ def as_text(relays: list[Relay], console: Console) -> str:
     table.add_column("endpoint", overflow="fold")
     for relay in relays:
         table.add_row(
-            Text(_printable(relay.jid)),
+            Text(printable(relay.jid)),
             f"{relay.rtt * 1000:.1f} ms",
             f"{relay.free:.0%}",
             "none" if relay.maxkbps is None else f"{relay.maxkbps} kbit/s",
             relay.policy,
             " ".join(format_address(endpoint) for endpoint in relay.endpoints),
         )
-    if not console.file.isatty():
-        console.width = MAX_WIDTH
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return output.as_text(table, console)

@@ -31,6 +31,9 @@ QUOTA_FILE = "quota.json"
 KEY_FILE = "identity.key"
 """Name of the overlay key within the state directory."""
 
+PEERS_FILE = "peers"
+"""Name of the list of good peers within the state directory."""
+
 
 def _parse_ports(text: str) -> tuple[int, int]:
     first, dash, last = text.partition("-")
@@ -176,9 +179,17 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
             bootstrap=self.bootstrap_addresses,
             entered_later=bool(self.bootstrap_relays),
             key_file=state / KEY_FILE,
-            cache_file=state / "peers",
+            cache_file=state / PEERS_FILE,
             public_address=self.public_address,
         )
+
+    def state_directory_name(self) -> Path:
+        """Where the node's state is or will be; nothing is made.
+
+        Raises:
+            UserError: There is no place for it.
+        """
+        return self.state_dir or default_state_dir()
 
     def state_directory(self) -> Path:
         """The directory of the node's state, made if it is missing.
@@ -186,7 +197,7 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
         Raises:
             UserError: It cannot be made.
         """
-        directory = self.state_dir or default_state_dir()
+        directory = self.state_directory_name()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
