@@ -152,6 +152,34 @@ def borrow(
 
 
 @app.command
+def init(
+    settings: RunSettings = RunSettings(),
+    *,
+    file: Path | None = None,
+    systemd: bool = False,
+    force: bool = False,
+) -> None:
+    """Ask four questions, and write a file of settings for run; what is given is not asked for.
+
+    Example: jingle-nodes init
+
+    Args:
+        file: Where to write the settings; node.toml, or with --systemd /etc/jingle-nodes/node.toml
+            if not given. A password that is typed goes beside it, into a file of its own.
+        systemd: Also write the service jingle-nodes for systemd.
+        force: Overwrite files that are there.
+    """
+    from node.commands.init import init as initialise
+
+    arguments = app["run"].assemble_argument_collection(parse_docstring=True)
+    helps = {
+        argument.name.removeprefix("--").replace("-", "_"): argument.parameter.help or ""
+        for argument in arguments
+    }
+    initialise(settings, file, systemd, force, helps)
+
+
+@app.command
 def doctor(
     settings: RunSettings = RunSettings(),
     *,

@@ -43,8 +43,7 @@ async def diagnose(
     Raises:
         UsageError: The settings contradict each other.
     """
-    settings.relay_limits()
-    settings.check_policy()
+    settings.check()
     findings: dict[str, Finding] = {}
 
     async def run(check: Check) -> None:

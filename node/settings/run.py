@@ -101,11 +101,9 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
                     "--server host:port if you run the XMPP server"
                 )
             return self._with_lasting_resource(self.account())
-        if self.jid is not None:
-            raise UsageError("--jid and --component exclude each other: pass one of them")
+        self.check()
         if self.secret_file is None or self.server is None:
             raise UsageError("--component also needs --secret-file FILE and --server host:port")
-        self.check_policy()
         if self.xmpp_ca_file is not None or self.xmpp_tls == "verify":
             raise UsageError(
                 "--component has no TLS (XEP-0114): connect to a server on this machine, "
@@ -118,6 +116,29 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
             host=host,
             port=port,
         )
+
+    def check(self) -> None:
+        """Make sure that the settings fit together, as far as they go.
+
+        Raises:
+            UsageError: They do not.
+        """
+        self.relay_limits()
+        self.check_policy()
+        if self.jid is not None and self.component is not None:
+            raise UsageError("--jid and --component exclude each other: pass one of them")
+
+    def check_account(self) -> None:
+        """Make sure that the account or component is described, and its secret can be read.
+
+        Raises:
+            UsageError: Settings are missing, malformed or contradict each other.
+            UserError: The secret cannot be read.
+        """
+        if self.component is None:
+            self.account()  # makes nothing, as a node's lasting resource would
+        else:
+            self.xmpp_account()
 
     def check_policy(self) -> None:
         """Make sure that the node can know whom to lend to.

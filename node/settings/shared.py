@@ -17,7 +17,13 @@ DEFAULT_PORT = 4278
 _XMPP = "xmpp:"  # RFC 5122
 
 
-def _check_bootstrap(text: str) -> None:
+def check_bootstrap(text: str) -> None:
+    """Make sure that a text names a peer.
+
+    Raises:
+        ValueError: It does not.
+        XmppError: What follows ``xmpp:`` is no JID.
+    """
     if text.startswith(_XMPP):
         parse_jid(text.removeprefix(_XMPP))
     else:
@@ -29,7 +35,7 @@ def _check_bootstrap(text: str) -> None:
 class OverlaySettings:
     """How to enter the overlay."""
 
-    bootstrap: Annotated[tuple[str, ...], checked(_check_bootstrap)] = ()
+    bootstrap: Annotated[tuple[str, ...], checked(check_bootstrap)] = ()
     """Peer to join through, host:port, or xmpp:JID of a relay node; may be given several times."""
 
     @property

@@ -141,9 +141,21 @@ def read_secret(option: str, path: Path) -> str:
         secret = content.decode("utf-8-sig").partition("\n")[0].removesuffix("\r")
     except UnicodeDecodeError:
         secret = ""
-    if not secret or any(unicodedata.category(char) == "Cc" for char in secret):
+    try:
+        check_secret(secret)
+    except ValueError:
         raise UserError(
             f"{option} {path} must hold the password in its first line, "
             "as UTF-8 text without control characters"
-        )
+        ) from None
     return secret
+
+
+def check_secret(secret: str) -> None:
+    """Make sure that a text can be a password.
+
+    Raises:
+        ValueError: It cannot; the message does not hold it.
+    """
+    if not secret or any(unicodedata.category(char) in ("Cc", "Cs") for char in secret):
+        raise ValueError("a password has at least one character, and no control characters")

@@ -2,7 +2,7 @@
 # Prepares a Debian machine for the demo and the lab tests.
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
-#   setup.sh system            the programs that the lab runs: Prosody, nftables, iproute2, ...
+#   setup.sh system            the programs that the tests run: Prosody, nftables, iproute2, systemd-analyze, ...
 #
 # Packages are only installed by root and only if missing; services are not started by the
 # installation. What cannot be installed is said in one line, and the exit status is still 0 for
@@ -54,6 +54,7 @@ system() {
     command -v ip >/dev/null || packages="$packages iproute2"
     PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null || packages="$packages nftables"
     command -v prosody >/dev/null || packages="$packages prosody"
+    command -v systemd-analyze >/dev/null || packages="$packages systemd"
     # shellcheck disable=SC2086  # a list of package names
     [ -z "$packages" ] || apt_install $packages || true
 }

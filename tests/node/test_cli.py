@@ -26,7 +26,7 @@ def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], status: 
     return err
 
 
-@pytest.mark.parametrize("command", ["run", "find", "borrow", "demo"])
+@pytest.mark.parametrize("command", ["run", "find", "borrow", "doctor", "demo"])
 def test_every_subcommand_helps_with_an_example(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -35,6 +35,11 @@ def test_every_subcommand_helps_with_an_example(
     assert f"jingle-nodes {command}" in out
     assert "Example:" in out
     assert "--json" in out
+
+
+def test_init_helps_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["init", "--help"]) == 0
+    assert "Example: jingle-nodes init" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
