@@ -2,6 +2,7 @@
 
 import errno
 import importlib.metadata
+import importlib.util
 import io
 import logging
 import os
@@ -27,6 +28,9 @@ from overlay.nursery import lone_error
 DONE, FAILED, USAGE = 0, 1, 2
 
 _NO_MEMORY = "no memory or threads left; raise this user's limits, or give the machine more"
+
+_DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
+"""Of the extra demo; the programs that the demo starts import them."""
 
 MAX_HOLD = 365 * 86400
 """Seconds that ``--seconds`` may say; without it a channel is held for ever."""
@@ -215,12 +219,12 @@ def demo(*, json: bool = False) -> int:
     Args:
         json: Print the result as a JSON object.
     """
-    try:
-        from simulations.lab.demo import demo as run_demo
-    except ModuleNotFoundError as error:
+    if missing := [name for name in _DEMO_PACKAGES if importlib.util.find_spec(name) is None]:
         raise UserError(
-            f"the demo needs the package {error.name}: pip install 'jingle-nodes[demo]'"
-        ) from error
+            f"the demo needs more packages ({', '.join(missing)}): pip install 'jingle-nodes[demo]'"
+        )
+    from simulations.lab.demo import demo as run_demo
+
     return trio.run(run_demo, json)
 
 

@@ -21,7 +21,8 @@ UNIT_DIRECTORY = Path("/etc/systemd/system")
 UNSEEN = (Path("/home"), Path("/root"), Path("/run/user"), Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 """What the unit hides from the node (ProtectHome=, PrivateTmp=)."""
 
-_UNIT_COMMAND = "/opt/jingle-nodes/bin/jingle-nodes"
+_UNIT_VENV = "/opt/jingle-nodes"
+_UNIT_COMMAND = f"{_UNIT_VENV}/bin/jingle-nodes"
 _UNIT_SECRET = "/etc/jingle-nodes/node.secret"  # noqa: S105  (a path)
 
 
@@ -127,11 +128,13 @@ def command() -> Path:
         UserError: A service cannot see it.
     """
     program = Path(sys.executable).with_name("jingle-nodes")
-    real = Path(os.path.realpath(program.parent))
-    if not program.exists() or any(real.is_relative_to(place) for place in UNSEEN):
+    needed = (program.resolve(), Path(sys.executable).resolve())
+    hidden = [path for path in needed for place in UNSEEN if path.is_relative_to(place)]
+    if hidden or not program.exists():
         raise UserError(
-            f"a service does not see {program}: install the package where it does, such as "
-            f"{Path(_UNIT_COMMAND).parents[1]} (python3 -m venv there, then its bin/pip install)"
+            f"a service does not see {(hidden or [program])[0]}: install with the system's Python "
+            f"where it does: /usr/bin/python3 -m venv {_UNIT_VENV}, then "
+            f"{_UNIT_VENV}/bin/pip install"
         )
     return program
 

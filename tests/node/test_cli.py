@@ -286,6 +286,14 @@ def test_files_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path:
         assert f"cannot read --config {path}: " in line
 
 
+def test_the_demo_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_DEMO_PACKAGES", ("trio", "not_there"))
+    line = complaint(capsys, ["demo"], 1)
+    assert "(not_there): pip install 'jingle-nodes[demo]'" in line
+
+
 # Outputs that take nothing
 
 

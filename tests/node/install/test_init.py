@@ -279,6 +279,6 @@ def test_force_overwrites(here: Path, password: Path, monkeypatch: pytest.Monkey
 def test_a_service_must_see_its_program(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(written, "UNSEEN", (Path(sys.executable).parent.resolve(),))
+    monkeypatch.setattr(written, "UNSEEN", (Path(sys.executable).resolve().parent,))
     assert execute(["init", "--systemd", "--file", "node.toml"]) == 1
     assert "a service does not see" in capsys.readouterr().err
