@@ -69,6 +69,8 @@ async def check_reachability(patient: Patient) -> Finding:
                     "the overlay that was reached is a private network",
                     "forward the ports of the router if it is to be reached from outside",
                 )
+            if peer.contacts < FEWEST_NETWORKS:
+                break
             await trio.sleep(POLL)
     return judge_reachability(peer.reachability, peer.settings.port)
 

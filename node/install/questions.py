@@ -58,6 +58,10 @@ def complete(given: RunSettings, console: Console) -> Answers:
         raise UserError("the questions were not answered, so nothing was written") from None
 
 
+class _Prompt(Prompt):
+    prompt_suffix = "> "
+
+
 class Questions:
     """The questions, and what is known so far."""
 
@@ -82,9 +86,7 @@ class Questions:
             self._ask_address()
         secret = self._ask_secret() if self.lacks_secret else None
         if self._settings.component is not None and self.is_missing("server"):
-            server = self._ask(
-                "   Where the server listens for it", split_host_port, DEFAULT_SERVER
-            )
+            server = self._ask("Where the server listens for it", split_host_port, DEFAULT_SERVER)
             self._set(server=server)
         if self.is_missing("quota", "node_kbps", "maxkbps", "hours"):
             self._ask_quota()
@@ -104,7 +106,7 @@ class Questions:
 
     def _ask_secret(self) -> str:
         name = "Password of the account" if self._settings.component is None else "Its secret"
-        return self._ask(f"   {name} (it is not shown)", check_secret, hidden=True)
+        return self._ask(f"{name} (it is not shown)", check_secret, hidden=True)
 
     def _ask_quota(self) -> None:
         quota = self._ask(
@@ -147,17 +149,18 @@ class Questions:
         *,
         hidden: bool = False,
     ) -> str:
+        prompt, console = Text(" "), self._console
+        console.print(Text(question))
         while True:
-            prompt, console = Text(question), self._console
             if default:
-                answer = Prompt.ask(prompt, console=console, default=default)
+                answer = _Prompt.ask(prompt, console=console, default=default)
             else:
-                answer = Prompt.ask(prompt, console=console, password=hidden)
+                answer = _Prompt.ask(prompt, console=console, password=hidden)
             answer = answer if hidden else answer.strip()
             try:
                 check(answer)
             except (ValueError, UserError) as error:
-                self._console.print(Text(f"   {error}", style="red"))
+                console.print(Text(f"  {error}", style="red"))
             else:
                 return answer
 

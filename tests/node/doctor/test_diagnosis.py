@@ -277,6 +277,16 @@ async def test_witnesses_are_waited_for(
     assert trio.current_time() - started == pytest.approx(after, abs=0.5)
 
 
+async def test_few_peers_are_not_waited_for(
+    settings: RunSettings, fakes: dict[str, Any], autojump_clock: trio.abc.Clock
+) -> None:
+    fakes["peer"].contacts = 2
+    started = trio.current_time()
+    finding = (await diagnose(settings, checks=named("reachability")))["reachability"]
+    assert finding.result == "skipped"
+    assert trio.current_time() - started < 1
+
+
 async def test_a_private_overlay_has_no_witnesses(
     settings: RunSettings, fakes: dict[str, Any], autojump_clock: trio.abc.Clock
 ) -> None:

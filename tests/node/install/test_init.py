@@ -113,7 +113,6 @@ async def test_the_answers_make_a_node_that_serves(prosody: Prosody, tmp_path: P
         someone.reads("Password of the account")
         someone.types_unseen("\n")
         someone.reads("a password has at least one character")
-        someone.reads("Password of the account")
         someone.types_unseen(f"{PASSWORD}\n")
         someone.reads("2. How much")
         someone.types("50XB\n")
