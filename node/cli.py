@@ -6,6 +6,7 @@ import importlib.util
 import io
 import logging
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from cyclopts.config import Env
 
 from node.errors import UsageError, UserError
 from node.settings import AccountSettings, OverlaySettings, RunSettings
-from node.settings.file import read_config_file
+from node.settings.file import lines_of_options, read_config_file
 from node.settings.values import between, checked
 from node.xmpp.account import parse_jid
 from overlay import OverlayError
@@ -28,6 +29,8 @@ from overlay.nursery import lone_error
 DONE, FAILED, USAGE = 0, 1, 2
 
 _NO_MEMORY = "no memory or threads left; raise this user's limits, or give the machine more"
+
+_ENVIRONMENT = "JINGLE_NODES_"
 
 _DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
 """Of the extra demo; the programs that the demo starts import them."""
@@ -51,7 +54,7 @@ app = App(
     name="jingle-nodes",
     help="A peer-to-peer network of UDP relays for calls: XEP-0278 over a Kademlia overlay.",
     version=_version,
-    config=(Env("JINGLE_NODES_", command=False), read_config_file),
+    config=(Env(_ENVIRONMENT, command=False), read_config_file),
     default_parameter=Parameter(negative=""),
     help_format="plaintext",
     result_action="return_value",
@@ -263,9 +266,9 @@ def _run(arguments: Sequence[str]) -> tuple[int, str | None]:
                 command = " ".join(["jingle-nodes", *(error.command_chain or ())])
                 return USAGE, f"{str(error).removesuffix('.')}; see {command} --help"
             case UsageError():
-                return USAGE, str(error)
+                return USAGE, _with_lines(str(error), arguments)
             case UserError() | OverlayError():
-                return FAILED, str(error)
+                return FAILED, _with_lines(str(error), arguments)
             case KeyboardInterrupt():
                 return FAILED, "interrupted"
             case SystemExit():
@@ -280,6 +283,25 @@ def _run(arguments: Sequence[str]) -> tuple[int, str | None]:
                 _log.info("the system refused", exc_info=error)
                 return FAILED, f"{_reason(error)}; run again with --verbose to see where"
         raise
+
+
+def _with_lines(complaint: str, arguments: Sequence[str]) -> str:
+    """A complaint about options, with the lines of the file that sets them."""
+    with suppress(CycloptsError, UserError):  # it was about the file itself
+        _, given, _ = app.parse_args(arguments)
+        if (config := given.arguments.get("config")) is not None:
+            flags = {argument.partition("=")[0] for argument in arguments}
+            options = {
+                option
+                for option in re.findall(r"--[a-z][a-z0-9-]*", complaint)
+                if option not in flags and _variable(option) not in os.environ
+            }
+            return complaint + lines_of_options(config, options)
+    return complaint
+
+
+def _variable(option: str) -> str:
+    return _ENVIRONMENT + option.removeprefix("--").replace("-", "_").upper()
 
 
 def _reason(error: OSError) -> str:

@@ -6,7 +6,7 @@ Keys stand at the top of the file, in no table. One file serves every command: w
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -62,6 +62,18 @@ def read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
             if isinstance(value, dict):
                 advice = "write settings at the top of the file, in no table"
             raise UsageError(f"{where}: there is no setting {key[:40]!r}; {advice}")
+
+
+def lines_of_options(path: Path, options: Collection[str]) -> str:
+    """Where a file sets options, to be told with what is wrong with them; nothing if nowhere.
+
+    For what only shows once the file was taken: two keys that exclude each other, a password that
+    cannot be read.
+    """
+    text = _read(path)
+    keys = [key for key in _parse(path, text) if f"--{key.replace('_', '-')}" in options]
+    told = ", ".join(f"{key}: line {_line_of(key, text)}" for key in keys)
+    return f" ({path}: {told})" if told else ""
 
 
 def _read(path: Path) -> str:

@@ -268,6 +268,24 @@ def test_the_line_is_that_of_the_key(
     assert "port" in line
 
 
+def test_keys_that_do_not_fit_together_are_told_with_their_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "node.toml"
+    arguments = ["run", "--config", str(config)]
+    config.write_text("component = 'a.b'\n\njid = 'a@b'\nport = 4278\n")
+    line = complaint(capsys, arguments, 2)
+    assert line.endswith(f"pass one of them ({config}: component: line 1, jid: line 3)\n")
+    config.write_text("port = 4278\n")
+    assert complaint(capsys, arguments, 2).endswith("if you run the XMPP server\n")
+    config.write_text("jid = 'a@b'\npassword_file = '/nowhere'\n")
+    assert f"({config}: password_file: line 2)" in complaint(capsys, arguments, 1)
+    # Not where the file is overridden.
+    assert str(config) not in complaint(capsys, [*arguments, "--password-file=/else"], 1)
+    monkeypatch.setenv("JINGLE_NODES_PASSWORD_FILE", "/else")
+    assert str(config) not in complaint(capsys, arguments, 1)
+
+
 def test_a_bootstrap_peer_in_a_file_needs_no_list(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
