@@ -42,7 +42,8 @@ def init(
         kernel_forwarder=given.forwarder not in ("auto", "userspace"),
         force=force,
     )
-    installation.check()  # before anybody answers in vain
+    # Before anybody answers in vain.
+    installation.check(with_secret=given.password_file is None and given.secret_file is None)
     given.check()
     # The questions stand beside the errors, so that the output is what was written.
     answers = complete(given, Console(stderr=True))

@@ -56,8 +56,11 @@ class Installation:
             return None
         return self.unit.with_name(f"{UNIT}.d") / DROP_IN
 
-    def check(self) -> None:
+    def check(self, *, with_secret: bool) -> None:
         """Find out beforehand what would keep the files from being written.
+
+        Args:
+            with_secret: whether one of them is that of the password.
 
         Raises:
             UserError: Something does.
@@ -66,9 +69,10 @@ class Installation:
             command()
         if self.config.is_dir():
             raise UserError(f"{self.config} is a directory; name a file, such as node.toml")
-        if self.config == self.secret:
+        if with_secret and self.config == self.secret:
             raise UserError(f"{self.config} is to be the file of the password; call it node.toml")
-        for path in filter(None, (self.config, self.secret, self.unit, self.drop_in)):
+        secret = self.secret if with_secret else None
+        for path in filter(None, (self.config, secret, self.unit, self.drop_in)):
             if not self.force and os.path.lexists(path):
                 raise UserError(f"{path} is there already; keep it, or overwrite it with --force")
 
@@ -88,7 +92,7 @@ def install(installation: Installation, answers: Answers, helps: Mapping[str, st
         UserError: Something cannot be written, or would be overwritten; then nothing is left of
             what was new.
     """
-    installation.check()
+    installation.check(with_secret=answers.secret is not None)
     settings = answers.settings
     is_account = settings.component is None
     key = "password_file" if is_account else "secret_file"

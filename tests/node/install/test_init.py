@@ -257,12 +257,23 @@ def test_nothing_is_overwritten_unasked(
     here: Path, password: Path, capsys: pytest.CaptureFixture[str], taken: str
 ) -> None:
     (here / taken).symlink_to("nowhere")
-    arguments = ["init", "--jid", "a@b", "--password-file", str(password)]
+    arguments = ["init", "--jid", "a@b"]
+    if taken == "node.toml":
+        arguments += ["--password-file", str(password)]
     assert execute(arguments) == 1
     assert f"{taken} is there already; keep it, or overwrite it with --force" in (
         capsys.readouterr().err
     )
     assert str((here / taken).readlink()) == "nowhere"
+
+
+def test_a_password_that_is_there_may_be_used(
+    here: Path, password: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    password.rename(here / "node.secret")
+    assert execute(["init", "--jid", "a@b", "--password-file", "node.secret"]) == 0
+    assert read(here / "node.toml").password_file == here / "node.secret"
 
 
 def test_force_overwrites(here: Path, password: Path, monkeypatch: pytest.MonkeyPatch) -> None:
