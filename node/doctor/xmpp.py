@@ -52,6 +52,11 @@ error came from the other domain, so that is reached."""
 
 async def check_login(patient: Patient) -> Finding:
     """Whether the account or the component can log in."""
+    if patient.settings.jid is None and patient.settings.component is None:
+        return failed(
+            "neither an XMPP account nor a component is given",
+            "let jingle-nodes init write a file of settings, and pass it with --config",
+        )
     session = await patient.session.get()
     return ok(f"logged in as {session.jid}")
 

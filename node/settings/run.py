@@ -98,7 +98,8 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
                 raise UsageError(
                     "a relay node needs an XMPP address: pass --jid user@domain --password-file "
                     "FILE for an ordinary account, or --component relay.domain --secret-file FILE "
-                    "--server host:port if you run the XMPP server"
+                    "--server host:port if you run the XMPP server; jingle-nodes init asks for "
+                    "what it takes"
                 )
             return self._with_lasting_resource(self.account())
         self.check()

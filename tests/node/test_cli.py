@@ -138,6 +138,7 @@ def test_run_without_an_account_tells_how_to_get_one(capsys: pytest.CaptureFixtu
     line = complaint(capsys, ["run"], 2)
     assert "--jid" in line
     assert "--component" in line
+    assert "jingle-nodes init" in line
 
 
 def test_settings_from_the_environment(
@@ -277,7 +278,7 @@ def test_keys_that_do_not_fit_together_are_told_with_their_lines(
     line = complaint(capsys, arguments, 2)
     assert line.endswith(f"pass one of them ({config}: component: line 1, jid: line 3)\n")
     config.write_text("port = 4278\n")
-    assert complaint(capsys, arguments, 2).endswith("if you run the XMPP server\n")
+    assert complaint(capsys, arguments, 2).endswith("asks for what it takes\n")
     config.write_text("jid = 'a@b'\npassword_file = '/nowhere'\n")
     assert f"({config}: password_file: line 2)" in complaint(capsys, arguments, 1)
     # Not where the file is overridden.

@@ -155,6 +155,14 @@ async def test_checks_of_what_could_not_be_opened_are_skipped(
     assert {findings[name].result for name in ("s2s", "clock", "reachability")} == {"skipped"}
 
 
+async def test_a_node_without_an_account_is_told_how_to_get_on(
+    settings: RunSettings, fakes: dict[str, Any]
+) -> None:
+    login = (await diagnose(RunSettings(port=0), checks=named("XMPP login")))["XMPP login"]
+    assert login.result == "failed"
+    assert "jingle-nodes init" in login.remedy
+
+
 async def test_settings_that_contradict_each_other_are_no_finding(settings: RunSettings) -> None:
     wrong = RunSettings(component="relay.example.org", policy="roster")
     with pytest.raises(UsageError, match="no roster"):
