@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ async def test_checks_of_what_could_not_be_opened_are_skipped(
 async def test_a_node_without_an_account_is_told_how_to_get_on(
     settings: RunSettings, fakes: dict[str, Any]
 ) -> None:
-    login = (await diagnose(RunSettings(port=0), checks=named("XMPP login")))["XMPP login"]
+    login = (await diagnose(replace(settings, jid=None), checks=named("XMPP login")))["XMPP login"]
     assert login.result == "failed"
     assert "jingle-nodes init" in login.remedy
 
