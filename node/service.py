@@ -63,7 +63,11 @@ class Ready:
 
 
 class Node:
-    """What a node answers over XMPP and says in the overlay, from the state of its relay."""
+    """What a node answers over XMPP and says in the overlay, from the state of its relay.
+
+    Attributes:
+        settings: What it runs with at the moment.
+    """
 
     def __init__(
         self,
@@ -73,7 +77,7 @@ class Node:
         session: Session,
         status_url: str | None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._peer = peer
         self._relay = relay
         self._session = session
@@ -126,14 +130,14 @@ class Node:
         Raises:
             UserError: The settings cannot be; all stays as it was.
         """
-        changed, fixed = self._settings.changed_to(settings)
+        changed, fixed = self.settings.changed_to(settings)
         changed.check_policy()
         limits = changed.relay_limits()
         if changed.needs_roster:
             await self._session.follow_roster()
         before = self.describe()
         await self._relay.change(limits)
-        self._settings = changed
+        self.settings = changed
         if replace(self.describe(), free=before.free) != before:
             self._advertising.cancel()  # and begin again, with what is true now
         if fixed:
@@ -145,7 +149,7 @@ class Node:
         self._draining = True
         self._advertising.cancel()
         self._relay.drain()
-        seconds = self._settings.drain
+        seconds = self.settings.drain
         if seconds and self._relay.open_channels:
             _log.warning(
                 "channels that are still open: %d; they may end within %g s, "
@@ -184,7 +188,7 @@ class Node:
     def warn_of_a_private_address(self) -> None:
         """Tell the volunteer if nobody can use this relay."""
         host = self.ready.public_address
-        if is_private(host) and not self._settings.allow_private_peers:
+        if is_private(host) and not self.settings.allow_private_peers:
             _log.warning(
                 "this node knows only a private address of its own, and packets of private "
                 "addresses are not relayed: pass --public-address, or --allow-private-peers in a "
@@ -204,7 +208,7 @@ class Node:
             peer_id=self._peer.peer_id.hex(),
             overlay=format_address(self._peer.endpoints[0]),
             public_address=self._peer.endpoints[0][0],
-            relay_ports=self._settings.relay_ports,
+            relay_ports=self.settings.relay_ports,
             forwarder=FORWARDER,
             status=self._status_url,
         )

@@ -96,6 +96,22 @@ class PortAllocator:
             return sockets
 
 
+def check_bounds(first: int, last: int) -> None:
+    """Check that a range can hold a channel.
+
+    Raises:
+        PortRangeError: it is none, or too small.
+    """
+    name = f"relay ports {first}-{last}"
+    if not 1 <= first <= last <= MAX_PORT:
+        raise PortRangeError(f"{name}: give FIRST-LAST with 1 <= FIRST <= LAST <= {MAX_PORT}")
+    if first + first % 2 + PORTS - 1 > last:
+        raise PortRangeError(
+            f"{name}: a channel takes four ports in a row, the first of them even; "
+            "give at least five ports"
+        )
+
+
 def check_port_range(first: int, last: int) -> None:
     """Check at start that a range can be used, by opening ports in it.
 
@@ -103,15 +119,9 @@ def check_port_range(first: int, last: int) -> None:
         PortRangeError: it holds no channel, needs privilege, every port is in use, or no sockets
             are left.
     """
+    check_bounds(first, last)
     name = f"relay ports {first}-{last}"
-    if not 1 <= first <= last <= MAX_PORT:
-        raise PortRangeError(f"{name}: give FIRST-LAST with 1 <= FIRST <= LAST <= {MAX_PORT}")
     allocator = PortAllocator(first, last)
-    if not allocator.capacity:
-        raise PortRangeError(
-            f"{name}: a channel takes four ports in a row, the first of them even; "
-            "give at least five ports"
-        )
     try:
         with bind_udp(widest_family(), first + first % 2):
             pass

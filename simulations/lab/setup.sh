@@ -2,7 +2,7 @@
 # Prepares a Debian machine for the demo and the lab tests.
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
-#   setup.sh system            the programs that the lab runs: Prosody, nftables, coturn, ...
+#   setup.sh system            the programs that the tests run: Prosody, nftables, coturn, systemd-analyze, ...
 #   setup.sh browser           Chromium, in which the tests look at the status page
 #
 # Packages are only installed by root and only if missing; services are not started by the
@@ -63,6 +63,7 @@ system() {
             ln -s /dev/null /etc/systemd/system/coturn.service
         }
     }
+    command -v systemd-analyze >/dev/null || packages="$packages systemd"
     # shellcheck disable=SC2086  # a list of package names
     [ -z "$packages" ] || apt_install $packages || true
 }
