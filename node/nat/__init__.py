@@ -1,0 +1,1 @@
+"""Where a node stands: NAT behaviour, and ports opened on the home router."""
