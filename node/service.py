@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import trio
 
 from node.entrance import enter_overlay
+from node.nat.mapping import MappingStatus, PortMapping, open_port_mapping
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
@@ -20,6 +21,9 @@ from overlay.nursery import open_background_nursery
 
 REGISTER_TIMEOUT = 10.0
 """Seconds that the first registration in the overlay may keep a node from being ready."""
+
+MAPPING_TIMEOUT = 5.0
+"""Seconds that a slow router may keep a node from being ready; it goes on opening ports."""
 
 LEAVE_TIMEOUT = 3.0
 """Seconds that closing the channels and telling their requesters may take."""
@@ -49,15 +53,24 @@ class Ready:
     forwarder: str
     """What moves the packets."""
 
+    port_mapping: str | None
+    """Protocol by which the router has opened the ports; None if it has not, or there is none."""
+
 
 class Node:
     """What a node answers over XMPP and says in the overlay, from the state of its relay."""
 
     def __init__(
-        self, settings: RunSettings, peer: RunningPeer, relay: RelayService, session: Session
+        self,
+        settings: RunSettings,
+        peer: RunningPeer,
+        mapping: PortMapping | None,
+        relay: RelayService,
+        session: Session,
     ) -> None:
         self._settings = settings
         self._peer = peer
+        self._mapping = mapping
         self._relay = relay
         self._session = session
         self._advertising = trio.CancelScope()
@@ -169,8 +182,14 @@ class Node:
             )
 
     @property
+    def port_mapping(self) -> MappingStatus:
+        """The ports that the router has opened."""
+        return MappingStatus("off") if self._mapping is None else self._mapping.status
+
+    @property
     def ready(self) -> Ready:
         """What to tell the volunteer."""
+        mapping = self.port_mapping
         return Ready(
             jid=self._session.jid,
             peer_id=self._peer.peer_id.hex(),
@@ -178,6 +197,7 @@ class Node:
             public_address=self._peer.endpoints[0][0],
             relay_ports=self._settings.relay_ports,
             forwarder="userspace",
+            port_mapping=mapping.protocol if mapping.state == "open" else None,
         )
 
 
@@ -194,22 +214,27 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     ports = settings.relay_port_range()
     async with (
         open_peer(settings.peer_settings()) as peer,
+        _open_mapping(settings, peer) as mapping,
         open_session(account) as session,
         open_relay(
             limits,
             lambda: peer.endpoints[0][0],
             ports=ports,
+            reachable=lambda: None if mapping is None else mapping.channels,
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
         ) as relay,
     ):
-        node = Node(settings, peer, relay, session)
+        node = Node(settings, peer, mapping, relay, session)
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(node.report_ends)
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
                 if settings.needs_roster:
                     await session.follow_roster()
+                if mapping is not None:
+                    with trio.move_on_after(MAPPING_TIMEOUT):
+                        await mapping.settled.wait()
                 await nursery.start(session.serve, node)
                 registered = trio.Event()
                 nursery.start_soon(node.advertise, registered)
@@ -222,3 +247,21 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         finally:
             with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
                 await node.leave()
+
+
+@asynccontextmanager
+async def _open_mapping(
+    settings: RunSettings, peer: RunningPeer
+) -> AsyncIterator[PortMapping | None]:
+    """Have the router open the node's ports, if there may be one."""
+    if not settings.maps_ports:
+        yield None
+        return
+    async with open_port_mapping(
+        peer.local_address[1],
+        settings.relay_port_range(),
+        settings.channels,
+        settings.mapping_secret(),
+        peer.opened,
+    ) as mapping:
+        yield mapping

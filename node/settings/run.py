@@ -15,7 +15,9 @@ from node.settings.limits import LimitSettings
 from node.settings.shared import DEFAULT_PORT, AccountSettings, OverlaySettings
 from node.settings.values import between, parse_host_port, read_secret
 from node.xmpp.account import Account, ComponentAccount
+from overlay.core.addresses import is_private
 from overlay.dht import PeerSettings
+from overlay.sockets import source_host
 from overlay.state import load_identity
 
 QUOTA_FILE = "quota.json"
@@ -47,6 +49,10 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
 
     public_address: str | None = None
     """IP address under which others reach this node; learnt from other peers if not given."""
+
+    port_mapping: Literal["auto", "off"] = "auto"
+    """auto: have the home router open the ports (PCP, NAT-PMP or UPnP), if this machine has a
+    private address and --public-address is not given. off: never."""
 
     state_dir: Path | None = None
     """Where the node keeps its key and the peers it knows; default ~/.local/state/jingle-nodes."""
@@ -158,6 +164,21 @@ class RunSettings(LimitSettings, AccountSettings, OverlaySettings):
             cache_file=state / "peers",
             public_address=self.public_address,
         )
+
+    @property
+    def maps_ports(self) -> bool:
+        """Whether a router is to be asked to open the ports."""
+        wanted = self.port_mapping == "auto" and self.public_address is None
+        return wanted and is_private(source_host())
+
+    def mapping_secret(self) -> bytes:
+        """What only this node knows, at each start the same: for the nonces of PCP.
+
+        Raises:
+            OverlayError: The key file is no good.
+        """
+        identity = load_identity(self.state_directory() / KEY_FILE)
+        return hashlib.sha256(identity.sign(b"jingle-nodes port mapping")).digest()
 
     def state_directory(self) -> Path:
         """The directory of the node's state, made if it is missing.
