@@ -70,6 +70,7 @@ class PortMapping:
 
     Attributes:
         settled: Set once it is known whether a router opens ports.
+        moved: Set when the public address has changed; then there is a new event for the next time.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class PortMapping:
         opened: Callable[[str], None],
     ) -> None:
         self.settled = trio.Event()
+        self.moved = trio.Event()
         self._port = port
         self._opened = opened
         self._secret = secret
@@ -99,6 +101,7 @@ class PortMapping:
         self._troubles = Troubles()
         self._router: Router | None = None
         self._external: str | None = None
+        self._told: str | None = None
         self._leases: dict[int, _Lease] = {}
         self._blocks: list[int] = []
         self._state: Literal["trying", "open", "closed"] = "trying"
@@ -158,7 +161,7 @@ class PortMapping:
         self._external = None
         self._untried = list(reversed(self._candidates))
         try:
-            await self._map_overlay(router)
+            host = await self._map_overlay(router)
             await self._map_first(router)
         except MappingError:
             await self._close()
@@ -168,8 +171,15 @@ class PortMapping:
         self._was_open = True
         self._troubles.end("port mapping")
         _log.info("%s has opened UDP port %d by %s", router.host, self._port, router.protocol)
-        self._opened(self._external or "")
+        self._tell(host)
         self.settled.set()
+
+    def _tell(self, host: str) -> None:
+        self._opened(host)
+        if self._told not in (None, host):
+            self.moved.set()
+            self.moved = trio.Event()
+        self._told = host
 
     async def _keep(self, router: Router) -> None:
         """Open what is missing and renew what is open, until the router fails.
@@ -193,16 +203,19 @@ class PortMapping:
                 self._error = f"{router.host}: {error}"
                 misses += 1
                 if misses == MISSES:
-                    raise MappingError(f"the router {router.host} fails: {error}") from error
+                    raise MappingError(
+                        f"the router {router.host} fails: {error}", error.remedy
+                    ) from error
 
-    async def _map_overlay(self, router: Router) -> None:
+    async def _map_overlay(self, router: Router) -> str:
+        """Return the public address."""
         try:
             await self._map(router, self._port)
         except MappingError as error:
-            is_taken = isinstance(error, PortTakenError)
+            other_port = "choose another port with --port"
             raise MappingError(
                 f"the router {router.host} does not open UDP port {self._port}: {error}",
-                "choose another port with --port" if is_taken else "",
+                other_port if isinstance(error, PortTakenError) else error.remedy,
             ) from error
         if self._external is None or is_private(self._external):
             raise MappingError(
@@ -210,6 +223,7 @@ class PortMapping:
                 "another NAT before it, the provider's or that of a second router",
                 "ask the provider for a public address, or have the second router pass all on",
             )
+        return self._external
 
     async def _map_first(self, router: Router) -> None:
         await self._grow(router, 1)

@@ -11,11 +11,11 @@ import trio
 from node.nat.mapping.epoch import Epoch
 from node.nat.mapping.router import (
     LEASE,
-    NO_ADDRESS,
     NO_HOST,
     Mapping,
     MappingError,
     MappingLostError,
+    NoAddressError,
     PortTakenError,
 )
 from node.nat.mapping.udp import FIRST_WAITS, WAITS, exchange
@@ -31,10 +31,10 @@ _MAP: Final = struct.Struct("!BBHHHI")  # …, reserved, internal port, external
 _MAPPED: Final = struct.Struct("!HHI")  # internal port, external port, lifetime
 
 # Section 3.5.
+_NETWORK_FAILURE: Final = 3
 _RESULTS: Final = {
     1: "it speaks another version",
     2: "it is not allowed",
-    3: NO_ADDRESS,
     4: "it has no room for more mappings",
     5: "it cannot do that",
 }
@@ -140,7 +140,7 @@ class NatPmpRouter:
         if not self._epoch.is_kept(answer.epoch, trio.current_time()):
             raise MappingLostError("it has started anew")
         if answer.host == NO_HOST:
-            raise MappingError(NO_ADDRESS)
+            raise NoAddressError
 
     async def _ask(
         self, request: bytes, opcode: int, port: int = 0, waits: Sequence[float] = WAITS
@@ -151,6 +151,8 @@ class NatPmpRouter:
             return answer if is_ours else None
 
         answer = await exchange(self.host, lambda _: request, parse, waits)
+        if answer.result == _NETWORK_FAILURE:
+            raise NoAddressError
         if answer.result:
             raise MappingError(_RESULTS.get(answer.result, f"result {answer.result}"))
         return answer

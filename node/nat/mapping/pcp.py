@@ -12,11 +12,11 @@ import trio
 from node.nat.mapping.epoch import Epoch
 from node.nat.mapping.router import (
     LEASE,
-    NO_ADDRESS,
     NO_HOST,
     Mapping,
     MappingError,
     MappingLostError,
+    NoAddressError,
     PortTakenError,
 )
 from node.nat.mapping.udp import FIRST_WAITS, WAITS, exchange
@@ -39,17 +39,17 @@ _MAP_DATA: Final = struct.Struct("!12sB3xHH16s")
 _MAX_LENGTH: Final = 1100  # section 7
 
 # Section 7.4.
+_NETWORK_FAILURE: Final = 7
+_CANNOT_PROVIDE_EXTERNAL: Final = 11
 _RESULTS: Final = {
     1: "it speaks another version",
     2: "it is not allowed",
     4: "it cannot do that",
-    7: NO_ADDRESS,
     8: "it has no room for more mappings",
     9: "it does not map UDP",
     10: "this machine has as many mappings as it may have",
     12: "there is another NAT between this machine and it",
 }
-_CANNOT_PROVIDE_EXTERNAL: Final = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +204,8 @@ class PcpRouter:
         answer = await exchange(self.host, compose, parse, waits)
         if answer.result == _CANNOT_PROVIDE_EXTERNAL:
             raise PortTakenError(f"UDP port {port} is not to be had")
+        if answer.result == _NETWORK_FAILURE:
+            raise NoAddressError
         if answer.result:
             raise MappingError(_RESULTS.get(answer.result, f"result {answer.result}"))
         return answer

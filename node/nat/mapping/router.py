@@ -14,8 +14,6 @@ DESCRIPTION: Final = "jingle-nodes"
 NO_HOST: Final = "0.0.0.0"  # noqa: S104
 """The external address of a router that has none."""
 
-NO_ADDRESS: Final = "it has no address from the provider yet"
-
 
 class MappingError(Exception):
     """A router does not do what it was asked for.
@@ -36,6 +34,15 @@ class PortTakenError(MappingError):
 
 class MappingLostError(MappingError):
     """The router has forgotten its mappings."""
+
+
+class NoAddressError(MappingError):
+    """The router is not connected to the Internet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it has no address from the provider yet", "it is asked again until it has one"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from node.nat.mapping.gateway import own_host_toward
 from node.nat.mapping.router import (
     DESCRIPTION,
     LEASE,
-    NO_ADDRESS,
     NO_HOST,
     Mapping,
     MappingError,
     MappingLostError,
+    NoAddressError,
     PortTakenError,
 )
 from node.nat.mapping.upnp.http import fetch
@@ -90,6 +90,7 @@ class UpnpRouter:
 
     async def check(self, port: int) -> str:
         """Return the external address, if the mapping is there and ours (section 2.4.15)."""
+        external = await self.external_address()
         try:
             values = await self._call("GetSpecificPortMappingEntry", _entry(port))
         except UpnpFault as fault:
@@ -102,7 +103,7 @@ class UpnpRouter:
             str(port),
         ):
             raise MappingLostError("it has given the port to somebody else")
-        return await self.external_address()
+        return external
 
     async def _add(self, port: int) -> None:
         arguments = {
@@ -147,7 +148,7 @@ def _read_host(text: str) -> str:
     except ValueError:
         raise MappingError("the external address that it tells is none") from None
     if host == NO_HOST:
-        raise MappingError(NO_ADDRESS)
+        raise NoAddressError
     return host
 
 

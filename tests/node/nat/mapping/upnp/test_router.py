@@ -96,8 +96,8 @@ async def test_a_port_is_opened_looked_at_and_closed(device: Device, router: Upn
     assert await router.check(4278) == "45.1.0.2"
     await router.unmap(4278)
     assert [action for action, _ in device.calls[-3:]] == [
-        "GetSpecificPortMappingEntry",
         "GetExternalIPAddress",
+        "GetSpecificPortMappingEntry",
         "DeletePortMapping",
     ]
 
