@@ -113,6 +113,13 @@ class Node:
         async for closed in self._relay.closed:
             await self._report_end(closed)
 
+    async def follow_address(self, mapping: PortMapping) -> None:
+        """Log in again whenever the public address has changed: no connection outlives that."""
+        while True:
+            await mapping.moved.wait()
+            _log.info("the public address has changed; connecting to the XMPP server again")
+            await self._session.reconnect()
+
     async def change(self, settings: RunSettings) -> None:
         """Take new limits at once; open channels keep what they were granted.
 
@@ -233,6 +240,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
                 if settings.needs_roster:
                     await session.follow_roster()
                 if mapping is not None:
+                    nursery.start_soon(node.follow_address, mapping)
                     with trio.move_on_after(MAPPING_TIMEOUT):
                         await mapping.settled.wait()
                 await nursery.start(session.serve, node)

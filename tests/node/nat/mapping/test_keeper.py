@@ -187,8 +187,16 @@ async def test_a_router_that_has_started_anew_is_given_everything_again(
 
 async def test_a_changed_address_is_told(router: FakeRouter, autojump_clock: MockClock) -> None:
     async with mapped() as (mapping, told):
+        moved = mapping.moved
+        router.reboot()
+        await trio.sleep(CHECK_INTERVAL + 1)
+        assert told == [OUTSIDE, OUTSIDE]
+        assert not moved.is_set()
+        told.pop()
         router.external = "45.1.0.77"
         await trio.sleep(CHECK_INTERVAL + 1)
+        assert moved.is_set()
+        assert not mapping.moved.is_set()
         assert told == [OUTSIDE, "45.1.0.77"]
         assert mapping.status.external_address == "45.1.0.77"
         assert mapping.status.state == "open"
