@@ -2,7 +2,7 @@
 # Prepares a Debian machine for the demo and the lab tests.
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
-#   setup.sh system            the programs that the lab runs: Prosody, nftables, iproute2, ...
+#   setup.sh system            the programs that the lab runs: Prosody, nftables, miniupnpd, ...
 #
 # Packages are only installed by root and only if missing; services are not started by the
 # installation. What cannot be installed is said in one line, and the exit status is still 0 for
@@ -54,6 +54,14 @@ system() {
     command -v ip >/dev/null || packages="$packages iproute2"
     PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null || packages="$packages nftables"
     command -v prosody >/dev/null || packages="$packages prosody"
+    PATH=$PATH:/usr/sbin:/sbin command -v miniupnpd >/dev/null || {
+        packages="$packages miniupnpd miniupnpd-nftables"
+        # It would start with the next boot, and open ports on a machine that is no router.
+        [ "$(id -u)" != 0 ] || [ -e /etc/systemd/system/miniupnpd.service ] || {
+            mkdir -p /etc/systemd/system
+            ln -s /dev/null /etc/systemd/system/miniupnpd.service
+        }
+    }
     # shellcheck disable=SC2086  # a list of package names
     [ -z "$packages" ] || apt_install $packages || true
 }

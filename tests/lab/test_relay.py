@@ -14,8 +14,8 @@ import trio
 from simulations.lab.certificates import Authority
 from simulations.lab.netns import Host, Lab
 from simulations.lab.phones import phone
-from simulations.lab.program import Program
 from simulations.lab.prosody import COMPONENT_PORT, start_prosody
+from tests.lab.sockets import open_sockets
 
 pytestmark = pytest.mark.lab
 
@@ -118,30 +118,6 @@ async def test_a_call_between_symmetric_nats_through_a_borrowed_relay(
     assert all(end["received"] >= 150 and end["lost"] <= 2 for end in ends)
     # The round trip is known from the other end's RTCP.
     assert all(end["rtt_ms"] is not None for end in ends)
-
-
-class Sockets:
-    """A host's sockets under remote control."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-
-    async def send(self, index: int, to: tuple[str, int], text: str, size: int = 0) -> None:
-        await self._program.send({"send": [index, *to, text, size]})
-        await self._program.json()
-
-    async def receive(self, count: int, timeout: float = 5.0) -> list[tuple[int, str, int]]:
-        """The socket, the text and the size of what arrived."""
-        await self._program.send({"receive": count, "timeout": timeout})
-        return [(index, text, size) for index, _, _, text, size in await self._program.json()]
-
-
-async def open_sockets(lab: Lab, host: Host, count: int) -> Sockets:
-    program = await lab.start(
-        host, sys.executable, "-m", "simulations.lab.udp", *("0" for _ in range(count))
-    )
-    await program.json()
-    return Sockets(program)
 
 
 async def test_a_channel_carries_rtp_and_rtcp_whole_and_only_between_its_ends(lab: Lab) -> None:
