@@ -179,16 +179,14 @@ async def test_a_router_of_upnp_may_do_both_at_once(lab: Lab) -> None:
     assert node.running
 
 
-async def test_behind_a_router_that_opens_nothing_a_node_serves_nobody_and_says_why(
+async def test_behind_a_router_that_opens_nothing_nobody_finds_a_node_and_it_says_why(
     lab: Lab,
 ) -> None:
     world = await build(lab, [])
     node, ready = await start_node(world)
     assert ready["port_mapping"] is None
-    with trio.fail_after(60):
-        while "strangers do not reach this peer" not in node.log.read_text():
-            await trio.sleep(0.5)
     [line] = [line for line in node.log.read_text().splitlines() if "opens no ports" in line]
     assert "the router 192.168." in line
     assert "forward UDP ports 4278 and 20000-29999 to this machine there" in line
-    assert await find(world) == []
+    for _ in range(3):  # for longer than it takes where the router does open ports
+        assert await find(world) == []

@@ -53,7 +53,7 @@ LAST_RETRY: Final = 300.0
 SHORTEST_LEASE: Final = 2 * CHECK_INTERVAL
 """Seconds; a router that grants less is not asked more often for it."""
 
-CLOSE_TIMEOUT: Final = 5.0
+CLOSE_TIMEOUT: Final = 8.0
 """Seconds that closing the ports may take at the end; what is left expires."""
 
 _log: Final = logging.getLogger(__name__)
