@@ -25,6 +25,9 @@ REGISTER_TIMEOUT = 10.0
 MAPPING_TIMEOUT = 5.0
 """Seconds that a slow router may keep a node from being ready; it goes on opening ports."""
 
+ADDRESS_POLL = 1.0
+"""Seconds between two looks whether the public address has changed."""
+
 LEAVE_TIMEOUT = 3.0
 """Seconds that closing the channels and telling their requesters may take."""
 
@@ -113,12 +116,16 @@ class Node:
         async for closed in self._relay.closed:
             await self._report_end(closed)
 
-    async def follow_address(self, mapping: PortMapping) -> None:
+    async def follow_address(self) -> None:
         """Log in again whenever the public address has changed: no connection outlives that."""
+        before = self._peer.endpoints[0][0]
         while True:
-            await mapping.moved.wait()
-            _log.info("the public address has changed; connecting to the XMPP server again")
-            await self._session.reconnect()
+            await trio.sleep(ADDRESS_POLL)
+            now = self._peer.endpoints[0][0]
+            if not is_private(before) and now != before:
+                _log.info("the public address has changed; connecting to the XMPP server again")
+                await self._session.reconnect()
+            before = now
 
     async def change(self, settings: RunSettings) -> None:
         """Take new limits at once; open channels keep what they were granted.
@@ -239,8 +246,9 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
                 if settings.needs_roster:
                     await session.follow_roster()
+                if settings.component is None:
+                    nursery.start_soon(node.follow_address)
                 if mapping is not None:
-                    nursery.start_soon(node.follow_address, mapping)
                     with trio.move_on_after(MAPPING_TIMEOUT):
                         await mapping.settled.wait()
                 await nursery.start(session.serve, node)

@@ -25,7 +25,7 @@ COMMAND = str(Path(sys.executable).with_name("jingle-nodes"))
 PASSWORD = "secret"
 PEERS = 60  # so many that some of them are strangers to a node that has just joined
 MAPPINGS = 1 + 4 * POOL
-PATIENCE = 2 * CHECK_INTERVAL  # seconds
+PATIENCE = 3 * CHECK_INTERVAL  # seconds
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ MISSES: Final = 3
 
 FIRST_RETRY: Final = 5.0
 LAST_RETRY: Final = 300.0
-"""Seconds until a router is looked for again, doubled from the first to the longest."""
+"""Seconds until a router is asked or looked for again, doubled from the first to the longest."""
 
 SHORTEST_LEASE: Final = 2 * CHECK_INTERVAL
 """Seconds; a router that grants less is not asked more often for it."""
@@ -70,7 +70,6 @@ class PortMapping:
 
     Attributes:
         settled: Set once it is known whether a router opens ports.
-        moved: Set when the public address has changed; then there is a new event for the next time.
     """
 
     def __init__(
@@ -82,7 +81,6 @@ class PortMapping:
         opened: Callable[[str], None],
     ) -> None:
         self.settled = trio.Event()
-        self.moved = trio.Event()
         self._port = port
         self._opened = opened
         self._secret = secret
@@ -101,7 +99,6 @@ class PortMapping:
         self._troubles = Troubles()
         self._router: Router | None = None
         self._external: str | None = None
-        self._told: str | None = None
         self._leases: dict[int, _Lease] = {}
         self._blocks: list[int] = []
         self._state: Literal["trying", "open", "closed"] = "trying"
@@ -171,15 +168,8 @@ class PortMapping:
         self._was_open = True
         self._troubles.end("port mapping")
         _log.info("%s has opened UDP port %d by %s", router.host, self._port, router.protocol)
-        self._tell(host)
-        self.settled.set()
-
-    def _tell(self, host: str) -> None:
         self._opened(host)
-        if self._told not in (None, host):
-            self.moved.set()
-            self.moved = trio.Event()
-        self._told = host
+        self.settled.set()
 
     async def _keep(self, router: Router) -> None:
         """Open what is missing and renew what is open, until the router fails.
@@ -192,7 +182,7 @@ class PortMapping:
             try:
                 await self._grow(router, self._wanted)
                 await self._renew(router)
-                await trio.sleep(CHECK_INTERVAL)
+                await trio.sleep(FIRST_RETRY if misses else CHECK_INTERVAL)
                 self._compare(await router.check(self._port))
                 misses = 0
                 self._error = None
