@@ -130,6 +130,8 @@ class HomeRouter:
             f"route add default via {network}.1",
         ):
             await self._lab.run(self.nat, "ip", *command.split())
+        # Else the internet's router would deliver to the old address for as long as it remembers.
+        await self._lab.run(None, "ip", "route", "add", "blackhole", f"{self.nat.address}/32")
         return new
 
     async def mapped_ports(self) -> list[int]:
