@@ -37,6 +37,7 @@ async def answered(serve: Serve, monkeypatch: pytest.MonkeyPatch, body: bytes = 
 def sends(*chunks: bytes) -> Serve:
     async def serve(stream: trio.abc.Stream) -> None:
         with suppress(trio.BrokenResourceError):
+            await stream.receive_some()  # the request, or some of it
             for chunk in chunks:
                 await stream.send_all(chunk)
         await stream.aclose()
