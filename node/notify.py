@@ -8,8 +8,8 @@ import os
 import socket
 import time
 
-LEAVING = 15.0
-"""Seconds that closing channels, advert and streams may take beside the draining."""
+LEAVING = 25.0
+"""Seconds that closing channels, advert, streams and ports may take beside the draining."""
 
 _log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ import trio
 
 from node.entrance import enter_overlay
 from node.nat.behaviour import NatBehaviour
+from node.nat.mapping import MappingStatus, PortMapping, open_port_mapping
 from node.nat.server import StunServer, open_stun_server
 from node.nat.watch import SERVICE, NatWatch
 from node.relay.forwarders.base import Reason
@@ -26,6 +27,12 @@ from overlay.nursery import open_background_nursery
 
 REGISTER_TIMEOUT = 10.0
 """Seconds that the first registration in the overlay may keep a node from being ready."""
+
+MAPPING_TIMEOUT = 5.0
+"""Seconds that a slow router may keep a node from being ready; it goes on opening ports."""
+
+ADDRESS_POLL = 1.0
+"""Seconds between two looks whether the public address has changed."""
 
 LEAVE_TIMEOUT = 3.0
 """Seconds that closing the channels and telling their requesters may take."""
@@ -58,6 +65,9 @@ class Ready:
     forwarder: str
     """What moves the packets."""
 
+    port_mapping: str | None
+    """Protocol by which the router has opened the ports; None if it has not, or there is none."""
+
     status: str | None
     """URL of the status page; None if there is none."""
 
@@ -73,15 +83,17 @@ class Node:
         self,
         settings: RunSettings,
         peer: RunningPeer,
+        mapping: PortMapping | None,
         relay: RelayService,
         session: Session,
         status_url: str | None,
     ) -> None:
         self.settings = settings
         self._peer = peer
+        self._mapping = mapping
         self._relay = relay
         self._session = session
-        self.nat_watch = NatWatch(peer)
+        self.nat_watch = NatWatch(peer, is_opened=lambda: self.port_mapping.state == "open")
         self.stun_server: StunServer | None = None
         self._advertising = trio.CancelScope()
         self._draining = False
@@ -123,6 +135,17 @@ class Node:
         """Tell requesters of channels that ended without them, until cancelled."""
         async for closed in self._relay.closed:
             await self._report_end(closed)
+
+    async def follow_address(self) -> None:
+        """Log in again whenever the public address has changed: no connection outlives that."""
+        before = self._peer.endpoints[0][0]
+        while True:
+            await trio.sleep(ADDRESS_POLL)
+            now = self._peer.endpoints[0][0]
+            if not is_private(before) and now != before:
+                _log.info("the public address has changed; connecting to the XMPP server again")
+                await self._session.reconnect()
+            before = now
 
     async def change(self, settings: RunSettings) -> None:
         """Take new limits at once; open channels keep what they were granted.
@@ -201,8 +224,14 @@ class Node:
         return self.nat_watch.behaviour
 
     @property
+    def port_mapping(self) -> MappingStatus:
+        """The ports that the router has opened."""
+        return MappingStatus("off") if self._mapping is None else self._mapping.status
+
+    @property
     def ready(self) -> Ready:
         """What to tell the volunteer."""
+        mapping = self.port_mapping
         return Ready(
             jid=self._session.jid,
             peer_id=self._peer.peer_id.hex(),
@@ -210,6 +239,7 @@ class Node:
             public_address=self._peer.endpoints[0][0],
             relay_ports=self.settings.relay_ports,
             forwarder=FORWARDER,
+            port_mapping=mapping.protocol if mapping.state == "open" else None,
             status=self._status_url,
         )
 
@@ -229,11 +259,13 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     alternate = settings.stun_alternate_address()
     async with (
         open_peer(settings.peer_settings()) as peer,
+        _open_mapping(settings, peer) as mapping,
         open_session(account) as session,
         open_relay(
             limits,
             lambda: _channel_hosts(peer),
             ports=ports,
+            reachable=lambda: None if mapping is None else mapping.channels,
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
         ) as relay,
@@ -243,7 +275,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         ) as observer,
         open_status_page(status_page, observer.snapshot) as status_url,
     ):
-        node = Node(settings, peer, relay, session, status_url)
+        node = Node(settings, peer, mapping, relay, session, status_url)
         try:
             async with open_background_nursery() as nursery, AsyncExitStack() as stack:
                 if alternate is not None:
@@ -254,6 +286,11 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
                 if settings.needs_roster:
                     await session.follow_roster()
+                if settings.component is None:
+                    nursery.start_soon(node.follow_address)
+                if mapping is not None:
+                    with trio.move_on_after(MAPPING_TIMEOUT):
+                        await mapping.settled.wait()
                 await nursery.start(session.serve, node)
                 registered = trio.Event()
                 nursery.start_soon(node.advertise, registered)
@@ -279,3 +316,21 @@ def _channel_hosts(peer: RunningPeer) -> list[str]:
         host for host in hosts if reachability[is_ipv6(host)].verdict is not Verdict.UNREACHABLE
     ]
     return reached or hosts
+
+
+@asynccontextmanager
+async def _open_mapping(
+    settings: RunSettings, peer: RunningPeer
+) -> AsyncIterator[PortMapping | None]:
+    """Have the router open the node's ports, if there may be one."""
+    if not settings.maps_ports:
+        yield None
+        return
+    async with open_port_mapping(
+        peer.local_address[1],
+        settings.relay_port_range(),
+        settings.channels,
+        settings.mapping_secret(),
+        peer.opened,
+    ) as mapping:
+        yield mapping

@@ -25,7 +25,9 @@ from node.settings.values import (
     split_host_port,
 )
 from node.xmpp.account import Account, ComponentAccount, parse_jid
+from overlay.core.addresses import is_private
 from overlay.dht import PeerSettings
+from overlay.sockets import source_host
 from overlay.state import load_identity
 
 QUOTA_FILE = "quota.json"
@@ -99,6 +101,10 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
 
     public_address: Annotated[str | None, checked(_check_address)] = None
     """IP address under which others reach this node; learnt from other peers if not given."""
+
+    port_mapping: Literal["auto", "off"] = "auto"
+    """auto: have the home router open the ports (PCP, NAT-PMP or UPnP), if this machine has a
+    private address and --public-address is not given. off: never."""
 
     stun_alternate: Annotated[str | None, checked(_parse_alternate)] = None
     """Second IP address of this machine, or ADDRESS:PORT: also tell others what their NATs do, by
@@ -253,6 +259,21 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
             cache_file=state / PEERS_FILE,
             public_address=self.public_address,
         )
+
+    @property
+    def maps_ports(self) -> bool:
+        """Whether a router is to be asked to open the ports."""
+        wanted = self.port_mapping == "auto" and self.public_address is None
+        return wanted and is_private(source_host())
+
+    def mapping_secret(self) -> bytes:
+        """What only this node knows, at each start the same: for the nonces of PCP.
+
+        Raises:
+            OverlayError: The key file is no good.
+        """
+        identity = load_identity(self.state_directory() / KEY_FILE)
+        return hashlib.sha256(identity.sign(b"jingle-nodes port mapping")).digest()
 
     def state_directory_name(self) -> Path:
         """Where the node's state is or will be; nothing is made.

@@ -129,6 +129,10 @@ class Connection:
                     log.info("connected again as %s", self.jid)
                     break
 
+    async def reconnect(self) -> None:
+        """Give the stream up, without a farewell that could not arrive; a new one follows."""
+        self.client.abort()
+
     async def close(self) -> None:
         """End the stream, in order if it is up, and wait for that, but not for long."""
         transport = self.client.transport

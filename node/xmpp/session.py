@@ -181,6 +181,11 @@ class Session:
 
         await self._run(send)
 
+    async def reconnect(self) -> None:
+        """Log in again, without waiting until silence tells that the connection is dead."""
+        if self.connected:
+            await self._run(self._connection.reconnect)
+
     async def follow_roster(self) -> None:
         """Learn who is subscribed to the account, now and from now on.
 

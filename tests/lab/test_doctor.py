@@ -2,17 +2,14 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from simulations.lab.netns import Host, Lab
-from tests.lab.crowd import NETWORK, address
 from tests.lab.world import COMMAND, World, build
 
-CROWD = str(Path(__file__).with_name("crowd.py"))
 PEERS = 60
 """So many that a newcomer has not met all of them: only strangers are witnesses."""
 
@@ -59,11 +56,11 @@ async def test_strangers_are_sent_to_knock(lab: Lab) -> None:
         await lab.add_host("open"),
         await lab.add_host("home", behind=await lab.add_nat("nat")),
     ]
-    addresses = "".join(f"ip address add {address(n)}/32 dev lo; " for n in range(PEERS))
-    assert await lab.run(crowd, "sh", "-ec", addresses) == (0, "")
-    assert await lab.run(None, "ip", "route", "add", NETWORK, "via", crowd.address) == (0, "")
-    peers = await lab.start(crowd, sys.executable, CROWD, str(PEERS))
-    bootstrap = await peers.json()
+    addresses = await lab.add_networks(crowd, PEERS)
+    peers = await lab.start(
+        crowd, sys.executable, "-m", "simulations.lab.crowd", "4278", *addresses
+    )
+    bootstrap = (await peers.json())["overlay"]
     found: dict[str, dict[str, Any]] = {}
 
     async def examine(host: Host) -> None:

@@ -5,7 +5,8 @@ import trio
 
 from simulations.lab.netns import Host, Lab
 from simulations.lab.phones import phone
-from tests.lab.world import EXPIRE, borrowed, build, open_sockets
+from tests.lab.sockets import open_sockets
+from tests.lab.world import EXPIRE, borrowed, build
 
 pytestmark = pytest.mark.lab
 

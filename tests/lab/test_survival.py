@@ -9,7 +9,8 @@ import trio
 
 from simulations.lab.netns import Lab
 from simulations.lab.prosody import start_again
-from tests.lab.world import COMMAND, Sockets, World, borrowed, build, open_sockets
+from tests.lab.sockets import Sockets, open_sockets
+from tests.lab.world import COMMAND, World, borrowed, build
 
 pytestmark = pytest.mark.lab
 

@@ -120,34 +120,17 @@ async def borrowed(world: World, only_v6: Host | None = None) -> AsyncIterator[d
     how = [*world.account, *world.bootstrap]
     if only_v6 is not None:
         how = [*world.account6, *world.bootstrap6]
-    holder = await world.lab.start(only_v6 or world.alice, COMMAND, "borrow", "--json", *how)
+    async with holding(world.lab, only_v6 or world.alice, *how) as channel:
+        assert channel["relay"] == world.relay_jid
+        yield channel
+
+
+@asynccontextmanager
+async def holding(lab: Lab, host: Host, *options: str) -> AsyncIterator[dict[str, Any]]:
+    """Have a host hold a channel during the block, of any relay that it finds."""
+    holder = await lab.start(host, COMMAND, "borrow", "--json", *options)
     try:
         channel: dict[str, Any] = await holder.json()
-        assert channel["relay"] == world.relay_jid
         yield channel
     finally:
         assert await holder.stop() == 0
-
-
-class Sockets:
-    """A host's sockets under remote control."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-
-    async def send(self, index: int, to: tuple[str, int], text: str, size: int = 0) -> None:
-        await self._program.send({"send": [index, *to, text, size]})
-        await self._program.json()
-
-    async def receive(self, count: int, timeout: float = 5.0) -> list[tuple[int, str, int]]:
-        """The socket, the text and the size of what arrived."""
-        await self._program.send({"receive": count, "timeout": timeout})
-        return [(index, text, size) for index, _, _, text, size in await self._program.json()]
-
-
-async def open_sockets(lab: Lab, host: Host, count: int) -> Sockets:
-    program = await lab.start(
-        host, sys.executable, "-m", "simulations.lab.udp", *("0" for _ in range(count))
-    )
-    await program.json()
-    return Sockets(program)
