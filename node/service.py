@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from node.endpoints import served_endpoints
 from node.entrance import enter_overlay
 from node.nat.behaviour import NatBehaviour
 from node.nat.mapping import MappingStatus, PortMapping, open_port_mapping
@@ -16,11 +17,12 @@ from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
 from node.settings.run import LIFETIME_FILE, QUOTA_FILE
+from node.status.checks import check_mapping, check_nat
 from node.status.observer import Parts, open_observer
 from node.status.server import open_status_page
+from node.status.status import Check
 from node.xmpp import ServiceEntry, Session, open_session
-from overlay.core.addresses import format_address, is_ipv6, is_private
-from overlay.core.reachability.verdict import Verdict
+from overlay.core.addresses import format_address, is_private
 from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import RelayDescription, advertise
 from overlay.nursery import open_background_nursery
@@ -109,7 +111,8 @@ class Node:
 
     async def services(self, requester: str) -> Iterable[ServiceEntry]:
         """The services that this node knows: its own, and the relay only if it lends to them."""
-        services = [ServiceEntry("stun", host, port=port) for host, port in self._peer.endpoints]
+        endpoints = served_endpoints(self._peer)
+        services = [ServiceEntry("stun", host, port=port) for host, port in endpoints]
         if self._relay.permits(requester):
             policy = self._relay.limits.access.advertised
             services.append(ServiceEntry("relay", self._session.jid, policy=policy))
@@ -228,15 +231,23 @@ class Node:
         """The ports that the router has opened."""
         return MappingStatus("off") if self._mapping is None else self._mapping.status
 
+    def checks(self) -> list[Check]:
+        """What is known of the NAT and of the router, for the status page."""
+        found = [check_nat(is_v6, behaviour) for is_v6, behaviour in self.nat.items()]
+        if self._mapping is not None:
+            found.append(check_mapping(self._mapping.status))
+        return found
+
     @property
     def ready(self) -> Ready:
         """What to tell the volunteer."""
+        endpoint = served_endpoints(self._peer)[0]
         mapping = self.port_mapping
         return Ready(
             jid=self._session.jid,
             peer_id=self._peer.peer_id.hex(),
-            overlay=format_address(self._peer.endpoints[0]),
-            public_address=self._peer.endpoints[0][0],
+            overlay=format_address(endpoint),
+            public_address=endpoint[0],
             relay_ports=self.settings.relay_ports,
             forwarder=FORWARDER,
             port_mapping=mapping.protocol if mapping.state == "open" else None,
@@ -263,7 +274,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         open_session(account) as session,
         open_relay(
             limits,
-            lambda: _channel_hosts(peer),
+            lambda: [host for host, _ in served_endpoints(peer)],
             ports=ports,
             reachable=lambda: None if mapping is None else mapping.channels,
             quota_file=settings.state_directory() / QUOTA_FILE,
@@ -276,6 +287,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         open_status_page(status_page, observer.snapshot) as status_url,
     ):
         node = Node(settings, peer, mapping, relay, session, status_url)
+        observer.more_checks.append(node.checks)
         try:
             async with open_background_nursery() as nursery, AsyncExitStack() as stack:
                 if alternate is not None:
@@ -303,19 +315,6 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         finally:
             with trio.move_on_after(LEAVE_TIMEOUT, shield=True):
                 await node.leave()
-
-
-def _channel_hosts(peer: RunningPeer) -> list[str]:
-    """The addresses of channels, IPv4 first: those of the families in which strangers reach us.
-
-    If that is none, whoever asks may be no stranger, and is told of all.
-    """
-    reachability = peer.reachability
-    hosts = [host for host, _ in peer.endpoints]
-    reached = [
-        host for host in hosts if reachability[is_ipv6(host)].verdict is not Verdict.UNREACHABLE
-    ]
-    return reached or hosts
 
 
 @asynccontextmanager

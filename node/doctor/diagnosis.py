@@ -6,6 +6,7 @@ import trio
 
 from node.doctor.findings import Check, Finding, failed, failure, skipped
 from node.doctor.machine import MACHINE_CHECKS
+from node.doctor.nat import NAT_CHECKS
 from node.doctor.overlay import OVERLAY_CHECKS
 from node.doctor.patient import Patient, SkippedError, open_patient
 from node.doctor.xmpp import XMPP_CHECKS
@@ -13,7 +14,7 @@ from node.errors import UserError
 from node.settings import RunSettings
 from overlay import OverlayError
 
-CHECKS: tuple[Check, ...] = (*XMPP_CHECKS, *OVERLAY_CHECKS, *MACHINE_CHECKS)
+CHECKS: tuple[Check, ...] = (*XMPP_CHECKS, *OVERLAY_CHECKS, *NAT_CHECKS, *MACHINE_CHECKS)
 """In the order in which they are shown."""
 
 GRACE = 1.0

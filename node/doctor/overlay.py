@@ -6,6 +6,7 @@ import trio
 
 from node.doctor.findings import Check, Finding, failed, ok, skipped, warning
 from node.doctor.patient import Patient, SkippedError
+from node.endpoints import FAMILIES
 from node.settings.run import KEY_FILE
 from overlay.core.addresses import is_private
 from overlay.core.reachability.verdict import FEWEST_NETWORKS, Reachability, Verdict
@@ -24,8 +25,6 @@ ADVERTS = 256
 """Adverts among which the node's own is looked for."""
 
 SEARCH_TIMEOUT = 10.0
-
-_FAMILIES = {False: "IPv4", True: "IPv6"}
 
 
 async def check_overlay(patient: Patient) -> Finding:
@@ -56,6 +55,7 @@ async def check_reachability(patient: Patient) -> Finding:
         raise SkippedError("the node's UDP port cannot be had; see ports")
     decided: float | None = None
     with trio.move_on_at(patient.deadline):
+        await patient.ports_opened()
         await peer.wait_joined()
         while True:
             verdicts = [one.verdict for one in peer.reachability.values()]
@@ -79,7 +79,7 @@ def judge_reachability(evidence: Mapping[bool, Reachability], port: int) -> Find
     """What it means what witnesses say, over IPv4 (False) and IPv6 (True)."""
     said = {
         verdict: " and ".join(
-            _FAMILIES[is_v6] for is_v6, one in evidence.items() if one.verdict is verdict
+            FAMILIES[is_v6] for is_v6, one in evidence.items() if one.verdict is verdict
         )
         for verdict in Verdict
     }

@@ -1,6 +1,7 @@
 """What the checks share: the settings, one XMPP session, one overlay peer, and the node if it runs.
 
-Nothing is made or changed: no key, no directory, no presence; a node that runs goes on.
+Nothing is made or changed: no key, no directory, no presence; a node that runs goes on. What the
+router has opened is closed again.
 """
 
 import secrets
@@ -12,6 +13,7 @@ from typing import Generic, TypeVar
 import trio
 
 from node.entrance import enter_overlay
+from node.nat.mapping import PortMapping, open_port_mapping
 from node.settings import RunSettings
 from node.settings.run import KEY_FILE, PEERS_FILE
 from node.xmpp import Account, ComponentAccount, Session, open_session
@@ -83,6 +85,7 @@ class Patient:
         runs: Whether the node runs here, with these settings.
         session: Its account's session, or the component's.
         peer: A peer in the overlay; on the node's own port if that is free.
+        mapping: That peer's port, and those of a channel, on the router.
     """
 
     def __init__(self, settings: RunSettings, s2s_domain: str | None, timeout: float) -> None:
@@ -94,6 +97,7 @@ class Patient:
         self.runs = False
         self.session: Shared[Session] = Shared()
         self.peer: Shared[RunningPeer] = Shared()
+        self.mapping: Shared[PortMapping] = Shared()
 
     @property
     def domain(self) -> str:
@@ -122,6 +126,26 @@ class Patient:
             if peer.contacts:
                 return peer
         raise SkippedError("nobody of the overlay has answered; see that check")
+
+    def check_router(self) -> None:
+        """Make sure that there may be a router that is to open ports.
+
+        Raises:
+            SkippedError: There is none.
+        """
+        if not self.settings.maps_ports:
+            raise SkippedError(
+                "no router is asked: this machine has a public address, or --public-address or "
+                "--port-mapping says not to"
+            )
+
+    async def ports_opened(self) -> bool:
+        """Whether the router has opened the ports, once that is known."""
+        try:
+            mapping = await self.mapping.get_or_skip("no router is asked; see port mapping")
+        except SkippedError:
+            return False
+        return mapping.status.state == "open"
 
     async def look(self) -> None:
         """Find out whether the node runs, and whether its port can be had."""
@@ -167,6 +191,30 @@ class Patient:
                 nursery.start_soon(self._enter_through_relays, peer)
             yield peer
 
+    @asynccontextmanager
+    async def open_mapping(self) -> AsyncIterator[PortMapping]:
+        """Have the router open ports as it would for the node; what that has is left alone."""
+        self.check_router()
+        if self.runs or self.port_error is not None:
+            raise SkippedError("the node's UDP port cannot be had; see ports")
+        peer = await self.peer.get_or_skip("the overlay is not reached; see that check")
+        async with open_port_mapping(
+            peer.local_address[1],
+            self.settings.relay_port_range(),
+            1,
+            await trio.to_thread.run_sync(self._mapping_secret),
+            peer.opened,
+        ) as mapping:
+            with trio.move_on_at(self.deadline):
+                await mapping.settled.wait()
+            yield mapping
+
+    def _mapping_secret(self) -> bytes:
+        """The node's own if it has one: so it gets back what it left on the router in a crash."""
+        if (self.settings.state_directory_name() / KEY_FILE).exists():
+            return self.settings.mapping_secret()
+        return secrets.token_bytes(32)
+
     async def _enter_through_relays(self, peer: RunningPeer) -> None:
         try:
             session = await self.logged_in()
@@ -185,4 +233,5 @@ async def open_patient(
     async with open_background_nursery() as nursery:
         nursery.start_soon(patient.session.hold, patient.open_session)
         nursery.start_soon(patient.peer.hold, patient.open_peer)
+        nursery.start_soon(patient.mapping.hold, patient.open_mapping)
         yield patient

@@ -174,3 +174,35 @@ async def test_behind_a_router_that_opens_nothing_nobody_finds_a_node_and_it_say
     assert "forward UDP ports 4278 and 20000-29999 to this machine there" in line
     for _ in range(3):  # for longer than it takes where the router does open ports
         assert await find(world) == []
+
+
+async def examined(world: World) -> dict[str, dict[str, str]]:
+    """What the doctor finds in the home."""
+    _, said = await world.lab.run(
+        world.router.inside, COMMAND, "doctor", "--json", *world.node, timeout=90
+    )
+    return {check["name"]: check for check in json.loads(said)["checks"]}
+
+
+async def test_a_doctor_has_the_ports_opened_for_itself_but_leaves_those_of_a_node_alone(
+    lab: Lab,
+) -> None:
+    world = await build(lab, PROTOCOLS)
+    found = await examined(world)
+    assert found["reachability"]["result"] == "ok", found
+    assert found["port mapping"]["result"] == "ok"
+    assert "PCP" in found["port mapping"]["meaning"]
+    assert "over IPv4: a NAT" in found["NAT behaviour"]["meaning"]
+    assert await world.router.mapped_ports() == []
+
+    await start_node(world)
+    ports = await wait_until_mapped(world.router)
+    found = await examined(world)
+    assert "the node that runs uses it" in found["port mapping"]["meaning"]
+    assert "failed" not in [check["result"] for check in found.values()], found
+    assert await world.router.mapped_ports() == ports
+    status, shown = await lab.run(world.router.inside, COMMAND, "status", "--json")
+    assert status == 0
+    checks = {check["name"]: check for check in json.loads(shown)["checks"]}
+    assert checks["port mapping"]["result"] == "ok"
+    assert "8 channels open (PCP)" in checks["port mapping"]["meaning"]

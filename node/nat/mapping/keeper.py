@@ -104,6 +104,7 @@ class PortMapping:
         self._state: Literal["trying", "open", "closed"] = "trying"
         self._was_open = False
         self._error: str | None = None
+        self._hint = ""
 
     @property
     def status(self) -> MappingStatus:
@@ -119,6 +120,7 @@ class PortMapping:
             relay_ports=tuple(sorted(self._blocks)) if is_open else (),
             expires=None if math.isinf(expires) else time.time() + expires - trio.current_time(),
             error=self._error,
+            remedy="" if self._error is None else self._hint,
         )
 
     @property
@@ -190,7 +192,8 @@ class PortMapping:
                 _log.info("%s: %s; the ports are opened again", router.host, error)
                 await self._open(router)
             except MappingError as error:
-                self._error = f"{router.host}: {error}"
+                self._error = f"the router {router.host} fails: {error}"
+                self._hint = error.remedy or "the node goes on trying"
                 misses += 1
                 if misses == MISSES:
                     raise MappingError(
@@ -277,8 +280,8 @@ class PortMapping:
     def _fail(self, error: MappingError) -> None:
         self._state = "closed"
         self._error = str(error)
-        hint = error.remedy or self._remedy
-        self._troubles.begin("port mapping", self._error, f"{hint}; {self._consequence}")
+        self._hint = error.remedy or self._remedy
+        self._troubles.begin("port mapping", self._error, f"{self._hint}; {self._consequence}")
         self.settled.set()
 
 

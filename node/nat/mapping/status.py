@@ -32,3 +32,6 @@ class MappingStatus:
 
     error: str | None = None
     """What failed last, and why; None if all is in order."""
+
+    remedy: str = ""
+    """What to do about that."""
