@@ -22,13 +22,14 @@ _PARTS = {
         *("component", "secret_file", "server"),
     ),
     "The overlay, where relays are found, and the ports": (
-        *("bootstrap", "port", "relay_ports", "public_address"),
+        *("bootstrap", "port", "relay_ports", "public_address", "port_mapping"),
     ),
     "How much it lends": (
         *("quota", "node_kbps", "maxkbps", "hours", "channels", "channels_per_jid"),
         *("channels_per_domain", "requests_per_minute", "expire", "drain"),
     ),
     "To whom": ("policy", "allow", "deny"),
+    "What it shows": ("status_address", "allow_remote_status", "log_format", "log_addresses"),
 }
 _REST = "The rest"
 
