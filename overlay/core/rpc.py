@@ -143,6 +143,11 @@ class Rpc:
         """Whether `host` is of our address family."""
         return is_ipv6(host) == self._is_ipv6
 
+    def some_contacts(self, count: int) -> list[Contact]:
+        """Choose contacts of the routing table at random."""
+        contacts = self.table.contacts()
+        return self._rng.sample(contacts, min(count, len(contacts)))
+
     def reachable(self, contacts: tuple[Contact, ...], source: Address) -> list[Contact]:
         """Drop the contacts that cannot be: wrong address family, wrong id, or ourselves.
 

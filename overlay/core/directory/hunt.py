@@ -8,18 +8,14 @@ levels, which are few, are gone to only where the lower ones are empty.
 
 import math
 import random
-from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final
 
+from overlay.core.directory.reading import AdvertSearch
 from overlay.core.directory.records import Advert
-from overlay.core.directory.sample import MAX_PER_SOURCE, OURSELVES, AdvertSample
+from overlay.core.directory.sample import OURSELVES, AdvertSample
 from overlay.core.directory.tree import SAMPLE_SIZE, SPREAD, deepest_level, directory_key
-from overlay.core.ids import ID_BITS, ID_LENGTH
-from overlay.core.kademlia.contact import Contact, K
-from overlay.core.kademlia.lookup import Ending, Lookup
-from overlay.core.kademlia.search import PATH_ALPHA, PATHS, Search
-from overlay.core.protocol.messages import MAX_START, FindRelays, Relays, RequestBody
+from overlay.core.ids import ID_LENGTH
 from overlay.core.rpc import Rpc
 
 # Keys read at once. Where relays are few, so are the peers that hold what all look for: to spread
@@ -29,22 +25,12 @@ _MOST_KEYS: Final = 16
 _HIGHEST_LEVEL: Final = 3  # of a first round: it takes several keys for nobody to spoil them all
 _SURPLUS: Final = 1.5  # times the adverts of a sample that lie under them together, at the least
 _MAX_KEYS: Final = 64  # read in one search
-_BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
 
 # Shares of the time for a search: after the first, a few adverts are enough for somebody who is
 # in a hurry; after the second, the root is gone to straight.
 _PATIENCE: Final = 0.15
 _BELOW_ROOT: Final = 0.5
 ENOUGH: Final = 16
-
-# Adverts that surely fit into one reply beside contacts: the step from page to page.
-_PAGE: Final = 3
-_MAX_PAGES: Final = 64  # asked of the replicas of one key
-# Closest peers that must hold nothing before a key counts as empty: one may be a newcomer.
-_READ_K: Final = 4
-_AGREEMENT: Final = 3  # replicas that hold nothing but what has been collected
-# Of the k replicas, those that surely are some: peers do not agree on who is the k-th.
-_SURE_REPLICAS: Final = 0.75 * K
 
 
 def first_level(relays: float, peers: float) -> tuple[int, int]:
@@ -57,136 +43,6 @@ def first_level(relays: float, peers: float) -> tuple[int, int]:
     keys = min(_MOST_KEYS, max(_FEWEST_KEYS, round(2.0 * peers / max(1.0, relays))))
     level = deepest_level(relays * keys / _SURPLUS)
     return min(deepest_level(SPREAD * peers), max(_HIGHEST_LEVEL, level)), keys
-
-
-class AdvertSearch(Search):
-    """Reads the adverts under one directory key.
-
-    Args:
-        rpc: Asks the peers.
-        target: The directory key.
-        on_end: Called once, when the look-up is over.
-        sample: Where to put the adverts.
-        rng: Spreads the readers over the replicas.
-    """
-
-    __slots__ = (
-        "_agreed",
-        "_here",
-        "_named",
-        "_pages_left",
-        "_replicas",
-        "_sample",
-        "_starts",
-        "_sure",
-        "_unread",
-    )
-
-    _expected = Relays
-
-    def __init__(
-        self,
-        rpc: Rpc,
-        target: bytes,
-        on_end: Callable[[float], None],
-        sample: AdvertSample,
-        rng: random.Random,
-    ) -> None:
-        radius = _SURE_REPLICAS * 2.0**ID_BITS / max(1.0, rpc.network_size())
-        lookup = Lookup(
-            target,
-            k=_READ_K,
-            alpha=PATH_ALPHA,
-            paths=PATHS,
-            budget=_BUDGET,
-            radius=radius,
-            rng=rng,
-        )
-        super().__init__(rpc, lookup, target, on_end)
-        self._sample = sample
-        self._agreed = 0
-        self._pages_left = _MAX_PAGES
-        self._here: set[bytes] = set()
-        self._named: Counter[bytes] = Counter()  # of those, by the network that named them first
-        self._sure = 0  # of those, without what is more than the share of one network
-        self._replicas: deque[Contact] = deque()  # whose turn it is
-        self._starts: dict[bytes, int] = {}  # what each peer is asked for at the moment
-        self._unread: deque[int] | None = None  # starts of pages, once one has told how many
-
-    @property
-    def found(self) -> int:
-        """Adverts under this key."""
-        return len(self._here)
-
-    def cancel(self, now: float) -> None:
-        """End the look-up, and the reading of pages."""
-        self._starts.clear()
-        super().cancel(now)
-
-    def failed(self, contact: Contact, now: float) -> None:
-        """Ask the next in place of a dead one."""
-        self._put_back(contact)
-        if contact in self._replicas:
-            self._replicas.remove(contact)
-        super().failed(contact, now)
-
-    def _body(self, contact: Contact) -> RequestBody:
-        return FindRelays(self._target, self._starts[contact.id])
-
-    def _ask(self, contact: Contact, now: float) -> bool:
-        self._starts[contact.id] = self._unread.popleft() if self._unread else 0
-        asked = super()._ask(contact, now)
-        if not asked:
-            self._put_back(contact)
-        return asked
-
-    def _put_back(self, contact: Contact) -> None:
-        start = self._starts.pop(contact.id, 0)
-        if self._unread is not None and start:
-            self._unread.append(start)
-
-    def _collect(self, contact: Contact, body: Relays, now: float) -> None:
-        before = len(self._here)
-        source = contact.network
-        for encoded in body.adverts:
-            if self._sample.take(encoded, source, now) and encoded not in self._here:
-                self._here.add(encoded)
-                self._named[source] += 1
-                self._sure += self._named[source] <= MAX_PER_SOURCE
-        start = self._starts.pop(contact.id, 0)
-        if body.total:
-            self._plan(start, start + len(body.adverts), min(body.total, MAX_START))
-            self._agreed += body.total <= self._sure
-            # One that has given all that it has, or nothing new, is not asked again.
-            if body.total > len(self._here) > before:
-                self._replicas.append(contact)
-        if self._is_done:
-            self.lookup.stop(Ending.STOPPED)
-
-    def _plan(self, start: int, end: int, total: int) -> None:
-        """Note the pages that a reply, which brought those from `start` to `end`, leaves unread."""
-        if self._unread is None:
-            self._unread = deque(range(max(end, 1), total, _PAGE))
-        elif start < end < min(start + _PAGE, total):
-            self._unread.append(end)  # they were large
-
-    @property
-    def _is_done(self) -> bool:
-        enough = self._sample.is_enough or self._agreed >= _AGREEMENT
-        return enough or self.lookup.ending is Ending.CANCELLED
-
-    def _advance(self, now: float) -> None:
-        """Read on from the replicas that are known, while others are looked for."""
-        while self._unread and self._replicas and self._pages_left and not self._is_done:
-            if len(self._starts) >= 2 * PATH_ALPHA:
-                break
-            self._pages_left -= 1
-            if not self._ask(self._replicas.popleft(), now):
-                break
-        super()._advance(now)
-
-    def _goes_on(self, now: float) -> bool:
-        return not self._is_done and any(self._starts.values())
 
 
 class RelayHunt:

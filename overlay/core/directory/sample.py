@@ -34,7 +34,16 @@ class AdvertSample:
         wanted: Adverts that are enough.
     """
 
-    __slots__ = ("_adverts", "_clock_offset", "_named", "_rpc", "_sources", "wanted")
+    __slots__ = (
+        "_adverts",
+        "_clock_offset",
+        "_counted",
+        "_heard",
+        "_named",
+        "_rpc",
+        "_sources",
+        "wanted",
+    )
 
     def __init__(self, rpc: Rpc, wanted: int, clock_offset: float) -> None:
         self._rpc = rpc
@@ -43,6 +52,8 @@ class AdvertSample:
         self._adverts: dict[bytes, Advert] = {}  # by public key
         self._sources: dict[bytes, list[bytes]] = {}  # networks that have named each
         self._named: Counter[bytes] = Counter()  # by the network that was the first to name them
+        self._counted = 0  # that counted when it was looked last
+        self._heard = 0  # words since then
 
     def __len__(self) -> int:
         return len(self._adverts)
@@ -50,8 +61,11 @@ class AdvertSample:
     @property
     def is_enough(self) -> bool:
         """Whether no more are needed."""
-        wanted = self.wanted
-        return len(self._adverts) >= wanted and len(self._counting()) >= wanted
+        # Each further word of a network raises the count by one at most: seldom is it made anew.
+        if self._counted + self._heard < self.wanted:
+            return False
+        self._counted, self._heard = len(self._counting()), 0
+        return self._counted >= self.wanted
 
     def adverts(self, rng: random.Random) -> list[Advert]:
         """Return `SAMPLE_SIZE` adverts at most, in random order, but those that count first."""
@@ -93,6 +107,7 @@ class AdvertSample:
         known = self._adverts.get(advert.public_key)
         if known is not None and source not in self._sources[advert.public_key]:
             self._sources[advert.public_key].append(source)
+            self._heard += 1
         if advert.withdrawn or (known is not None and known.seq >= advert.seq):
             return known is not None
         if known is None and self._named[source] >= SAMPLE_SIZE:
@@ -114,5 +129,6 @@ class AdvertSample:
         self._adverts[advert.public_key] = advert
         if known is None:
             self._sources[advert.public_key] = [source]
+            self._heard += 1
             self._named[source] += 1
         return True

@@ -20,13 +20,14 @@ busy for long: each peer vouches for a few of those that it names, and for more 
 import math
 import random
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from enum import Enum
 from itertools import islice
 from typing import Final
 
 from overlay.core.addresses import Address, is_private, network_of
+from overlay.core.ids import ID_BITS
 from overlay.core.kademlia.contact import Contact, K
 
 # Closest peers that a look-up finds, and requests in flight. What is stored goes to K of them; to
@@ -35,6 +36,9 @@ LOOKUP_K: Final = 5
 ALPHA: Final = 5
 BUDGET: Final = 128  # requests that one look-up may send
 _MAX_CANDIDATES: Final = 256
+
+_SPARSE: Final = 3.0
+_SMALL: Final = 5 * K  # peers
 
 # How much of a look-up goes to one place: a peer may make up any number of ids at a victim's
 # address, and whoever owns one network is not to own the answer.
@@ -89,9 +93,10 @@ class Candidate:
         paths: Those on which it was heard of, a bit for each.
         asked_on: The one that has asked it.
         vouchers: Of those who have named it.
+        is_wide: Whether it is under way to widen the look-up.
     """
 
-    __slots__ = ("asked_on", "contact", "distance", "paths", "state", "vouchers")
+    __slots__ = ("asked_on", "contact", "distance", "is_wide", "paths", "state", "vouchers")
 
     def __init__(self, contact: Contact, distance: int, path: int, voucher: Voucher) -> None:
         self.contact = contact
@@ -100,6 +105,7 @@ class Candidate:
         self.paths = 1 << path
         self.asked_on = path
         self.vouchers = [voucher]
+        self.is_wide = False
 
     @property
     def vouched_for(self) -> bool:
@@ -148,6 +154,8 @@ class Lookup:
         "_rng",
         "_share",
         "_taken",
+        "_wide",
+        "_widening",
         "ending",
         "target",
     )
@@ -174,6 +182,8 @@ class Lookup:
         self._rng = rng
         self._in_flight = [0] * paths
         self._dealt = 0
+        self._wide: deque[Candidate] = deque()
+        self._widening = 0  # of those, that were asked and have not answered yet
         self._asked: set[Address] = set()
         self._places: Counter[str | bytes] = Counter()
         # By distance, the distances apart: that is quicker to search.
@@ -194,6 +204,24 @@ class Lookup:
         for contact in contacts:
             self._hear(contact, path % len(self._in_flight), voucher)
 
+    def widen(self, contacts: Iterable[Contact]) -> None:
+        """Go on, and ask these too, however far from the target they are.
+
+        For a look-up that has found peers, but not those that it should have: all that it was told
+        may have come from one party.
+        """
+        known = Voucher(math.inf)
+        for contact in contacts:
+            path = self._dealt % len(self._in_flight)
+            self._dealt += 1
+            self._hear(contact, path, known)
+            candidate = self._by_id.get(contact.id)
+            if candidate is not None and candidate.state is State.HEARD:
+                self._wide.append(candidate)
+                self._budgets[path] += 1
+        if self._wide:
+            self.ending = None
+
     def next_query(self) -> Contact | None:
         """Choose whom to ask now, and count the request as sent.
 
@@ -203,16 +231,16 @@ class Lookup:
         """
         if self.ending is not None:
             return None
+        while self._wide:
+            candidate = self._wide.popleft()
+            if candidate.state is State.HEARD and self._may_ask(candidate.contact.address):
+                candidate.is_wide = True
+                self._widening += 1
+                return self._query(candidate, candidate.asked_on)
         for path, budget in enumerate(self._budgets):
-            candidate = self._next_on(path) if budget else None
-            if candidate is not None:
-                self._budgets[path] -= 1
-                self._in_flight[path] += 1
-                candidate.state = State.WAITING
-                candidate.asked_on = path
-                candidate.vouch()
-                self._note_place(candidate.contact.address)
-                return candidate.contact
+            chosen = self._next_on(path) if budget else None
+            if chosen is not None:
+                return self._query(chosen, path)
         self._conclude()
         return None
 
@@ -246,6 +274,29 @@ class Lookup:
         """Return the closest peers that have answered, closest first."""
         answered = [one.contact for one in self._candidates if one.state is State.QUERIED]
         return answered[: self._k]
+
+    def is_sparse(self, network_size: float) -> bool:
+        """Whether those found lie further from the target than the closest of so many peers would.
+
+        The k-th closest of evenly spread ids is hardly ever three times as far as on average. In a
+        small network everybody is known anyhow.
+        """
+        if network_size < _SMALL:
+            return False
+        closest = self.closest()
+        if len(closest) < self._k:
+            return True
+        expected = len(closest) * 2.0**ID_BITS / max(1.0, network_size)
+        return closest[-1].long_id ^ self.target > _SPARSE * expected
+
+    def _query(self, candidate: Candidate, path: int) -> Contact:
+        self._budgets[path] -= 1
+        self._in_flight[path] += 1
+        candidate.state = State.WAITING
+        candidate.asked_on = path
+        candidate.vouch()
+        self._note_place(candidate.contact.address)
+        return candidate.contact
 
     def _hear(self, contact: Contact, path: int, voucher: Voucher) -> None:
         known = self._by_id.get(contact.id)
@@ -323,6 +374,8 @@ class Lookup:
         self._places.update((address[0], network_of(address)))
 
     def _conclude(self) -> None:
+        if self._widening:
+            return
         answered = 0
         shares = [0] * len(self._in_flight)
         for candidate in self._candidates:
@@ -352,6 +405,9 @@ class Lookup:
         if candidate is not None:
             if candidate.state is State.WAITING:
                 self._in_flight[candidate.asked_on] -= 1
+            if candidate.is_wide:
+                candidate.is_wide = False
+                self._widening -= 1
             candidate.state = state
 
     def _drop_furthest(self) -> None:

@@ -20,6 +20,10 @@ from overlay.core.rpc import Rpc
 PATHS: Final = 3
 PATH_ALPHA: Final = 2  # requests in flight on each of them
 
+# Contacts from all over the table that are asked too, if nobody was found near the target: those
+# of the table that are near it may all be of one party, who has named them itself.
+_WIDE: Final = 12
+
 
 class Search:
     """A `find_node` look-up.
@@ -34,7 +38,16 @@ class Search:
         on_end: Called once, when the look-up is over.
     """
 
-    __slots__ = ("_ended", "_entered", "_on_end", "_rpc", "_target", "answers", "lookup")
+    __slots__ = (
+        "_ended",
+        "_entered",
+        "_on_end",
+        "_rpc",
+        "_target",
+        "_widened",
+        "answers",
+        "lookup",
+    )
 
     _expected: type[Nodes] | type[Relays] = Nodes
 
@@ -45,6 +58,7 @@ class Search:
         self._target = target
         self._on_end = on_end
         self._ended = False
+        self._widened = False
         self._entered = 0  # entrances that were heard
         self.lookup = lookup
         self.answers = 0
@@ -106,9 +120,22 @@ class Search:
         while (contact := self.lookup.next_query()) is not None:
             if not self._ask(contact, now):
                 self.lookup.failed(contact)
-        if self.lookup.ending is not None and not self._ended and not self._goes_on(now):
-            self._ended = True
-            self._on_end(now)
+        if self.lookup.ending is None or self._ended or self._goes_on(now):
+            return
+        if self._is_suspect() and not self._widened:
+            self._widened = True
+            self._rpc.counters["lookup_widened"] += 1
+            self.lookup.widen(self._rpc.some_contacts(_WIDE))
+            self._advance(now)
+            return
+        self._ended = True
+        self._on_end(now)
+
+    def _is_suspect(self) -> bool:
+        """Whether the look-up may have been led astray, as it found nobody near its target."""
+        if self.lookup.ending is Ending.CANCELLED:
+            return False
+        return self.lookup.is_sparse(self._rpc.network_size())
 
 
 class TokenSearch(Search):

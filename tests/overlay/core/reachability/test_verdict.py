@@ -33,7 +33,7 @@ from tests.overlay.core.rig import Rig, closed_rig
 @pytest.mark.parametrize("filtering", [Dependence.ADDRESS_DEPENDENT, Dependence.PORT_DEPENDENT])
 def test_a_peer_behind_a_nat_changes_its_role_and_changes_back(filtering: Dependence) -> None:
     network = Network(21, loss=0.1)
-    addresses = network.build(60, public=True)
+    addresses = network.build(100, public=True)
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
     network.run(30)
@@ -119,7 +119,7 @@ def test_three_peers_have_no_stranger_among_them() -> None:
 
 def test_a_peer_without_a_network_keeps_its_verdict() -> None:
     network = Network(26)
-    addresses = network.build(40, public=True)
+    addresses = network.build(80, public=True)
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
     network.run(30)

@@ -1,0 +1,243 @@
+"""Reading the adverts under one directory key from the peers that hold it, of whom some may lie.
+
+All replicas of a key hold the same sample in the same order, so each is asked for another page of
+it. The key has been read when three have said to hold no more than what was collected, but only
+from those who claim no more than they do: who floods us neither keeps us reading, nor makes us
+believe that we have read what the others hold.
+"""
+
+import random
+import statistics
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+from overlay.core.directory.sample import MAX_PER_SOURCE, AdvertSample
+from overlay.core.ids import ID_BITS
+from overlay.core.kademlia.contact import Contact, K
+from overlay.core.kademlia.lookup import Ending, Lookup
+from overlay.core.kademlia.search import PATH_ALPHA, PATHS, Search
+from overlay.core.protocol.messages import MAX_START, FindRelays, Relays, RequestBody
+from overlay.core.rpc import Rpc
+
+_BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
+
+# Adverts that surely fit into one reply beside contacts: the step from page to page.
+_PAGE: Final = 3
+_MAX_PAGES: Final = 64  # asked of the replicas of one key
+# Closest peers that must hold nothing before a key counts as empty: one may be a newcomer.
+_READ_K: Final = 4
+_AGREEMENT: Final = 3  # replicas that hold nothing but what has been collected
+# Of the k replicas, those that surely are some: peers do not agree on who is the k-th.
+_SURE_REPLICAS: Final = 0.75 * K
+
+
+class Pages:
+    """Which page of the sample to ask of whom."""
+
+    __slots__ = ("_asked", "_extra", "_own", "totals")
+
+    def __init__(self) -> None:
+        self.totals: dict[bytes, int] = {}  # adverts that each replica says to hold, by its id
+        self._asked: set[int] = set()  # starts of pages that anybody was asked for
+        self._own: dict[bytes, set[int]] = {}  # that each replica was asked for
+        self._extra: set[int] = set()  # starts between pages, where adverts were large
+
+    def next_start(self, replica: bytes) -> int | None:
+        """Choose what to ask a replica for: at first what nobody was asked for.
+
+        Returns:
+            The start of a page, or None if it has been asked for all that it has.
+        """
+        total = self.totals.get(replica)
+        own = self._own.setdefault(replica, set())
+        if total is None:
+            expected = statistics.median_low(self.totals.values()) if self.totals else 1
+            fresh = self._first(expected, self._asked)
+            start = len(self._asked) * _PAGE % expected if fresh is None else fresh
+        else:
+            fresh = self._first(total, self._asked)
+            again = self._first(total, own) if fresh is None else fresh
+            if again is None:
+                return None
+            start = again
+        own.add(start)
+        self._asked.add(start)
+        return start
+
+    def answered(self, replica: bytes, total: int, start: int, count: int) -> None:
+        """Note what a replica holds, and that it sent so many adverts from `start` on."""
+        self.totals[replica] = total
+        if 0 < count < _PAGE and start + count < total:
+            self._extra.add(start + count)
+
+    def lost(self, replica: bytes, start: int) -> None:
+        """Note that a request was not answered."""
+        self._asked.discard(start)
+        self._own.get(replica, set()).discard(start)
+
+    def _first(self, total: int, asked: set[int]) -> int | None:
+        """The first page of so many adverts that is not among those asked for."""
+        for start in range(0, total, _PAGE):
+            if start not in asked:
+                return start
+        return next((start for start in self._extra if start < total and start not in asked), None)
+
+
+class AdvertSearch(Search):
+    """Reads the adverts under one directory key.
+
+    Args:
+        rpc: Asks the peers.
+        target: The directory key.
+        on_end: Called once, when the look-up is over.
+        sample: Where to put the adverts.
+        rng: Spreads the readers over the replicas.
+    """
+
+    __slots__ = (
+        "_claims",
+        "_here",
+        "_pages",
+        "_pages_left",
+        "_replicas",
+        "_sample",
+        "_starts",
+    )
+
+    _expected = Relays
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        target: bytes,
+        on_end: Callable[[float], None],
+        sample: AdvertSample,
+        rng: random.Random,
+    ) -> None:
+        radius = _SURE_REPLICAS * 2.0**ID_BITS / max(1.0, rpc.network_size())
+        lookup = Lookup(
+            target,
+            k=_READ_K,
+            alpha=PATH_ALPHA,
+            paths=PATHS,
+            budget=_BUDGET,
+            radius=radius,
+            rng=rng,
+        )
+        super().__init__(rpc, lookup, target, on_end)
+        self._sample = sample
+        self._pages = Pages()
+        self._pages_left = _MAX_PAGES
+        self._here: dict[bytes, list[bytes]] = {}  # the networks that have named each, two at most
+        self._claims: dict[bytes, int] = {}  # the most that a peer of each network says to hold
+        self._replicas: deque[Contact] = deque()  # whose turn it is
+        self._starts: dict[bytes, int] = {}  # what each peer is asked for at the moment
+
+    @property
+    def found(self) -> int:
+        """Adverts under this key."""
+        return len(self._here)
+
+    def cancel(self, now: float) -> None:
+        """End the look-up, and the reading of pages."""
+        self._starts.clear()
+        super().cancel(now)
+
+    def failed(self, contact: Contact, now: float) -> None:
+        """Ask the next in place of a dead one."""
+        self._put_back(contact)
+        if contact in self._replicas:
+            self._replicas.remove(contact)
+        super().failed(contact, now)
+
+    def _body(self, contact: Contact) -> RequestBody:
+        return FindRelays(self._target, self._starts[contact.id])
+
+    def _ask(self, contact: Contact, now: float) -> bool:
+        start = self._pages.next_start(contact.id)
+        if start is None:
+            return False
+        self._starts[contact.id] = start
+        asked = super()._ask(contact, now)
+        if not asked:
+            self._put_back(contact)
+        return asked
+
+    def _put_back(self, contact: Contact) -> None:
+        start = self._starts.pop(contact.id, None)
+        if start is not None:
+            self._pages.lost(contact.id, start)
+
+    def _collect(self, contact: Contact, body: Relays, now: float) -> None:
+        before = len(self._here)
+        source = contact.network
+        for encoded in body.adverts:
+            if self._sample.take(encoded, source, now):
+                sources = self._here.setdefault(encoded, [])
+                if len(sources) < 2 and source not in sources:
+                    sources.append(source)
+        start = self._starts.pop(contact.id, 0)
+        if body.total:
+            total = min(body.total, MAX_START)
+            self._pages.answered(contact.id, total, start, len(body.adverts))
+            self._claims[source] = max(total, self._claims.get(source, 0))
+            # One that has given all that it has, or nothing new, is not asked again.
+            if total > len(self._here) > before or self._collected(total) < total:
+                self._replicas.append(contact)
+        if self._is_done:
+            self.lookup.stop(Ending.STOPPED)
+
+    def _collected(self, total: int) -> int:
+        """Adverts that were named by somebody who says to hold at most so many."""
+        claims = self._claims
+        return sum(
+            any(claims.get(source, total) <= total for source in sources)
+            for sources in self._here.values()
+        )
+
+    def _is_all(self, total: int) -> bool:
+        """Whether a replica that says to hold so many has nothing that was not collected.
+
+        What two networks have named counts, and a little of what one of them has.
+        """
+        believed = {source for source, claim in self._claims.items() if claim <= total}
+        named: Counter[bytes] = Counter()
+        both = 0
+        for sources in self._here.values():
+            good = [source for source in sources if source in believed]
+            both += len(good) > 1
+            if len(good) == 1:
+                named[good[0]] += 1
+        alone = sum(min(MAX_PER_SOURCE, count) for count in named.values())
+        return both + alone >= total
+
+    @property
+    def _agreed(self) -> int:
+        """Replicas that hold nothing but what has been collected."""
+        totals = Counter(self._pages.totals.values())
+        return sum(count for total, count in totals.items() if self._is_all(total))
+
+    @property
+    def _is_done(self) -> bool:
+        return (
+            self.lookup.ending is Ending.CANCELLED
+            or self._sample.is_enough
+            or self._agreed >= _AGREEMENT
+        )
+
+    def _advance(self, now: float) -> None:
+        """Read on from the replicas that are known, while others are looked for."""
+        while self._replicas and self._pages_left and not self._is_done:
+            if len(self._starts) >= 2 * PATH_ALPHA:
+                break
+            self._pages_left -= self._ask(self._replicas.popleft(), now)
+        super()._advance(now)
+
+    def _is_suspect(self) -> bool:
+        return not self._sample.is_enough and super()._is_suspect()
+
+    def _goes_on(self, now: float) -> bool:
+        return not self._is_done and any(
+            self._pages.totals.get(peer_id) is not None for peer_id in self._starts
+        )
