@@ -10,7 +10,7 @@ import trio
 from simulations.lab.netns import Host, Lab
 from tests.lab.world import COMMAND, World, build
 
-PEERS = 60
+PEERS = 100
 """So many that a newcomer has not met all of them: only strangers are witnesses."""
 
 pytestmark = pytest.mark.lab

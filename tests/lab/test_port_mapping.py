@@ -20,7 +20,7 @@ from tests.lab.world import COMMAND, PASSWORD, holding, secret_file
 
 pytestmark = pytest.mark.lab
 
-PEERS = 60  # so many that some of them are strangers to a node that has just joined
+PEERS = 100  # so many that some of them are strangers to a node that has just joined
 MAPPINGS = 1 + 4 * POOL
 PATIENCE = 3 * CHECK_INTERVAL  # seconds
 
