@@ -170,7 +170,7 @@ async def test_behind_a_router_that_opens_nothing_nobody_finds_a_node_and_it_say
     node, ready = await start_node(world)
     assert ready["port_mapping"] is None
     [line] = [line for line in node.log.read_text().splitlines() if "opens no ports" in line]
-    assert "the router 192.168." in line
+    assert "the router [address] opens no ports" in line
     assert "forward UDP ports 4278 and 20000-29999 to this machine there" in line
     for _ in range(3):  # for longer than it takes where the router does open ports
         assert await find(world) == []
