@@ -1,5 +1,7 @@
 """A volume quota under load, on a real node that is killed and restarted meanwhile."""
 
+import tempfile
+
 import pytest
 
 from node.relay.quota import MIN_SLICE, SLICES, Quota
@@ -8,7 +10,10 @@ from simulations.lab.quota_run import run_out
 pytestmark = pytest.mark.lab
 
 
-async def test_neither_a_crash_nor_a_restart_lets_more_pass_or_much_less() -> None:
+async def test_neither_a_crash_nor_a_restart_lets_more_pass_or_much_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")  # a disk would take most of the time
     quota = Quota.parse("100MB/day")
     killed, stopped, used_up = await run_out(quota)
     for stage in (killed, stopped, used_up):
