@@ -58,4 +58,4 @@ class Port:
             if self.take_stun is not None and is_stun(data) and await self.take_stun(data, source):
                 continue
             if (driver := self._drivers.get(is_ipv6(source[0]))) is not None:
-                driver.receive(data, source)
+                await driver.receive(data, source)

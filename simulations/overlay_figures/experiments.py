@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.directory.hunt import first_level
 from overlay.core.directory.records import Offer
-from overlay.core.directory.tree import directory_key
+from overlay.core.directory.tree import directory_key, first_level
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.ids import ID_BITS, ID_LENGTH
 from overlay.core.kademlia.contact import K

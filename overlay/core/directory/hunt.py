@@ -14,16 +14,10 @@ from typing import Final
 from overlay.core.directory.reading import AdvertSearch
 from overlay.core.directory.records import Advert
 from overlay.core.directory.sample import OURSELVES, AdvertSample
-from overlay.core.directory.tree import SAMPLE_SIZE, SPREAD, deepest_level, directory_key
+from overlay.core.directory.tree import SAMPLE_SIZE, directory_key, first_level
 from overlay.core.ids import ID_LENGTH
 from overlay.core.rpc import Rpc
 
-# Keys read at once. Where relays are few, so are the peers that hold what all look for: to spread
-# the readers over more of them, each reads more keys, with less under each.
-_FEWEST_KEYS: Final = 6
-_MOST_KEYS: Final = 16
-_HIGHEST_LEVEL: Final = 3  # of a first round: it takes several keys for nobody to spoil them all
-_SURPLUS: Final = 1.5  # times the adverts of a sample that lie under them together, at the least
 _MAX_KEYS: Final = 64  # read in one search
 
 # Shares of the time for a search: after the first, a few adverts are enough for somebody who is
@@ -31,18 +25,6 @@ _MAX_KEYS: Final = 64  # read in one search
 _PATIENCE: Final = 0.15
 _BELOW_ROOT: Final = 0.5
 ENOUGH: Final = 16
-
-
-def first_level(relays: float, peers: float) -> tuple[int, int]:
-    """Return the level at which to begin a search, and how many of its keys to read at once.
-
-    Args:
-        relays: Estimated number of relays.
-        peers: Estimated number of peers.
-    """
-    keys = min(_MOST_KEYS, max(_FEWEST_KEYS, round(2.0 * peers / max(1.0, relays))))
-    level = deepest_level(relays * keys / _SURPLUS)
-    return min(deepest_level(SPREAD * peers), max(_HIGHEST_LEVEL, level)), keys
 
 
 class RelayHunt:

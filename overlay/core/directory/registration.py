@@ -4,11 +4,12 @@ All of it is a few hundred requests. Between two registrations those who hold th
 the new one straight (see `refresh`), and hand it on to newcomers (see `handover`).
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from overlay.core.directory.records import Advert
-from overlay.core.directory.tree import SPREAD, deepest_level, directory_key
+from overlay.core.directory.tree import SPREAD, deepest_level, directory_key, first_level
 from overlay.core.directory.withdrawal import Held, Holder
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.search import TokenSearch
@@ -19,8 +20,8 @@ from overlay.core.rpc import Rpc
 # small, or half of it is new. To ask for all would be to repeat it all for one lost peer.
 SETTLED: Final = K // 2
 
-# Levels that are registered side by side at first. Searches begin at one of them, each at its own
-# estimate of the network's size.
+# Levels that are registered side by side. Searches begin at one of the first of them, each at its
+# own estimate of how many relays there are.
 _AT_ONCE: Final = 3
 
 # Puts an advert under our directory key of a level in our own store.
@@ -141,7 +142,9 @@ class LevelRegistration:
 
 
 class Registration:
-    """Stores an advert level by level, from the deepest up, until a level rejects it.
+    """Stores an advert level by level: first where searches begin.
+
+    From there upwards it goes on until a level rejects the advert. The deeper levels come second.
 
     Args:
         rpc: Asks the peers.
@@ -159,9 +162,9 @@ class Registration:
     __slots__ = (
         "_begin",
         "_deepest",
-        "_next",
         "_on_end",
         "_open",
+        "_todo",
         "levels",
         "pending",
         "stored",
@@ -176,26 +179,31 @@ class Registration:
         on_end: "Callable[[Registration], None]",
     ) -> None:
         self._on_end = on_end
-        self._deepest = self._next = deepest_level(SPREAD * rpc.network_size())
+        peers = rpc.network_size()
+        self._deepest = deepest_level(SPREAD * peers)
+        first, _ = first_level(rpc.relays(), peers)
+        upwards = range(min(self._deepest, first + 1), -1, -1)
+        deeper = range(self._deepest, upwards.start, -1)
+        self._todo = deque((*upwards[:_AT_ONCE], *deeper, *upwards[_AT_ONCE:]))
         self._open: list[LevelRegistration] = []
         self.stored = self.pending = self.levels = 0
 
         def begin(now: float) -> None:
-            level = LevelRegistration(rpc, self._next, advert, keep, holders, self._level_ended)
-            self._next -= 1
+            number = self._todo.popleft()
+            level = LevelRegistration(rpc, number, advert, keep, holders, self._level_ended)
             self._open.append(level)
             level.start(now)
 
         self._begin = begin
 
     def start(self, now: float) -> None:
-        """Begin with the deepest levels."""
-        while self._next >= 0 and len(self._open) < _AT_ONCE:
+        """Begin with the first levels."""
+        while self._todo and len(self._open) < _AT_ONCE:
             self._begin(now)
 
     def stop(self) -> None:
         """Ask nobody else: the advert is out of date."""
-        self._next = -1
+        self._todo.clear()
         for level in self._open:
             level.stop()
 
@@ -205,8 +213,8 @@ class Registration:
             self.stored, self.pending = level.stored, level.pending
         self.levels += level.accepted
         if not level.accepted:
-            self._next = -1
-        if self._next >= 0:
+            self._todo = deque(number for number in self._todo if number > level.level)
+        if self._todo:
             self._begin(now)
         elif not self._open:
             self._on_end(self)

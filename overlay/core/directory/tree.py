@@ -17,6 +17,12 @@ from overlay.core.protocol.messages import MAX_LEVEL
 SAMPLE_SIZE: Final = 64  # adverts that one key holds
 # Below a key at the deepest level lie this many times fewer peers than a sample holds adverts.
 SPREAD: Final = 8
+# Keys read at once. Where relays are few, so are the peers that hold what all look for: to spread
+# the readers over more of them, each reads more keys, with less under each.
+_FEWEST_KEYS: Final = 6
+_MOST_KEYS: Final = 16
+_HIGHEST_LEVEL: Final = 3  # of a first round: it takes several keys for nobody to spoil them all
+_SURPLUS: Final = 1.5  # times the adverts of a sample that lie under them together, at the least
 EPOCH: Final = 86_400.0  # seconds for which one sampling order holds
 
 _RANK_LENGTH: Final = 8
@@ -60,6 +66,18 @@ def estimated_relays(network_size: float, held: float) -> float:
         levels = math.log2(max(1.0, SPREAD * peers / relays)) + _FULL_LEVELS
         relays = max(1.0, held * peers / (replicas * min(most, levels)))
     return min(peers, relays)
+
+
+def first_level(relays: float, peers: float) -> tuple[int, int]:
+    """Return the level at which to begin a search, and how many of its keys to read at once.
+
+    Args:
+        relays: Estimated number of relays.
+        peers: Estimated number of peers.
+    """
+    keys = min(_MOST_KEYS, max(_FEWEST_KEYS, round(2.0 * peers / max(1.0, relays))))
+    level = deepest_level(relays * keys / _SURPLUS)
+    return min(deepest_level(SPREAD * peers), max(_HIGHEST_LEVEL, level)), keys
 
 
 def epoch_of(unix_time: float) -> int:

@@ -58,7 +58,8 @@ def network() -> Network:
 
 def test_newcomers_are_handed_what_they_are_to_hold(network: Network) -> None:
     newcomers = {network.peers[f"{number + 120}.9.9.9", 4000] for number in range(NEWCOMERS)}
-    nearest = [peer for peer in holders(network) if peer in newcomers]
+    # Peers do not agree on who is the last of the k.
+    nearest = [peer for peer in holders(network)[: 3 * K // 4] if peer in newcomers]
     assert len(nearest) > 2
     assert all(holds(peer, network) for peer in nearest)
     handed = sum(peer.counters["handed_over"] for peer in network.peers.values())

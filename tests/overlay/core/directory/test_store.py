@@ -16,9 +16,11 @@ from overlay.core.directory.store import (
 from overlay.core.directory.tree import (
     EPOCH,
     SAMPLE_SIZE,
+    SPREAD,
     deepest_level,
     directory_key,
     epoch_of,
+    estimated_relays,
     sample_rank,
 )
 from overlay.core.directory.verification import (
@@ -160,6 +162,22 @@ def test_when_there_are_too_many_keys_the_nearest_to_oneself_stay() -> None:
     assert store.get(directory_key(16, furthest), UNIX_TIME) == []
     assert store.get(late.key, UNIX_TIME) == [late]
     assert len(store) == MAX_KEYS
+
+
+@pytest.mark.parametrize("peers", [200, 1000, 10_000])
+@pytest.mark.parametrize("share", [1.0, 0.2, 0.05, 0.02])
+def test_how_many_relays_there_are_follows_from_what_each_peer_holds(
+    peers: int, share: float
+) -> None:
+    relays = round(peers * share)
+    held = 0.0  # as the directory is laid out, by all peers together
+    for level in range(deepest_level(SPREAD * peers) + 1):
+        below = [0] * (1 << level)
+        for _ in range(relays):
+            below[RNG.randrange(1 << level)] += 1
+        held += sum(20 * min(SAMPLE_SIZE, count) for count in below)
+    estimate = estimated_relays(peers, held / peers)
+    assert 0.7 * relays < estimate < 1.4 * relays
 
 
 def test_directory_keys() -> None:

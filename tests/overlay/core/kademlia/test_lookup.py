@@ -234,3 +234,59 @@ def test_one_look_up_asks_few_at_one_place(places: list[Address], asked: int) ->
     queries = [one for _ in range(100) if (one := lookup.next_query()) is not None]
     assert len(queries) == asked + 1
     assert elsewhere in queries
+
+
+# Of 2**10 peers: the k closest lie within k * 2**150 of a target.
+FAR = 1 << 156
+
+
+def far(number: int) -> Contact:
+    return Contact((FAR + number).to_bytes(20, "big"), ("127.0.0.2", number + 1))
+
+
+def completed(contacts: list[Contact], k: int = 4) -> Lookup:
+    lookup = Lookup(TARGET, k=k)
+    lookup.hear(contacts)
+    while lookup.ending is None:
+        while (one := lookup.next_query()) is not None:
+            lookup.answered(one)
+    return lookup
+
+
+def test_a_lookup_that_found_nobody_near_its_target_is_suspect() -> None:
+    near = completed([contact(d) for d in range(1, 9)])
+    assert not near.is_sparse(1024.0)
+    assert completed([far(d) for d in range(8)]).is_sparse(1024.0)
+    assert completed([contact(1)]).is_sparse(1024.0)
+    assert not completed([contact(1)]).is_sparse(40.0), "all of a small network are known anyhow"
+
+
+def test_a_wider_lookup_asks_those_who_are_far_away_and_whom_they_name() -> None:
+    lookup = completed([contact(d) for d in (500, 501, 502, 503)])
+    assert lookup.ending is Ending.COMPLETED
+    lookup.widen([far(1), far(2), contact(501)])
+    asked = [lookup.next_query(), lookup.next_query()]
+    assert asked == [far(1), far(2)], "whoever has answered is not asked again"
+    assert lookup.next_query() is None
+    assert lookup.ending is None, "it waits for them, though the closest have answered"
+    lookup.answered(far(1), [contact(d) for d in (1, 2, 3, 4)])
+    lookup.failed(far(2))
+    while (one := lookup.next_query()) is not None:
+        lookup.answered(one)
+    assert lookup.ending is Ending.COMPLETED
+    assert lookup.closest() == [contact(d) for d in (1, 2, 3, 4)]
+
+
+def test_a_wider_lookup_does_not_wait_for_the_slow() -> None:
+    lookup = completed([contact(d) for d in (500, 501, 502, 503)])
+    lookup.widen([far(1)])
+    assert lookup.next_query() == far(1)
+    lookup.delayed(far(1))
+    assert lookup.next_query() is None
+    assert lookup.ending is Ending.COMPLETED
+
+
+def test_nobody_to_widen_with_leaves_a_lookup_ended() -> None:
+    lookup = completed([contact(d) for d in (500, 501, 502, 503)])
+    lookup.widen([])
+    assert lookup.ending is Ending.COMPLETED
