@@ -170,7 +170,7 @@ async def test_a_service_manager_is_told_how_the_node_is(
             assert time.startswith("MONOTONIC_USEC=")
             assert await manager.recv(100) == b"READY=1"
             os.kill(node.pid, signal.SIGTERM)
-            assert await manager.recv(100) == b"STOPPING=1\nEXTEND_TIMEOUT_USEC=35000000"
+            assert await manager.recv(100) == b"STOPPING=1\nEXTEND_TIMEOUT_USEC=45000000"
             assert await node.wait() == 0
 
 

@@ -201,7 +201,8 @@ async def test_a_router_that_is_silent_for_a_moment_is_forgiven(
         await trio.sleep(1)
         router.dead = True
         await trio.sleep(CHECK_INTERVAL)
-        assert shown(mapping) == ("open", "192.168.1.1: no answer")
+        assert shown(mapping) == ("open", "the router 192.168.1.1 fails: no answer")
+        assert mapping.status.remedy == "the node goes on trying"
         router.dead = False
         await trio.sleep(FIRST_RETRY + 1)
         assert shown(mapping) == ("open", None)
