@@ -14,8 +14,9 @@ import logging
 import math
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -52,6 +53,9 @@ LAST_RETRY: Final = 300.0
 
 SHORTEST_LEASE: Final = 2 * CHECK_INTERVAL
 """Seconds; a router that grants less is not asked more often for it."""
+
+CLOSE_MISSES: Final = 2
+"""Ports that a router may fail to close until it is no longer asked; what is left expires."""
 
 CLOSE_TIMEOUT: Final = 8.0
 """Seconds that closing the ports may take at the end; what is left expires."""
@@ -252,7 +256,11 @@ class PortMapping:
                 raise MappingLostError(str(error)) from error
 
     async def _map(self, router: Router, port: int) -> None:
-        mapping = await router.map(port)
+        try:
+            mapping = await router.map(port)
+        except trio.Cancelled:
+            self._leases[port] = _Lease(0.0, 0.0)  # it may be open all the same
+            raise
         lifetime = max(mapping.lifetime, SHORTEST_LEASE)
         now = trio.current_time()
         self._leases[port] = _Lease(renew=now + lifetime / 2, expires=now + lifetime)
@@ -272,9 +280,15 @@ class PortMapping:
         self._leases.clear()
 
     async def _unmap(self, router: Router, ports: list[int]) -> None:
-        with suppress(MappingError):
-            for port in ports:
+        waiting, misses = deque(ports), 0
+        while waiting and misses < CLOSE_MISSES:
+            port = waiting.popleft()
+            try:
                 await router.unmap(port)
+            except MappingError:
+                misses += 1
+                waiting.append(port)
+            else:
                 del self._leases[port]
 
     def _fail(self, error: MappingError) -> None:

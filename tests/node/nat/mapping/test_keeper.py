@@ -313,6 +313,32 @@ async def test_without_room_for_a_channel_the_overlay_is_closed_too(
         assert router.ports == set()
 
 
+async def test_what_is_being_opened_is_closed_too_and_a_port_is_asked_for_twice(
+    router: FakeRouter, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unmap = router.unmap
+
+    async def unmap_at_second_try(port: int) -> None:
+        monkeypatch.setattr(router, "unmap", unmap)
+        await trio.sleep(3)
+        raise MappingError("no answer")
+
+    async def map_unheard(port: int) -> Mapping:
+        router.ports.add(port)
+        asked.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    asked = trio.Event()
+    async with mapped() as (mapping, _):
+        monkeypatch.setattr(router, "map", map_unheard)
+        monkeypatch.setattr(router, "unmap", unmap_at_second_try)
+        await asked.wait()
+        assert len(router.ports) > 5
+    assert router.ports == set()
+    assert mapping.status.expires is None
+
+
 async def test_closing_has_an_end(router: FakeRouter, autojump_clock: MockClock) -> None:
     async with mapped():
         await trio.sleep(1)
