@@ -19,7 +19,9 @@ async def check_mapping(patient: Patient) -> Finding:
     mapping = (await patient.mapping.get()).status
     if mapping.state == "open":
         return ok(f"the router {mapping.router} opens ports by {mapping.protocol}")
-    return warning(mapping.error or "the router has not answered in time", mapping.remedy)
+    if mapping.error is None:
+        return skipped("the router has not answered in time", "try again, with a longer --timeout")
+    return warning(mapping.error, mapping.remedy)
 
 
 async def _ask_router(patient: Patient) -> Finding:

@@ -65,8 +65,10 @@ async def test_strangers_are_sent_to_knock(lab: Lab) -> None:
 
     async def examine(host: Host) -> None:
         state = ("--state-dir", str(lab.directory / host.name))
-        _, said = await lab.run(
-            *(host, COMMAND, "doctor", "--json", "--bootstrap", bootstrap, *state), timeout=90
+        _, said = await lab.run(  # silence is told from loss only after a while
+            *(host, COMMAND, "doctor", "--json", "--timeout", "120"),
+            *("--bootstrap", bootstrap, *state),
+            timeout=150,
         )
         checks = json.loads(said)["checks"]
         [found[host.name]] = [check for check in checks if check["name"] == "reachability"]
