@@ -1,6 +1,5 @@
 """A network of peers, a share of them relays, that the experiments run in."""
 
-import gc
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
 from simulations.network import Conditions, Network, Trace
-from simulations.overlay_figures.memory import resident_bytes
+from simulations.overlay_figures.memory import leave_out_of_collections, resident_bytes
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
 from simulations.relays import Relay
@@ -82,8 +81,7 @@ class World:
         self.churn = Churn(self.population, settings.churn)
         before = resident_bytes()
         self.population.build(settings.peers)
-        gc.collect()
-        gc.freeze()  # a large network is walked through in vain
+        leave_out_of_collections()
         self.memory_per_peer = (resident_bytes() - before) / settings.peers
 
     def add_relays(self) -> None:
@@ -95,6 +93,7 @@ class World:
             Relay(self.population, peer).start(self.rng.uniform(0.0, _ADVERTISING))
         self.population.on_join = self._maybe_relay
         self.heap.run(_ADVERTISING + 10.0)
+        leave_out_of_collections()
 
     def _maybe_relay(self, peer: SimulatedPeer) -> None:
         if self.rng.random() < self.settings.relays:

@@ -28,6 +28,7 @@ from typing import Final
 
 from overlay.core.addresses import Address, is_private, network_of
 from overlay.core.ids import ID_BITS
+from overlay.core.kademlia.candidates import CREDIT, INTEREST, Candidate, State, Voucher
 from overlay.core.kademlia.contact import Contact, K
 
 # Closest peers that a look-up finds, and requests in flight. What is stored goes to K of them; to
@@ -37,7 +38,7 @@ ALPHA: Final = 5
 BUDGET: Final = 128  # requests that one look-up may send
 _MAX_CANDIDATES: Final = 256
 
-_SPARSE: Final = 3.0
+_SPARSE: Final = 3.0  # times as far from the target as they should be
 _SMALL: Final = 5 * K  # peers
 
 # How much of a look-up goes to one place: a peer may make up any number of ids at a victim's
@@ -45,33 +46,7 @@ _SMALL: Final = 5 * K  # peers
 MAX_PER_HOST: Final = 2
 MAX_PER_NETWORK: Final = 4
 
-# How many of those that one peer has named may be asked: so many, and two more for each answer.
-_CREDIT: Final = 6
-_INTEREST: Final = 2
-_TAKEN: Final = 2 * _CREDIT  # of those, or k: its credit seldom reaches further
-
-
-class Voucher:
-    """How far a peer is trusted that has named others.
-
-    Attributes:
-        credit: How many more of them may be asked.
-    """
-
-    __slots__ = ("credit",)
-
-    def __init__(self, credit: float = _CREDIT) -> None:
-        self.credit = credit
-
-
-class State(Enum):
-    """What is known of a candidate."""
-
-    HEARD = "heard"
-    WAITING = "waiting"
-    SET_ASIDE = "set aside"
-    QUERIED = "queried"
-    UNREACHABLE = "unreachable"
+_TAKEN: Final = 2 * CREDIT  # of what a peer names, or k: its credit seldom reaches further
 
 
 class Ending(Enum):
@@ -81,48 +56,6 @@ class Ending(Enum):
     STARVED = "starved"  # all that were heard of have answered or failed, and they are fewer
     STOPPED = "stopped"  # its owner has what it wanted, or the budget is spent
     CANCELLED = "cancelled"
-
-
-class Candidate:
-    """A peer that may be among the closest.
-
-    Attributes:
-        contact: Who it is.
-        distance: To the target.
-        state: What is known of it.
-        paths: Those on which it was heard of, a bit for each.
-        asked_on: The one that has asked it.
-        vouchers: Of those who have named it.
-        is_wide: Whether it is under way to widen the look-up.
-    """
-
-    __slots__ = ("asked_on", "contact", "distance", "is_wide", "paths", "state", "vouchers")
-
-    def __init__(self, contact: Contact, distance: int, path: int, voucher: Voucher) -> None:
-        self.contact = contact
-        self.distance = distance
-        self.state = State.HEARD
-        self.paths = 1 << path
-        self.asked_on = path
-        self.vouchers = [voucher]
-        self.is_wide = False
-
-    @property
-    def vouched_for(self) -> bool:
-        """Whether it may be asked, on anybody's credit."""
-        return any(voucher.credit > 0 for voucher in self.vouchers)
-
-    @property
-    def is_out(self) -> bool:
-        """Whether nothing is to be expected of it."""
-        if self.state is State.HEARD:
-            return not self.vouched_for
-        return self.state is State.UNREACHABLE
-
-    def vouch(self) -> None:
-        """Have it asked, on the credit of one who has named it."""
-        self.vouchers = [next(voucher for voucher in self.vouchers if voucher.credit > 0)]
-        self.vouchers[0].credit -= 1
 
 
 class Lookup:
@@ -250,7 +183,7 @@ class Lookup:
         candidate = self._by_id.get(contact.id)
         path = 0 if candidate is None else candidate.asked_on
         if candidate is not None:
-            candidate.vouchers[0].credit += _INTEREST
+            candidate.vouchers[0].credit += INTEREST
         voucher = Voucher()
         for other in islice(heard, self._taken):
             self._hear(other, path, voucher)
