@@ -1,9 +1,11 @@
 """The command ``jingle-nodes``: parses, runs, prints. Exit status: 0 done, 1 failed, 2 usage."""
 
 import errno
+import importlib.util
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,15 +19,21 @@ from cyclopts.config import Env
 from node.errors import UsageError, UserError
 from node.logs import complaint_line, start_logging
 from node.settings import AccountSettings, OverlaySettings, RunSettings, StatusSettings
-from node.settings.file import read_config_file
-from node.settings.values import between
+from node.settings.file import lines_of_options, read_config_file
+from node.settings.values import between, checked
 from node.version import version
+from node.xmpp.account import parse_jid
 from overlay import OverlayError
 from overlay.nursery import lone_error
 
 DONE, FAILED, USAGE = 0, 1, 2
 
 _NO_MEMORY = "no memory or threads left; raise this user's limits, or give the machine more"
+
+_ENVIRONMENT = "JINGLE_NODES_"
+
+_DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
+"""Of the extra demo; the programs that the demo starts import them."""
 
 MAX_HOLD = 365 * 86400
 """Seconds that ``--seconds`` may say; without it a channel is held for ever."""
@@ -37,7 +45,7 @@ app = App(
     name="jingle-nodes",
     help="A peer-to-peer network of UDP relays for calls: XEP-0278 over a Kademlia overlay.",
     version=version,
-    config=(Env("JINGLE_NODES_", command=False), read_config_file),
+    config=(Env(_ENVIRONMENT, command=False), read_config_file),
     default_parameter=Parameter(negative=""),
     help_format="plaintext",
     result_action="return_value",
@@ -164,6 +172,66 @@ def status(
 
 
 @app.command
+def init(
+    settings: RunSettings = RunSettings(),
+    *,
+    file: Path | None = None,
+    systemd: bool = False,
+    force: bool = False,
+) -> None:
+    """Ask four questions, and write a file of settings for run; what is given is not asked for.
+
+    Example: jingle-nodes init
+
+    Args:
+        file: Where to write the settings; node.toml, or with --systemd /etc/jingle-nodes/node.toml
+            if not given. A password that is typed goes beside it, into a file of its own.
+        systemd: Also write the service jingle-nodes for systemd.
+        force: Overwrite files that are there.
+    """
+    from node.commands.init import init as initialise
+
+    arguments = app["run"].assemble_argument_collection(parse_docstring=True)
+    helps = {
+        argument.name.removeprefix("--").replace("-", "_"): argument.parameter.help or ""
+        for argument in arguments
+    }
+    initialise(settings, file, systemd, force, helps)
+
+
+@app.command
+def doctor(
+    settings: RunSettings = RunSettings(),
+    *,
+    s2s_domain: Annotated[str | None, checked(parse_jid)] = None,
+    timeout: Annotated[float, between(1, 600)] = 60.0,
+    config: Path | None = None,
+    json: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Examine what a relay node needs, with the settings of run; a node that runs is not disturbed.
+
+    Example: jingle-nodes doctor --config node.toml
+
+    Args:
+        s2s_domain: XMPP server to reach from the node's own; else those of relays that are found.
+        timeout: Seconds within which every check must have a result.
+        config: TOML file of these settings, such as: jid = "me@example.org"
+        json: Print the results as a JSON object.
+        verbose: Tell on standard error what happens.
+    """
+    from node.commands.doctor import doctor as examine
+
+    start_logging(
+        verbose=verbose,
+        otherwise=logging.ERROR,  # the results say what is wrong
+        log_format=settings.log_format,
+        addresses=settings.log_addresses,
+    )
+    return DONE if trio.run(examine, settings, s2s_domain, timeout, json) else FAILED
+
+
+@app.command
 def demo(*, json: bool = False) -> int:
     """Show a call through a borrowed relay, on this machine, with real NATs where they can be had.
 
@@ -172,12 +240,12 @@ def demo(*, json: bool = False) -> int:
     Args:
         json: Print the result as a JSON object.
     """
-    try:
-        from simulations.lab.demo import demo as run_demo
-    except ModuleNotFoundError as error:
+    if missing := [name for name in _DEMO_PACKAGES if importlib.util.find_spec(name) is None]:
         raise UserError(
-            f"the demo needs the package {error.name}: pip install 'jingle-nodes[demo]'"
-        ) from error
+            f"the demo needs more packages ({', '.join(missing)}): pip install 'jingle-nodes[demo]'"
+        )
+    from simulations.lab.demo import demo as run_demo
+
     return trio.run(run_demo, json)
 
 
@@ -216,9 +284,9 @@ def _run(arguments: Sequence[str]) -> tuple[int, str | None]:
                 command = " ".join(["jingle-nodes", *(error.command_chain or ())])
                 return USAGE, f"{str(error).removesuffix('.')}; see {command} --help"
             case UsageError():
-                return USAGE, str(error)
+                return USAGE, _with_lines(str(error), arguments)
             case UserError() | OverlayError():
-                return FAILED, str(error)
+                return FAILED, _with_lines(str(error), arguments)
             case KeyboardInterrupt():
                 return FAILED, "interrupted"
             case SystemExit():
@@ -233,6 +301,25 @@ def _run(arguments: Sequence[str]) -> tuple[int, str | None]:
                 _log.info("the system refused", exc_info=error)
                 return FAILED, f"{_reason(error)}; run again with --verbose to see where"
         raise
+
+
+def _with_lines(complaint: str, arguments: Sequence[str]) -> str:
+    """A complaint about options, with the lines of the file that sets them."""
+    with suppress(CycloptsError, UserError):  # it was about the file itself
+        _, given, _ = app.parse_args(arguments)
+        if (config := given.arguments.get("config")) is not None:
+            flags = {argument.partition("=")[0] for argument in arguments}
+            options = {
+                option
+                for option in re.findall(r"--[a-z][a-z0-9-]*", complaint)
+                if option not in flags and _variable(option) not in os.environ
+            }
+            return complaint + lines_of_options(config, options)
+    return complaint
+
+
+def _variable(option: str) -> str:
+    return _ENVIRONMENT + option.removeprefix("--").replace("-", "_").upper()
 
 
 def _reason(error: OSError) -> str:

@@ -22,19 +22,26 @@ _CANDIDATE = re.compile(r"[0-9A-Fa-f:.]*[:.][0-9A-Fa-f:.]*")
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d])")
 
 
-def start_logging(*, verbose: bool, log_format: LogFormat = "text", addresses: bool = True) -> None:
+def start_logging(
+    *,
+    verbose: bool,
+    otherwise: int = logging.WARNING,
+    log_format: LogFormat = "text",
+    addresses: bool = True,
+) -> None:
     """Log to standard error from now on.
 
     slixmpp says on its own account only what we do not say in ours.
 
     Args:
         verbose: Whether to tell what happens, and not only what goes wrong.
+        otherwise: Level from which records are written if not verbose.
         log_format: How a record is written.
         addresses: Whether records may hold IP addresses.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(log_format, addresses))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.INFO if verbose else otherwise, handlers=[handler])
     logging.getLogger("slixmpp").setLevel(logging.CRITICAL)
 
 

@@ -7,25 +7,34 @@ from dataclasses import dataclass, replace
 
 import trio
 
+from node.endpoints import served_endpoints
 from node.entrance import enter_overlay
 from node.nat.behaviour import NatBehaviour
+from node.nat.mapping import MappingStatus, PortMapping, open_port_mapping
 from node.nat.server import StunServer, open_stun_server
 from node.nat.watch import SERVICE, NatWatch
 from node.relay.forwarders.base import Reason
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
 from node.settings.run import LIFETIME_FILE, QUOTA_FILE
+from node.status.checks import check_mapping, check_nat
 from node.status.observer import Parts, open_observer
 from node.status.server import open_status_page
+from node.status.status import Check
 from node.xmpp import ServiceEntry, Session, open_session
-from overlay.core.addresses import format_address, is_ipv6, is_private
-from overlay.core.reachability.verdict import Verdict
+from overlay.core.addresses import format_address, is_private
 from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import RelayDescription, advertise
 from overlay.nursery import open_background_nursery
 
 REGISTER_TIMEOUT = 10.0
 """Seconds that the first registration in the overlay may keep a node from being ready."""
+
+MAPPING_TIMEOUT = 5.0
+"""Seconds that a slow router may keep a node from being ready; it goes on opening ports."""
+
+ADDRESS_POLL = 1.0
+"""Seconds between two looks whether the public address has changed."""
 
 LEAVE_TIMEOUT = 3.0
 """Seconds that closing the channels and telling their requesters may take."""
@@ -58,26 +67,35 @@ class Ready:
     forwarder: str
     """What moves the packets."""
 
+    port_mapping: str | None
+    """Protocol by which the router has opened the ports; None if it has not, or there is none."""
+
     status: str | None
     """URL of the status page; None if there is none."""
 
 
 class Node:
-    """What a node answers over XMPP and says in the overlay, from the state of its relay."""
+    """What a node answers over XMPP and says in the overlay, from the state of its relay.
+
+    Attributes:
+        settings: What it runs with at the moment.
+    """
 
     def __init__(
         self,
         settings: RunSettings,
         peer: RunningPeer,
+        mapping: PortMapping | None,
         relay: RelayService,
         session: Session,
         status_url: str | None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._peer = peer
+        self._mapping = mapping
         self._relay = relay
         self._session = session
-        self.nat_watch = NatWatch(peer)
+        self.nat_watch = NatWatch(peer, is_opened=lambda: self.port_mapping.state == "open")
         self.stun_server: StunServer | None = None
         self._advertising = trio.CancelScope()
         self._draining = False
@@ -93,7 +111,8 @@ class Node:
 
     async def services(self, requester: str) -> Iterable[ServiceEntry]:
         """The services that this node knows: its own, and the relay only if it lends to them."""
-        services = [ServiceEntry("stun", host, port=port) for host, port in self._peer.endpoints]
+        endpoints = served_endpoints(self._peer)
+        services = [ServiceEntry("stun", host, port=port) for host, port in endpoints]
         if self._relay.permits(requester):
             policy = self._relay.limits.access.advertised
             services.append(ServiceEntry("relay", self._session.jid, policy=policy))
@@ -120,20 +139,31 @@ class Node:
         async for closed in self._relay.closed:
             await self._report_end(closed)
 
+    async def follow_address(self) -> None:
+        """Log in again whenever the public address has changed: no connection outlives that."""
+        before = self._peer.endpoints[0][0]
+        while True:
+            await trio.sleep(ADDRESS_POLL)
+            now = self._peer.endpoints[0][0]
+            if not is_private(before) and now != before:
+                _log.info("the public address has changed; connecting to the XMPP server again")
+                await self._session.reconnect()
+            before = now
+
     async def change(self, settings: RunSettings) -> None:
         """Take new limits at once; open channels keep what they were granted.
 
         Raises:
             UserError: The settings cannot be; all stays as it was.
         """
-        changed, fixed = self._settings.changed_to(settings)
+        changed, fixed = self.settings.changed_to(settings)
         changed.check_policy()
         limits = changed.relay_limits()
         if changed.needs_roster:
             await self._session.follow_roster()
         before = self.describe()
         await self._relay.change(limits)
-        self._settings = changed
+        self.settings = changed
         if replace(self.describe(), free=before.free) != before:
             self._advertising.cancel()  # and begin again, with what is true now
         if fixed:
@@ -145,7 +175,7 @@ class Node:
         self._draining = True
         self._advertising.cancel()
         self._relay.drain()
-        seconds = self._settings.drain
+        seconds = self.settings.drain
         if seconds and self._relay.open_channels:
             _log.warning(
                 "channels that are still open: %d; they may end within %g s, "
@@ -184,7 +214,7 @@ class Node:
     def warn_of_a_private_address(self) -> None:
         """Tell the volunteer if nobody can use this relay."""
         host = self.ready.public_address
-        if is_private(host) and not self._settings.allow_private_peers:
+        if is_private(host) and not self.settings.allow_private_peers:
             _log.warning(
                 "this node knows only a private address of its own, and packets of private "
                 "addresses are not relayed: pass --public-address, or --allow-private-peers in a "
@@ -197,15 +227,30 @@ class Node:
         return self.nat_watch.behaviour
 
     @property
+    def port_mapping(self) -> MappingStatus:
+        """The ports that the router has opened."""
+        return MappingStatus("off") if self._mapping is None else self._mapping.status
+
+    def checks(self) -> list[Check]:
+        """What is known of the NAT and of the router, for the status page."""
+        found = [check_nat(is_v6, behaviour) for is_v6, behaviour in self.nat.items()]
+        if self._mapping is not None:
+            found.append(check_mapping(self._mapping.status))
+        return found
+
+    @property
     def ready(self) -> Ready:
         """What to tell the volunteer."""
+        endpoint = served_endpoints(self._peer)[0]
+        mapping = self.port_mapping
         return Ready(
             jid=self._session.jid,
             peer_id=self._peer.peer_id.hex(),
-            overlay=format_address(self._peer.endpoints[0]),
-            public_address=self._peer.endpoints[0][0],
-            relay_ports=self._settings.relay_ports,
+            overlay=format_address(endpoint),
+            public_address=endpoint[0],
+            relay_ports=self.settings.relay_ports,
             forwarder=FORWARDER,
+            port_mapping=mapping.protocol if mapping.state == "open" else None,
             status=self._status_url,
         )
 
@@ -225,11 +270,13 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     alternate = settings.stun_alternate_address()
     async with (
         open_peer(settings.peer_settings()) as peer,
+        _open_mapping(settings, peer) as mapping,
         open_session(account) as session,
         open_relay(
             limits,
-            lambda: _channel_hosts(peer),
+            lambda: [host for host, _ in served_endpoints(peer)],
             ports=ports,
+            reachable=lambda: None if mapping is None else mapping.channels,
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
         ) as relay,
@@ -239,7 +286,8 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         ) as observer,
         open_status_page(status_page, observer.snapshot) as status_url,
     ):
-        node = Node(settings, peer, relay, session, status_url)
+        node = Node(settings, peer, mapping, relay, session, status_url)
+        observer.more_checks.append(node.checks)
         try:
             async with open_background_nursery() as nursery, AsyncExitStack() as stack:
                 if alternate is not None:
@@ -250,6 +298,11 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
                 if settings.needs_roster:
                     await session.follow_roster()
+                if settings.component is None:
+                    nursery.start_soon(node.follow_address)
+                if mapping is not None:
+                    with trio.move_on_after(MAPPING_TIMEOUT):
+                        await mapping.settled.wait()
                 await nursery.start(session.serve, node)
                 registered = trio.Event()
                 nursery.start_soon(node.advertise, registered)
@@ -264,14 +317,19 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
                 await node.leave()
 
 
-def _channel_hosts(peer: RunningPeer) -> list[str]:
-    """The addresses of channels, IPv4 first: those of the families in which strangers reach us.
-
-    If that is none, whoever asks may be no stranger, and is told of all.
-    """
-    reachability = peer.reachability
-    hosts = [host for host, _ in peer.endpoints]
-    reached = [
-        host for host in hosts if reachability[is_ipv6(host)].verdict is not Verdict.UNREACHABLE
-    ]
-    return reached or hosts
+@asynccontextmanager
+async def _open_mapping(
+    settings: RunSettings, peer: RunningPeer
+) -> AsyncIterator[PortMapping | None]:
+    """Have the router open the node's ports, if there may be one."""
+    if not settings.maps_ports:
+        yield None
+        return
+    async with open_port_mapping(
+        peer.local_address[1],
+        settings.relay_port_range(),
+        settings.channels,
+        settings.mapping_secret(),
+        peer.opened,
+    ) as mapping:
+        yield mapping

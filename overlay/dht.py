@@ -234,6 +234,11 @@ class RunningPeer:
             await self._advertise(_NO_OFFER, ())
             nursery.cancel_scope.cancel()
 
+    def opened(self, host: str) -> None:
+        """Take in that a NAT has let strangers in at the peer's port of a public IPv4 address."""
+        if (driver := self._drivers.get(False)) is not None:
+            driver.opened((host, self.local_address[1]))
+
     def set_free_share(self, free: float | None) -> None:
         """Tell those who probe this peer what share of its channels is free; None for no relay."""
         for driver in self._drivers.values():

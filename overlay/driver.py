@@ -90,6 +90,11 @@ class Driver:
         self.core.bootstrap(addresses, trio.current_time())
         self._settle()
 
+    def opened(self, endpoint: Address) -> None:
+        """Tell the core of a public endpoint at which a NAT lets strangers in."""
+        self.core.opened(endpoint, trio.current_time())
+        self._settle()
+
     async def result(self, start: Callable[[float], int], timeout: float | None = None) -> Any:
         """Start something in the core and wait for the event that ends it.
 

@@ -43,7 +43,7 @@ def sole_use(key_file: Path | None) -> Iterator[None]:
     if key_file is None:
         yield
         return
-    path = key_file.with_name(f"{key_file.name}.lock")
+    path = _lock_of(key_file)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +66,26 @@ def sole_use(key_file: Path | None) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_in_use(key_file: Path) -> bool:
+    """Whether a process runs with this key, as far as this user may know; nothing is made."""
+    try:
+        descriptor = os.open(_lock_of(key_file), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared: two who look at once do not take each other for the process.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno == errno.EWOULDBLOCK
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock_of(key_file: Path) -> Path:
+    return key_file.with_name(f"{key_file.name}.lock")
 
 
 def load_identity(path: Path | None) -> Identity:

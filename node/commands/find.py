@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from node.commands import output
 from node.commands.output import printable, say
 from node.commands.signals import interruptible
 from node.errors import UsageError, UserError
@@ -14,9 +15,6 @@ from node.settings import OverlaySettings
 from overlay.core.addresses import format_address
 from overlay.dht import PeerSettings, open_peer
 from overlay.discovery import Relay, find_relays
-
-MAX_WIDTH = 10_000
-"""Columns that a table may take where it is not for a terminal."""
 
 
 async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bool) -> None:
@@ -72,8 +70,4 @@ def as_text(relays: list[Relay], console: Console) -> str:
             relay.policy,
             " ".join(format_address(endpoint) for endpoint in relay.endpoints),
         )
-    if not console.file.isatty():
-        console.width = MAX_WIDTH
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return output.as_text(table, console)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import trio
 
+from node import notify
 from node.commands.output import say
 from node.commands.signals import ended_by_signal
 from node.errors import UserError
@@ -29,8 +30,12 @@ async def run(settings: RunSettings, read_again: Callable[[], RunSettings], as_j
         async with ended_by_signal() as interruption, open_node(settings) as node:
             with interruption.ends_only_this():
                 say(json.dumps(asdict(node.ready)) if as_json else _as_text(node.ready))
+                notify.ready()
                 async for _ in hangups:
+                    notify.reloading()
                     await _change(node, read_again)
+                    notify.ready()
+            notify.stopping(node.settings.drain)
             async with ended_by_signal():
                 await node.drain()
 
@@ -43,9 +48,10 @@ async def _change(node: Node, read_again: Callable[[], RunSettings]) -> None:
 
 
 def _as_text(ready: Ready) -> str:
+    opened = f"; ports opened by {ready.port_mapping}" if ready.port_mapping else ""
     return (
         f"ready: {ready.jid} lends channels at {ready.public_address}, "
         f"ports {ready.relay_ports}, {ready.forwarder} forwarder; "
-        f"overlay {ready.overlay}, peer {ready.peer_id}; "
+        f"overlay {ready.overlay}, peer {ready.peer_id}{opened}; "
         f"status {ready.status or 'not shown'}"
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 import trio
 
+from node.endpoints import FAMILIES
 from node.nat.behaviour import NatBehaviour
 from node.nat.discover import discover
 from node.nat.plan import MAX_FILTER_SERVERS, MAX_SERVERS
@@ -35,7 +36,6 @@ WANTED: Final = 32
 
 _POLL: Final = 2.0
 _REACHED: Final = {Verdict.REACHABLE: True, Verdict.UNREACHABLE: False, Verdict.UNKNOWN: None}
-_NAMES: Final = {False: "IPv4", True: "IPv6"}
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class NatWatch:
 
     Args:
         peer: The peer; its contacts and the relays of its overlay are asked.
-        is_opened: Whether a router was told to let everybody in to the peer's port. Then it says
-            nothing about the NAT that strangers reach it.
+        is_opened: Whether a router was told to let everybody in to the peer's port over IPv4. Then
+            it says nothing about the NAT that strangers reach it.
         open_socket: Opens sockets.
     """
 
@@ -76,7 +76,7 @@ class NatWatch:
         while True:
             endpoints = self._peer.endpoints
             began = trio.current_time()
-            await self._look()
+            await self.look()
             answered = any(found.mapped is not None for found in self._found.values())
             due = began + (INTERVAL if answered else RETRY) * self._peer.rng.uniform(0.9, 1.1)
             while trio.current_time() < due:
@@ -84,7 +84,8 @@ class NatWatch:
                 if self._peer.endpoints != endpoints:
                     due = min(due, began + SOONEST)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Find out once; what is news is logged."""
         found = await self._peer.collect_adverts(WANTED, SEARCH_TIME)
         full = [
             endpoint
@@ -120,7 +121,7 @@ class NatWatch:
         return list(chosen.values())
 
     def _reached(self, is_v6: bool) -> bool | None:
-        if self._is_opened():
+        if not is_v6 and self._is_opened():
             return None
         return _REACHED[self._peer.reachability[is_v6].verdict]
 
@@ -129,4 +130,4 @@ class NatWatch:
         line = str(self.behaviour[is_v6])
         if self._logged.get(is_v6) != line:
             self._logged[is_v6] = line
-            _log.info("over %s: %s", _NAMES[is_v6], line)
+            _log.info("over %s: %s", FAMILIES[is_v6], line)

@@ -7,6 +7,7 @@ freed comes last: its former peers may still be sending.
 import random
 import socket
 from collections import deque
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ DEFAULT_RANGE = (20000, 29999)
 """First and last port, inclusive; below those from which Linux picks its own (32768 up)."""
 
 MAX_PORT = 65535
+
+Reachable = Callable[[], Collection[int] | None]
 
 
 class PortRangeError(UserError):
@@ -36,22 +39,42 @@ class PortBlock:
     """Bound to P, P+1, P+2, P+3; non-blocking."""
 
 
+def first_ports(first: int, last: int) -> range:
+    """P of each channel that a range of ports has room for."""
+    return range(first + first % 2, last - PORTS + 2, PORTS)
+
+
 class PortAllocator:
     """Opens the ports of channels within a range.
 
     Args:
         first: lowest port that may be used.
         last: highest port that may be used.
+        reachable: gives P of the channels that strangers reach; None if they reach all.
         rng: where the order comes from.
     """
 
-    def __init__(self, first: int, last: int, *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        *,
+        reachable: Reachable = lambda: None,
+        rng: random.Random | None = None,
+    ) -> None:
         self._rng = rng or random.SystemRandom()
-        self._ready = list(range(first + first % 2, last - PORTS + 2, PORTS))
+        self._reachable = reachable
+        self._ready = list(first_ports(first, last))
         self._freed: deque[int] = deque()
         self._family = widest_family()
         self.capacity = len(self._ready)
         """Channels that the range has ports for."""
+
+    @property
+    def usable(self) -> int:
+        """Channels for which there are ports that strangers reach."""
+        reachable = self._reachable()
+        return self.capacity if reachable is None else len(reachable)
 
     def open(self) -> PortBlock:
         """Open four ports.
@@ -61,9 +84,13 @@ class PortAllocator:
             OSError: no sockets are.
         """
         taken = []
+        reachable = self._reachable()
         try:
             for _ in range(len(self._ready) + len(self._freed)):
                 first = self._draw()
+                if reachable is not None and first not in reachable:
+                    taken.append(first)
+                    continue
                 try:
                     return PortBlock(first, self._bind_all(first))
                 except OSError as error:
@@ -96,6 +123,22 @@ class PortAllocator:
             return sockets
 
 
+def check_bounds(first: int, last: int) -> None:
+    """Check that a range can hold a channel.
+
+    Raises:
+        PortRangeError: it is none, or too small.
+    """
+    name = f"relay ports {first}-{last}"
+    if not 1 <= first <= last <= MAX_PORT:
+        raise PortRangeError(f"{name}: give FIRST-LAST with 1 <= FIRST <= LAST <= {MAX_PORT}")
+    if first + first % 2 + PORTS - 1 > last:
+        raise PortRangeError(
+            f"{name}: a channel takes four ports in a row, the first of them even; "
+            "give at least five ports"
+        )
+
+
 def check_port_range(first: int, last: int) -> None:
     """Check at start that a range can be used, by opening ports in it.
 
@@ -103,15 +146,9 @@ def check_port_range(first: int, last: int) -> None:
         PortRangeError: it holds no channel, needs privilege, every port is in use, or no sockets
             are left.
     """
+    check_bounds(first, last)
     name = f"relay ports {first}-{last}"
-    if not 1 <= first <= last <= MAX_PORT:
-        raise PortRangeError(f"{name}: give FIRST-LAST with 1 <= FIRST <= LAST <= {MAX_PORT}")
     allocator = PortAllocator(first, last)
-    if not allocator.capacity:
-        raise PortRangeError(
-            f"{name}: a channel takes four ports in a row, the first of them even; "
-            "give at least five ports"
-        )
     try:
         with bind_udp(widest_family(), first + first % 2):
             pass

@@ -30,7 +30,7 @@ from node.relay.forwarders.base import (
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.jids import full_jid
 from node.relay.meter import Meter, local_time
-from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, check_port_range
+from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, Reachable, check_port_range
 from node.relay.resources import channels_with_descriptors, explain
 from overlay.nursery import open_background_nursery
 
@@ -104,6 +104,7 @@ async def open_relay(
     hosts: Callable[[], Sequence[str]],
     *,
     ports: tuple[int, int] = DEFAULT_RANGE,
+    reachable: Reachable = lambda: None,
     contacts: Callable[[], Container[str]] = frozenset,
     quota_file: Path | None = None,
     clock: Callable[[], datetime] = local_time,
@@ -116,6 +117,8 @@ async def open_relay(
         hosts: gives the public addresses to write into grants, one of each address family, IPv4
             first; they may change.
         ports: first and last UDP port of channels.
+        reachable: gives the first ports of the channels that strangers reach, of late; None if
+            they reach all.
         contacts: gives the bare JIDs that are subscribed to the node's account.
         quota_file: where what was used of the quota outlives the relay.
         clock: gives the local time.
@@ -131,7 +134,7 @@ async def open_relay(
     check_port_range(*ports)
     report_sender, reports = trio.open_memory_channel[Report](0)
     forwarder = make_forwarder(report_sender)
-    allocator = PortAllocator(*ports)
+    allocator = PortAllocator(*ports, reachable=reachable)
     limits = _feasible(limits, allocator)
     meter = Meter(forwarder, quota_file, clock)
     meter.set_quota(limits.quota)
@@ -272,7 +275,7 @@ class RelayService:
     @property
     def capacity(self) -> int:
         """Channels open at once, at most."""
-        return self.limits.channels
+        return min(self.limits.channels, self._ports.usable)
 
     def permits(self, requester: str) -> bool:
         """Whether a JID may have channels at all."""
@@ -329,7 +332,9 @@ class RelayService:
         """Share of the channels that can still be had, less when the quota is short: 0 to 1."""
         if self._draining or not self._forwarder.ready or not self._in_hours():
             return 0.0
-        return max(0.0, min(1 - len(self._channels) / self.capacity, self._meter.headroom))
+        capacity = self.capacity
+        share = 1 - len(self._channels) / capacity if capacity else 0.0
+        return max(0.0, min(share, self._meter.headroom))
 
     def _in_hours(self) -> bool:
         hours = self.limits.hours

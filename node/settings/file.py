@@ -1,11 +1,14 @@
 """The file behind ``--config``: TOML whose keys are called as the flags are, with - or _.
 
 Keys stand at the top of the file, in no table. One file serves every command: what only
-``jingle-nodes run`` can be told, the others pass over.
+``jingle-nodes run`` can be told, the others pass over. Whoever made a mistake is told the line.
 """
 
+import re
 import tomllib
+from collections.abc import Collection, Iterable
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -36,35 +39,79 @@ def read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     if config is None or not config.tokens:
         return
     path = Path(config.tokens[0].value)
+    text = _read(path)
     for_run = {field.name.replace("_", "-") for field in fields(RunSettings)}
     seen = set()
-    for key, value in _load(path).items():
+    for key, value in _parse(path, text).items():
         name = key.replace("_", "-")
+        line = _line_of(key, text)
+        where = f"--config {path}, line {line}"
         if name in seen:
-            raise UsageError(f"--config {path}: {name} is set twice; remove one of them")
+            raise UsageError(f"{where}: {name} is set twice; remove one of them")
         seen.add(name)
         argument = settings.get(f"--{name}")
         if argument is not None:
-            values = _values(f"--config {path}: {key}", value, argument.resolved_hint)
+            values = _values(f"{where}: {key}", value, argument.resolved_hint)
             if not argument.tokens:
-                for index, text in enumerate(values):
-                    argument.append(Token(keyword=f"{key} in {path}", value=text, index=index))
+                keyword = f"{key} in {path}, line {line}"
+                for index, item in enumerate(values):
+                    argument.append(Token(keyword=keyword, value=item, index=index))
         elif name not in for_run:
-            advice = f"see jingle-nodes {' '.join(commands)} --help"
+            known = {*for_run, *(option.removeprefix("--") for option in settings)}
+            advice = _nearest(name, known) or f"see jingle-nodes {' '.join(commands)} --help"
             if isinstance(value, dict):
                 advice = "write settings at the top of the file, in no table"
-            raise UsageError(f"--config {path}: there is no setting {key[:40]!r}; {advice}")
+            raise UsageError(f"{where}: there is no setting {key[:40]!r}; {advice}")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def lines_of_options(path: Path, options: Collection[str]) -> str:
+    """Where a file sets options, to be told with what is wrong with them; nothing if nowhere.
+
+    For what only shows once the file was taken: two keys that exclude each other, a password that
+    cannot be read.
+    """
+    text = _read(path)
+    keys = [key for key in _parse(path, text) if f"--{key.replace('_', '-')}" in options]
+    told = ", ".join(f"{key}: line {_line_of(key, text)}" for key in keys)
+    return f" ({path}: {told})" if told else ""
+
+
+def _read(path: Path) -> str:
     try:
-        return tomllib.loads(read_small_file(path, MAX_CONFIG_BYTES).decode())
+        return read_small_file(path, MAX_CONFIG_BYTES).decode()
     except OSError as error:
         raise UserError(
             f"cannot read --config {path}: {error.strerror}; give a TOML file"
         ) from error
+    except ValueError as error:
+        raise UsageError(f"--config {path} is no TOML file: {error}") from error
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} is no TOML file: {error}") from error
+
+
+def _line_of(key: str, text: str) -> int:
+    """The line on which a key of the file is set, from 1 on; tomllib does not tell.
+
+    What looks like the key may stand in a text of several lines: then what is before it is not
+    a whole file. Of a key that is written with escapes it is the first line.
+    """
+    for match in re.finditer(rf"^[ \t\[]*[\"']?{re.escape(key)}[\"']?[ \t]*[]=.]", text, re.M):
+        try:
+            tomllib.loads(text[: match.start()])
+        except ValueError:
+            continue
+        return text.count("\n", 0, match.start()) + 1
+    return 1
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    nearest = get_close_matches(name, sorted(known), 1)
+    return f"did you mean {nearest[0]}?" if nearest else None
 
 
 def _values(where: str, value: object, hint: Any) -> list[str]:

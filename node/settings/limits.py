@@ -10,7 +10,7 @@ from node.relay.access import Access, Policy
 from node.relay.admission import RelayLimits
 from node.relay.hours import Hours
 from node.relay.quota import Quota
-from node.settings.values import bare_jid_of, between, parsed
+from node.settings.values import bare_jid_of, between, checked, parsed
 from node.xmpp.xep_0278.replies import MAX_EXPIRE, MAX_KBPS
 
 MAX_CHANNELS = 65536 // 4
@@ -31,11 +31,11 @@ class LimitSettings:
     policy: Policy = "public"
     """Whom to lend to. public: everybody. roster: who is subscribed to the node's account."""
 
-    allow: tuple[str, ...] = ()
+    allow: Annotated[tuple[str, ...], checked(bare_jid_of)] = ()
     """Lend to this JID or domain, and else to nobody, or with --policy roster to the roster, too;
     may be given several times."""
 
-    deny: tuple[str, ...] = ()
+    deny: Annotated[tuple[str, ...], checked(bare_jid_of)] = ()
     """Never lend to this JID or domain; may be given several times."""
 
     channels: Annotated[int, between(1, MAX_CHANNELS)] = RelayLimits.channels
@@ -56,11 +56,11 @@ class LimitSettings:
     node_kbps: Annotated[int | None, between(1, MAX_KBPS)] = RelayLimits.node_kbps
     """Bandwidth limit of all channels together, kbit/s passed on; none if not given."""
 
-    quota: str | None = None
+    quota: Annotated[str | None, checked(Quota.parse)] = None
     """Volume that may be passed on, such as 50GB/month or 2GB/day (MB, GB or TB; local time; both
     directions, each byte once). It is made to last; when it is used up, calls end."""
 
-    hours: str | None = None
+    hours: Annotated[str | None, checked(Hours.parse)] = None
     """When to lend, local time, such as 22:00-07:00; outside open calls go on, new ones are
     refused. Always if not given."""
 
@@ -79,11 +79,13 @@ class LimitSettings:
         given = {name: getattr(self, name) for name in names if hasattr(self, name)}
         given["access"] = Access(
             policy=self.policy,
-            allow=frozenset(bare_jid_of("--allow", text) for text in self.allow),
-            deny=frozenset(bare_jid_of("--deny", text) for text in self.deny),
+            allow=frozenset(parsed("--allow", text, bare_jid_of) for text in self.allow),
+            deny=frozenset(parsed("--deny", text, bare_jid_of) for text in self.deny),
         )
-        given["hours"] = parsed("--hours", self.hours, Hours.parse)
-        given["quota"] = parsed("--quota", self.quota, Quota.parse)
+        if self.hours is not None:
+            given["hours"] = parsed("--hours", self.hours, Hours.parse)
+        if self.quota is not None:
+            given["quota"] = parsed("--quota", self.quota, Quota.parse)
         try:
             return RelayLimits(**given)
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,13 +12,22 @@ from cyclopts import Parameter
 
 from node.errors import UsageError, UserError
 from node.logs import LogFormat
-from node.relay.ports import DEFAULT_RANGE
+from node.relay.ports import DEFAULT_RANGE, check_bounds
 from node.settings.limits import LimitSettings
 from node.settings.shared import DEFAULT_PORT, AccountSettings, OverlaySettings
 from node.settings.status import StatusPageSettings
-from node.settings.values import between, parse_host_port, read_secret
-from node.xmpp.account import Account, ComponentAccount
+from node.settings.values import (
+    between,
+    checked,
+    parse_host_port,
+    parsed,
+    read_secret,
+    split_host_port,
+)
+from node.xmpp.account import Account, ComponentAccount, parse_jid
+from overlay.core.addresses import is_private
 from overlay.dht import PeerSettings
+from overlay.sockets import source_host
 from overlay.state import load_identity
 
 QUOTA_FILE = "quota.json"
@@ -29,31 +39,74 @@ LIFETIME_FILE = "lifetime.json"
 KEY_FILE = "identity.key"
 """Name of the overlay key within the state directory."""
 
+PEERS_FILE = "peers"
+"""Name of the list of good peers within the state directory."""
+
+
+def _parse_ports(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    if not (dash and _is_number(first) and _is_number(last)):
+        raise ValueError(f"{text!r} is not a range of ports such as 20000-29999")
+    return int(first), int(last)
+
+
+def _check_ports(text: str) -> None:
+    check_bounds(*_parse_ports(text))
+
+
+def _check_address(text: str) -> None:
+    if not _is_unicast(text):
+        raise ValueError(f"{text!r} is not the IP address of one machine, such as 203.0.113.7")
+
+
+def _parse_alternate(text: str) -> tuple[str, int | None]:
+    if _is_unicast(text):  # an IPv6 address may go without brackets
+        return text, None
+    with suppress(ValueError):
+        host, port = split_host_port(text)
+        if _is_unicast(host):
+            return host, port
+    raise ValueError(
+        f"{text!r} is not ADDRESS or ADDRESS:PORT of this machine, such as 203.0.113.8:4279"
+    )
+
+
+def _is_unicast(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return not (address.is_unspecified or address.is_multicast or address.is_reserved)
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySettings):
     """Everything that a relay node can be told."""
 
-    component: str | None = None
+    component: Annotated[str | None, checked(parse_jid)] = None
     """Serve as this XMPP component (XEP-0114) instead of with an account: relay.domain."""
 
     secret_file: Path | None = None
     """File whose first line is the component's secret."""
 
-    server: str | None = None
+    server: Annotated[str | None, checked(split_host_port)] = None
     """host:port where the XMPP server listens for components."""
 
     port: Annotated[int, between(0, 65535)] = DEFAULT_PORT
     """UDP port of the overlay and STUN; 0 lets the system choose."""
 
-    relay_ports: str = "{}-{}".format(*DEFAULT_RANGE)
+    relay_ports: Annotated[str, checked(_check_ports)] = "{}-{}".format(*DEFAULT_RANGE)
     """UDP ports for channels, A-B; a channel takes four."""
 
-    public_address: str | None = None
+    public_address: Annotated[str | None, checked(_check_address)] = None
     """IP address under which others reach this node; learnt from other peers if not given."""
 
-    stun_alternate: str | None = None
+    port_mapping: Literal["auto", "off"] = "auto"
+    """auto: have the home router open the ports (PCP, NAT-PMP or UPnP), if this machine has a
+    private address and --public-address is not given. off: never."""
+
+    stun_alternate: Annotated[str | None, checked(_parse_alternate)] = None
     """Second IP address of this machine, or ADDRESS:PORT: also tell others what their NATs do, by
     answering STUN there (RFC 5780). The port is on both addresses; the next one to --port if not
     given."""
@@ -82,14 +135,13 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
                 raise UsageError(
                     "a relay node needs an XMPP address: pass --jid user@domain --password-file "
                     "FILE for an ordinary account, or --component relay.domain --secret-file FILE "
-                    "--server host:port if you run the XMPP server"
+                    "--server host:port if you run the XMPP server; jingle-nodes init asks for "
+                    "what it takes"
                 )
             return self._with_lasting_resource(self.account())
-        if self.jid is not None:
-            raise UsageError("--jid and --component exclude each other: pass one of them")
+        self.check()
         if self.secret_file is None or self.server is None:
             raise UsageError("--component also needs --secret-file FILE and --server host:port")
-        self.check_policy()
         if self.xmpp_ca_file is not None or self.xmpp_tls == "verify":
             raise UsageError(
                 "--component has no TLS (XEP-0114): connect to a server on this machine, "
@@ -102,6 +154,30 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
             host=host,
             port=port,
         )
+
+    def check(self) -> None:
+        """Make sure that the settings fit together, as far as they go.
+
+        Raises:
+            UsageError: They do not.
+        """
+        self.relay_limits()
+        self.status_page()
+        self.check_policy()
+        if self.jid is not None and self.component is not None:
+            raise UsageError("--jid and --component exclude each other: pass one of them")
+
+    def check_account(self) -> None:
+        """Make sure that the account or component is described, and its secret can be read.
+
+        Raises:
+            UsageError: Settings are missing, malformed or contradict each other.
+            UserError: The secret cannot be read.
+        """
+        if self.component is None:
+            self.account()  # makes nothing, as a node's lasting resource would
+        else:
+            self.xmpp_account()
 
     def check_policy(self) -> None:
         """Make sure that the node can know whom to lend to.
@@ -146,12 +222,7 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
 
     def relay_port_range(self) -> tuple[int, int]:
         """First and last port for channels; whether they can be used, the relay finds out."""
-        first, dash, last = self.relay_ports.partition("-")
-        if not (dash and _is_number(first) and _is_number(last)):
-            raise UsageError(
-                f"--relay-ports {self.relay_ports!r} is not a range of ports such as 20000-29999"
-            )
-        return int(first), int(last)
+        return parsed("--relay-ports", self.relay_ports, _parse_ports)
 
     def stun_alternate_address(self) -> tuple[str, int] | None:
         """Second address and port for STUN; port 0 for any.
@@ -161,14 +232,8 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
         """
         if self.stun_alternate is None:
             return None
-        host, port = self.stun_alternate, self.port + 1 if 0 < self.port < 65535 else 0
-        if not _is_unicast(host):  # as it stands; an IPv6 address may go without brackets
-            host, port = parse_host_port("--stun-alternate", host, port)
-        if not _is_unicast(host):
-            raise UsageError(
-                f"--stun-alternate {self.stun_alternate!r} is not ADDRESS or ADDRESS:PORT of this "
-                "machine, such as 203.0.113.8:4279"
-            )
+        host, port = parsed("--stun-alternate", self.stun_alternate, _parse_alternate)
+        port = port or (self.port + 1 if 0 < self.port < 65535 else 0)
         if port == self.port != 0:
             raise UsageError(
                 f"--stun-alternate {self.stun_alternate!r} has the port of the overlay: "
@@ -183,20 +248,40 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
             UsageError: A setting is malformed.
             UserError: The state directory cannot be made.
         """
-        if self.public_address is not None and not _is_unicast(self.public_address):
-            raise UsageError(
-                f"--public-address {self.public_address!r} is not the IP address of one machine, "
-                "such as 203.0.113.7"
-            )
+        if self.public_address is not None:
+            parsed("--public-address", self.public_address, _check_address)
         state = self.state_directory()
         return PeerSettings(
             port=self.port,
             bootstrap=self.bootstrap_addresses,
             entered_later=bool(self.bootstrap_relays),
             key_file=state / KEY_FILE,
-            cache_file=state / "peers",
+            cache_file=state / PEERS_FILE,
             public_address=self.public_address,
         )
+
+    @property
+    def maps_ports(self) -> bool:
+        """Whether a router is to be asked to open the ports."""
+        wanted = self.port_mapping == "auto" and self.public_address is None
+        return wanted and is_private(source_host())
+
+    def mapping_secret(self) -> bytes:
+        """What only this node knows, at each start the same: for the nonces of PCP.
+
+        Raises:
+            OverlayError: The key file is no good.
+        """
+        identity = load_identity(self.state_directory() / KEY_FILE)
+        return hashlib.sha256(identity.sign(b"jingle-nodes port mapping")).digest()
+
+    def state_directory_name(self) -> Path:
+        """Where the node's state is or will be; nothing is made.
+
+        Raises:
+            UserError: There is no place for it.
+        """
+        return self.state_dir or default_state_dir()
 
     def state_directory(self) -> Path:
         """The directory of the node's state, made if it is missing.
@@ -204,7 +289,7 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
         Raises:
             UserError: It cannot be made.
         """
-        directory = self.state_dir or default_state_dir()
+        directory = self.state_directory_name()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -236,11 +321,3 @@ def default_state_dir() -> Path:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6
-
-
-def _is_unicast(text: str) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    return not (address.is_unspecified or address.is_multicast or address.is_reserved)

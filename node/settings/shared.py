@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from node.errors import UsageError
-from node.settings.values import parse_host_port, read_secret
+from node.settings.values import checked, parse_host_port, read_secret, split_host_port
 from node.xmpp.account import Account, TlsPolicy, parse_jid
 from node.xmpp.errors import XmppError
 
@@ -16,12 +17,25 @@ DEFAULT_PORT = 4278
 _XMPP = "xmpp:"  # RFC 5122
 
 
+def check_bootstrap(text: str) -> None:
+    """Make sure that a text names a peer.
+
+    Raises:
+        ValueError: It does not.
+        XmppError: What follows ``xmpp:`` is no JID.
+    """
+    if text.startswith(_XMPP):
+        parse_jid(text.removeprefix(_XMPP))
+    else:
+        split_host_port(text)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class OverlaySettings:
     """How to enter the overlay."""
 
-    bootstrap: tuple[str, ...] = ()
+    bootstrap: Annotated[tuple[str, ...], checked(check_bootstrap)] = ()
     """Peer to join through, host:port, or xmpp:JID of a relay node; may be given several times."""
 
     @property
@@ -48,13 +62,13 @@ class OverlaySettings:
 class AccountSettings:
     """An XMPP account, for a client-mode relay node or for somebody who borrows a relay."""
 
-    jid: str | None = None
+    jid: Annotated[str | None, checked(parse_jid)] = None
     """XMPP account to log in with: user@domain, or user@domain/resource."""
 
     password_file: Path | None = None
     """File whose first line is the account's password."""
 
-    xmpp_host: str | None = None
+    xmpp_host: Annotated[str | None, checked(split_host_port)] = None
     """Connect to this host:port instead of what DNS says of the JID's domain."""
 
     xmpp_tls: TlsPolicy = "auto"

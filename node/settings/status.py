@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from node.errors import UsageError
-from node.settings.values import parse_host_port
+from node.settings.values import checked, parsed, split_host_port
 
 DEFAULT_STATUS_PORT = 4279
 """TCP port of the status page; one above the overlay's."""
@@ -14,12 +15,33 @@ DEFAULT_STATUS_PORT = 4279
 OFF = "off"
 
 
+def _parse_endpoint(text: str) -> tuple[str, int] | None:
+    text = text.strip()
+    if text == OFF:
+        return None
+    try:
+        if text.endswith(":0"):  # which is no port to connect to
+            return _ip_address(text.removesuffix(":0")), 0
+        host, port = split_host_port(text)
+        return _ip_address(host), port or DEFAULT_STATUS_PORT
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not an IP address and port such as 127.0.0.1:{DEFAULT_STATUS_PORT}, "
+            "and not off"
+        ) from None
+
+
+def _ip_address(host: str) -> str:
+    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    return str(ip_address(host))
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class StatusSettings:
     """The address of the status page."""
 
-    status_address: str = f"127.0.0.1:{DEFAULT_STATUS_PORT}"
+    status_address: Annotated[str, checked(_parse_endpoint)] = f"127.0.0.1:{DEFAULT_STATUS_PORT}"
     """IP address and TCP port of the node's status page, or off; port 0 lets the system choose."""
 
     def status_endpoint(self) -> tuple[str, int] | None:
@@ -28,13 +50,7 @@ class StatusSettings:
         Raises:
             UsageError: It is malformed.
         """
-        text = self.status_address.strip()
-        if text == OFF:
-            return None
-        if text.endswith(":0"):
-            return _ip_address(text, text.removesuffix(":0")), 0
-        host, port = parse_host_port("--status-address", text, DEFAULT_STATUS_PORT)
-        return _ip_address(text, host), port
+        return parsed("--status-address", self.status_address, _parse_endpoint)
 
 
 @Parameter(name="*")
@@ -58,14 +74,3 @@ class StatusPageSettings(StatusSettings):
             f"--status-address {self.status_address} is not a loopback address, and the page has "
             "no password: pass 127.0.0.1:port, or --allow-remote-status as well"
         )
-
-
-def _ip_address(text: str, host: str) -> str:
-    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
-    try:
-        return str(ip_address(host))
-    except ValueError:
-        raise UsageError(
-            f"--status-address {text!r} is not an IP address and port such as "
-            f"127.0.0.1:{DEFAULT_STATUS_PORT}, and not off"
-        ) from None

@@ -6,10 +6,10 @@ import stat
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_origin
 from urllib.parse import urlsplit
 
-from cyclopts import Parameter, Token
+from cyclopts import CoercionError, Parameter, Token
 
 from node.errors import UsageError, UserError
 from node.files import read_small_file
@@ -42,6 +42,24 @@ def between(least: int | float, most: int | float) -> Parameter:
     return Parameter(converter=convert)
 
 
+def checked(check: Callable[[str], object]) -> Parameter:
+    """Take a text, or each of several, if ``check`` raises nothing; it stays as it was written.
+
+    So what is wrong is told with the flag, the variable, or the file and the line that it is from.
+    """
+
+    def convert(kind: Any, tokens: Sequence[Token]) -> str | tuple[str, ...]:
+        for token in tokens:
+            try:
+                check(token.value)
+            except (ValueError, UserError) as error:
+                raise CoercionError(msg=str(error), token=token) from None
+        texts = tuple(token.value for token in tokens)
+        return texts if get_origin(kind) is tuple else texts[0]
+
+    return Parameter(converter=convert)
+
+
 def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int]:
     """Split ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``.
 
@@ -53,6 +71,16 @@ def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int
     Raises:
         UsageError: The text is nothing of the kind.
     """
+    host, port = parsed(option, text, split_host_port)
+    return host, port or default_port
+
+
+def split_host_port(text: str) -> tuple[str, int | None]:
+    """The same without an option to blame.
+
+    Raises:
+        ValueError: The text is nothing of the kind.
+    """
     text = text.strip()
     try:
         parts = urlsplit(f"//{text}")
@@ -63,34 +91,34 @@ def parse_host_port(option: str, text: str, default_port: int) -> tuple[str, int
     # What a URL may have besides (user, path, ...) is no part of an address.
     written = {f"{host}", f"{host}:{port}", f"[{host}]", f"[{host}]:{port}"}
     if not host or port == 0 or text.lower() not in written:
-        raise UsageError(f"{option} {text!r} is not host:port (IPv6: [address]:port)")
-    return host, port or default_port
+        raise ValueError(f"{text!r} is not host:port (IPv6: [address]:port)")
+    return host, port
 
 
-def parsed(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:
-    """What a text says, if there is one.
+def parsed(option: str, text: str, parse: Callable[[str], T]) -> T:
+    """What the text of an option says.
 
     Raises:
         UsageError: It says nothing that ``parse`` takes.
     """
     try:
-        return None if text is None else parse(text)
+        return parse(text)
     except ValueError as error:
         raise UsageError(f"{option} {error}") from None
 
 
-def bare_jid_of(option: str, text: str) -> str:
+def bare_jid_of(text: str) -> str:
     """A bare JID or a domain, in the form in which JIDs are compared.
 
     Raises:
-        UsageError: The text is neither.
+        ValueError: The text is neither.
     """
     try:
         jid = parse_jid(text.strip())
     except XmppError as error:
-        raise UsageError(f"{option}: {error}") from None
+        raise ValueError(str(error)) from None
     if jid.resource:
-        raise UsageError(f"{option} {text!r} has a resource; give user@domain, or a domain")
+        raise ValueError(f"{text!r} has a resource; give user@domain, or a domain")
     return bare_jid(str(jid))
 
 
@@ -113,9 +141,21 @@ def read_secret(option: str, path: Path) -> str:
         secret = content.decode("utf-8-sig").partition("\n")[0].removesuffix("\r")
     except UnicodeDecodeError:
         secret = ""
-    if not secret or any(unicodedata.category(char) == "Cc" for char in secret):
+    try:
+        check_secret(secret)
+    except ValueError:
         raise UserError(
             f"{option} {path} must hold the password in its first line, "
             "as UTF-8 text without control characters"
-        )
+        ) from None
     return secret
+
+
+def check_secret(secret: str) -> None:
+    """Make sure that a text can be a password.
+
+    Raises:
+        ValueError: It cannot; the message does not hold it.
+    """
+    if not secret or any(unicodedata.category(char) in ("Cc", "Cs") for char in secret):
+        raise ValueError("a password has at least one character, and no control characters")

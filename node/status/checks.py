@@ -1,5 +1,8 @@
 """What is to be said of a node at a glance: each check's result, meaning and remedy. Pure."""
 
+from node.endpoints import FAMILIES
+from node.nat.behaviour import NatBehaviour
+from node.nat.mapping.status import MappingStatus
 from node.status.status import Check, Limits, QuotaUse, Reach, Result
 
 
@@ -55,6 +58,30 @@ def check_reach(reach: Reach) -> Check:
                 result="unknown",
                 meaning="too few peers in other networks have tried",
             )
+
+
+def check_nat(is_v6: bool, behaviour: NatBehaviour) -> Check:
+    """What stands before the node; whether that harms, the strangers tell."""
+    return Check(
+        name=f"NAT over {FAMILIES[is_v6]}",
+        result="unknown" if behaviour.mapped is None else "ok",
+        meaning=str(behaviour),
+    )
+
+
+def check_mapping(mapping: MappingStatus) -> Check:
+    """Whether the router has opened the node's ports."""
+    name = "port mapping"
+    if mapping.error is not None:
+        return Check(name=name, result="warning", meaning=mapping.error, remedy=mapping.remedy)
+    if mapping.state != "open":
+        return Check(name=name, result="unknown", meaning="the router is asked to open the ports")
+    return Check(
+        name=name,
+        result="ok",
+        meaning=f"the router keeps the ports of {len(mapping.relay_ports)} channels open "
+        f"({mapping.protocol})",
+    )
 
 
 def check_address(*, private: bool, allowed: bool) -> Check:

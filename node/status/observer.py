@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from node.endpoints import FAMILIES, served_endpoints
 from node.relay.channel import Traffic as Carried
 from node.relay.meter import local_time
 from node.relay.relay import RelayService
@@ -96,12 +97,13 @@ class Observer:
         limits = _limits(relay)
         overlay = _overlay(peer)
         quota = _quota(relay)
+        endpoint = served_endpoints(peer)[0]
         return Status(
             version=self._version,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             uptime=round(trio.current_time() - self._began, 1),
             jid=session.jid,
-            public_address=format_address(peer.endpoints[0]),
+            public_address=format_address(endpoint),
             relay_ports=self._parts.relay_ports,
             forwarder=Forwarder(name=self._parts.forwarder, ready=relay.forwards),
             channels=_channels(relay),
@@ -115,7 +117,7 @@ class Observer:
                 checks.check_overlay(overlay.neighbours, peer.trouble),
                 *(checks.check_reach(reach) for reach in _telling(overlay.reachability)),
                 checks.check_address(
-                    private=is_private(peer.endpoints[0][0]),
+                    private=is_private(endpoint[0]),
                     allowed=relay.limits.allow_private_peers,
                 ),
                 checks.check_forwarder(ready=relay.forwards),
@@ -206,7 +208,7 @@ def _overlay(peer: RunningPeer) -> Overlay:
         neighbours=peer.contacts,
         reachability=tuple(
             Reach(
-                family="IPv6" if is_v6 else "IPv4",
+                family=FAMILIES[is_v6],
                 verdict=evidence.verdict.value,
                 heard=evidence.heard,
                 missed=evidence.missed,

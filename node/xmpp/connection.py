@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from slixmpp import JID
 from slixmpp.exceptions import IqError, IqTimeout
@@ -128,6 +129,10 @@ class Connection:
                     log.info("connected again as %s", self.jid)
                     break
 
+    async def reconnect(self) -> None:
+        """Give the stream up, without a farewell that could not arrive; a new one follows."""
+        self.client.abort()
+
     async def close(self) -> None:
         """End the stream, in order if it is up, and wait for that, but not for long."""
         transport = self.client.transport
@@ -162,6 +167,20 @@ class Connection:
         self.jingle_nodes.stop_serving()
         if self.client.is_connected() and isinstance(self.client, Client):
             self.client.send_presence(ptype="unavailable")
+
+    async def ask(self, jid: str, payload: ET.Element, timeout: float) -> ET.Element:
+        """Send a request with this payload, and return the answer.
+
+        Raises:
+            IqError: It is an error.
+            IqTimeout: There is none within ``timeout`` seconds.
+        """
+        # A component has to say who it is, a client must not.
+        sender = self.client.boundjid if isinstance(self.client, Component) else None
+        iq = self.client.make_iq_get(ito=JID(jid), ifrom=sender)
+        iq.append(payload)
+        answer: ET.Element = (await iq.send(timeout=timeout)).xml
+        return answer
 
     async def _announce(self) -> None:
         if isinstance(self.client, Client):

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar, TypeVarTuple
+from xml.etree import ElementTree as ET
 
 import trio
 from slixmpp.exceptions import IqError, IqTimeout
 
+from node.xmpp import entity_time
 from node.xmpp.account import Account, ComponentAccount, parse_jid
 from node.xmpp.bridge import Bridge, BridgeBusy, BridgeClosed, open_bridge
 from node.xmpp.connection import Connection
@@ -138,6 +140,30 @@ class Session:
         request = self._connection.jingle_nodes.check_channel
         await self._ask(relay, timeout, partial(request, relay, channel_id, timeout=timeout))
 
+    async def ping(self, jid: str, *, timeout: float = REQUEST_TIMEOUT) -> None:
+        """Find out whether an entity answers (XEP-0199); arguments as for request_channel.
+
+        Raises:
+            XmppRefused: It, or a server on the way, answered with a stanza error.
+            XmppError: As for request_channel.
+        """
+        ping = ET.Element("{urn:xmpp:ping}ping")
+        await self._ask(jid, timeout, partial(self._connection.ask, jid, ping, timeout))
+
+    async def request_time(self, jid: str, *, timeout: float = REQUEST_TIMEOUT) -> float:
+        """Ask an entity for its time (XEP-0202); arguments and errors as for request_channel.
+
+        Returns:
+            Unix time, seconds; many round it to whole ones.
+        """
+
+        async def request() -> float:
+            question = ET.Element(f"{{{entity_time.NS}}}time")
+            answer = await self._connection.ask(jid, question, timeout)
+            return entity_time.parse_time_untrusted(answer)
+
+        return await self._ask(jid, timeout, request)
+
     async def send_killed(self, requester: str, channel_id: str, seconds: float) -> None:
         """Tell a requester that its channel has ended. Not sent while disconnected.
 
@@ -154,6 +180,11 @@ class Session:
                 )
 
         await self._run(send)
+
+    async def reconnect(self) -> None:
+        """Log in again, without waiting until silence tells that the connection is dead."""
+        if self.connected:
+            await self._run(self._connection.reconnect)
 
     async def follow_roster(self) -> None:
         """Learn who is subscribed to the account, now and from now on.

@@ -234,6 +234,16 @@ class Peer:
         if not self._config.client and self._reachability.due is None:
             self._reachability.start(now)
 
+    def opened(self, endpoint: Address, now: float) -> None:
+        """A NAT has let strangers in at this public endpoint, of late or again.
+
+        What witnesses said of another address, or heard before, does not count any more.
+        """
+        self._rpc.witnesses.learn(endpoint)
+        self._endpoint_changed(now)
+        if self._reachability.due is not None:
+            self._reachability.start(now)
+
     def resume(self, contacts: Iterable[Contact], now: float) -> None:
         """Take part as if we had joined long ago and these were our contacts; for simulations."""
         self._joining.resume(contacts, now)

@@ -7,21 +7,16 @@ channel. Python's start and imports count. Beside it the same for `jingle-nodes 
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import trio
 
-from simulations.lab.certificates import Authority
+from simulations.lab.lone_relay import BORROWER, COMMAND, start_server
 from simulations.lab.netns import Lab, open_loopback
 
 RUNS = 21
-COMMAND = str(Path(sys.executable).with_name("jingle-nodes"))
-DOMAIN = "localhost"
-USERS = {"relay": "secret", "borrower": "secret"}
 
 
 async def measure(runs: int) -> None:
@@ -31,28 +26,11 @@ async def measure(runs: int) -> None:
         runs: how often each command is started.
     """
     async with open_loopback() as lab:
-        host = await lab.add_host("host")
-        Authority(lab.directory).issue(DOMAIN)
-        server = await lab.start(
-            host,
-            *(sys.executable, "-m", "simulations.lab.embedded_xmpp", DOMAIN, str(lab.directory)),
-            *(json.dumps(USERS), "--port", "0"),
-        )
-        password = lab.directory / "password"
-        password.write_text("secret\n")
-        password.chmod(0o600)
-        port = (await server.json())["port"]
-        account = ["--password-file", str(password), "--xmpp-host", f"127.0.0.1:{port}"]
-        node = await lab.start(
-            host,
-            *(COMMAND, "run", "--json", "--jid", f"relay@{DOMAIN}", *account),
-            *("--status-address", "off"),
-            *("--port", "0", "--public-address", "127.0.0.1", "--allow-private-peers"),
-            *("--state-dir", str(lab.directory / "state"), "--requests-per-minute", "1000"),
-        )
-        entrance = ["--bootstrap", (await node.json())["overlay"]]
+        relay = await start_server(lab)
+        _, ready = await relay.start_node()
+        entrance = ["--bootstrap", ready["overlay"]]
         find = [COMMAND, "find", "--json", *entrance]
-        borrow = [COMMAND, "borrow", "--json", "--jid", f"borrower@{DOMAIN}", *account, *entrance]
+        borrow = [COMMAND, "borrow", "--json", "--jid", BORROWER, *relay.login, *entrance]
         for name, argv in (("find", find), ("borrow", borrow)):
             times = [await _time_to_first_line(lab, argv) for _ in range(runs)]
             print(

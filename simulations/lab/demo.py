@@ -199,7 +199,8 @@ async def _start_peers(stage: Stage) -> None:
 
 
 async def _start_relays(stage: Stage) -> None:
-    lenient = [] if stage.lab.namespaces else ["--port", "0", "--allow-private-peers"]
+    loopback = ("--port", "0", "--port-mapping", "off", "--allow-private-peers")
+    lenient = () if stage.lab.namespaces else loopback
     ready: list[str] = []
 
     async def start(host: Host) -> None:

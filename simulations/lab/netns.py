@@ -63,7 +63,7 @@ rm -rf "$1"
 # 5: address and port-dependent filtering). "random,fully-random" gives each flow a port of its
 # own, which makes the mapping address and port-dependent too: a symmetric NAT. Without it Linux
 # keeps the inner port as long as it is free; a stranger's packet that the NAT itself took in
-# would take that port, so it is dropped at the input as well.
+# would take that port, so it is dropped at the input as well. What a port mapping lets in passes.
 _NAT_RULES = """
 echo 1 >/proc/sys/net/ipv4/ip_forward
 nft -f - <<END
@@ -76,6 +76,7 @@ table ip nat {{
 table inet filter {{
     chain strangers {{
         ct state established,related accept
+        ct status dnat accept
         iifname != "eth0" accept
         drop
     }}
@@ -219,6 +220,14 @@ class Lab:
                 rules += _CONE_RULES.format(address=host.address, let_in=let_in)
             await self._call("sh", "-c", rules, host=name)
         return host
+
+    async def add_networks(self, host: Host, count: int) -> list[str]:
+        """Give a host on the internet more addresses, each in a /24 of its own: at most 250."""
+        n = int(host.address.split(".")[1])
+        addresses = [f"46.{n}.{k}.1" for k in range(1, count + 1)]
+        await self._ip(host.name, *(f"address add {address}/32 dev lo" for address in addresses))
+        await self._ip(None, f"route add 46.{n}.0.0/16 via {host.address}")
+        return addresses
 
     async def add_name(self, name: str, host: Host) -> None:
         """Give a host a DNS name, known in the whole lab (A and AAAA records)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import trio
 
@@ -53,11 +54,13 @@ class Prosody:
         host: where it runs; clients connect to `CLIENT_PORT`, components from the same host to
             127.0.0.1 at `COMPONENT_PORT`.
         program: its process.
+        config: its file of settings, in a directory that also has its log.
     """
 
     domain: str
     host: Host
     program: Program
+    config: Path
 
 
 async def start_prosody(
@@ -82,8 +85,7 @@ async def start_prosody(
     Raises:
         LabUnavailableError: Prosody is not installed, or does not start.
     """
-    prosody = shutil.which("prosody")
-    if prosody is None:
+    if shutil.which("prosody") is None:
         raise LabUnavailableError("prosody is missing: install prosody")
     components = components or {}
     directory = lab.directory / domain
@@ -108,12 +110,27 @@ async def start_prosody(
     config_file.write_text(config)
     for name in (domain, *components):
         await lab.add_name(name, host)
-    program = await lab.start(host, prosody, "--foreground", "--config", str(config_file))
-    log = directory / "log"
+    program = await _serve(lab, host, config_file)
+    return Prosody(domain, host, program, config_file)
+
+
+async def start_again(lab: Lab, prosody: Prosody) -> Prosody:
+    """Start a server that was stopped, as it was.
+
+    Raises:
+        LabUnavailableError: It does not start.
+    """
+    (prosody.config.parent / "log").unlink()
+    return replace(prosody, program=await _serve(lab, prosody.host, prosody.config))
+
+
+async def _serve(lab: Lab, host: Host, config: Path) -> Program:
+    program = await lab.start(host, "prosody", "--foreground", "--config", str(config))
+    log = config.parent / "log"
     with trio.move_on_after(START_TIMEOUT):
         while program.running:
             if log.exists() and "Activated service 'c2s'" in log.read_text():
-                return Prosody(domain, host, program)
+                return program
             await trio.sleep(0.02)
     await program.stop()
     raise LabUnavailableError(f"prosody did not start on {host.name}: {program.last_words()}")

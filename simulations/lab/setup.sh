@@ -2,7 +2,7 @@
 # Prepares a Debian machine for the demo and the lab tests.
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
-#   setup.sh system            the programs that the lab runs: Prosody, nftables, coturn, ...
+#   setup.sh system            the programs that the tests run: Prosody, nftables, coturn, miniupnpd, ...
 #   setup.sh browser           Chromium, in which the tests look at the status page
 #
 # Packages are only installed by root and only if missing; services are not started by the
@@ -50,6 +50,14 @@ venv() {
     "$python" -m venv "$dir"
 }
 
+# Keeps a service that is about to be installed from starting with the next boot.
+mask() {
+    [ "$(id -u)" != 0 ] || [ -e "/etc/systemd/system/$1.service" ] || {
+        mkdir -p /etc/systemd/system
+        ln -s /dev/null "/etc/systemd/system/$1.service"
+    }
+}
+
 system() {
     packages=
     command -v ip >/dev/null || packages="$packages iproute2"
@@ -57,12 +65,13 @@ system() {
     command -v prosody >/dev/null || packages="$packages prosody"
     command -v turnserver >/dev/null || {
         packages="$packages coturn"
-        # It would start with the next boot.
-        [ "$(id -u)" != 0 ] || [ -e /etc/systemd/system/coturn.service ] || {
-            mkdir -p /etc/systemd/system
-            ln -s /dev/null /etc/systemd/system/coturn.service
-        }
+        mask coturn
     }
+    PATH=$PATH:/usr/sbin:/sbin command -v miniupnpd >/dev/null || {
+        packages="$packages miniupnpd miniupnpd-nftables"
+        mask miniupnpd # it would open ports on a machine that is no router
+    }
+    command -v systemd-analyze >/dev/null || packages="$packages systemd"
     # shellcheck disable=SC2086  # a list of package names
     [ -z "$packages" ] || apt_install $packages || true
 }

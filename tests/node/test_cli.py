@@ -27,7 +27,7 @@ def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], status: 
     return err
 
 
-@pytest.mark.parametrize("command", ["run", "find", "borrow", "status", "demo"])
+@pytest.mark.parametrize("command", ["run", "find", "borrow", "status", "doctor", "demo"])
 def test_every_subcommand_helps_with_an_example(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -36,6 +36,11 @@ def test_every_subcommand_helps_with_an_example(
     assert f"jingle-nodes {command}" in out
     assert "Example:" in out
     assert "--json" in out
+
+
+def test_init_helps_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["init", "--help"]) == 0
+    assert "Example: jingle-nodes init" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -140,6 +145,7 @@ def test_run_without_an_account_tells_how_to_get_one(capsys: pytest.CaptureFixtu
     line = complaint(capsys, ["run"], 2)
     assert "--jid" in line
     assert "--component" in line
+    assert "jingle-nodes init" in line
 
 
 def test_what_fails_is_json_where_the_log_is() -> None:
@@ -175,14 +181,16 @@ def test_one_file_serves_every_command(
     config.write_text(
         'password_file = "/nowhere/at-all"\njid = "a@b"\nchannels = 5\nbootstrap = ["c:0"]\n'
     )
-    line = complaint(capsys, [command, "--config", str(config)], 2 if command == "find" else 1)
-    assert ("'c:0'" if command == "find" else "/nowhere/at-all") in line
+    # What a command has no use for is passed over.
+    assert "'c:0'" in complaint(capsys, [command, "--config", str(config)], 2)
 
 
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ("prot = 1\n", "'prot'"),
+        ("prot = 1\n", "line 1: there is no setting 'prot'; did you mean port?"),
+        ("drian = 1\n", "did you mean drain?"),
+        ("zzz = 1\n", "'zzz'; see jingle-nodes run --help"),
         ("config = 'other.toml'\n", "'config'"),
         ("settings = 1\n", "'settings'"),
         ("[run]\nport = 1\n", "'run'; write settings at the top of the file"),
@@ -219,6 +227,79 @@ def test_mistakes_in_a_file_name_the_file_and_the_key(
     assert "Error" not in line  # the name of a class
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ('quota = "50XB/month"', "no quota such as 50GB/month"),
+        ("hours = '9'", "no part of a day such as 22:00-07:00"),
+        ("relay-ports = 'some'", "not a range of ports such as 20000-29999"),
+        ("relay-ports = '9-3'", "1 <= FIRST <= LAST <= 65535"),
+        ("relay-ports = '7-8'", "at least five ports"),
+        ("public_address = '0.0.0.0'", "not the IP address of one machine"),
+        ("bootstrap = [\n'a:1', 'b:0']", "'b:0' is not host:port"),
+        ("bootstrap = 'xmpp:@@'", "not an XMPP address"),
+        ("allow = ['a@b/c']", "give user@domain, or a domain"),
+        ("deny = ['@@']", "not an XMPP address"),
+        ("jid = '@@'", "not an XMPP address"),
+        ("component = '@@'", "not an XMPP address"),
+        ("server = ':1'", "not host:port"),
+        ("xmpp_host = 'a:b'", "not host:port"),
+        ("port = 65536", "not a whole number from 0 to 65535"),
+        ("'policy' = 'all'", '"public", "roster"'),
+        ('"channels" = true', "a whole number"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, setting: str, expected: str
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text(f"# port = 1\ndrain = 1\n\n  {setting}\n")
+    line = complaint(capsys, ["run", "--config", str(config)], 2)
+    assert setting.split()[0].strip("'\"") in line
+    assert f"{config}, line 4" in line
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [
+        ('state_dir = """\nport = 0\n"""\nport = 65536', 4),
+        ("port.number = 3", 1),
+        ("drain = 1\n[ port ]\na = 1", 2),
+        ("\ndrain = 1\n[[port]]\na = 1", 3),
+        ("drain = 1\n[port.a]\nb = 1", 2),
+        ("drain = 1\r\nport = 'x'", 2),
+        ('drain = 1\n"p\\u006Frt" = "x"', 1),  # a key with escapes is not looked for
+    ],
+)
+def test_the_line_is_that_of_the_key(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, number: int
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_bytes(content.encode())
+    line = complaint(capsys, ["run", "--config", str(config)], 2)
+    assert f"{config}, line {number}" in line
+    assert "port" in line
+
+
+def test_keys_that_do_not_fit_together_are_told_with_their_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "node.toml"
+    arguments = ["run", "--config", str(config)]
+    config.write_text("component = 'a.b'\n\njid = 'a@b'\nport = 4278\n")
+    line = complaint(capsys, arguments, 2)
+    assert line.endswith(f"pass one of them ({config}: component: line 1, jid: line 3)\n")
+    config.write_text("port = 4278\n")
+    assert complaint(capsys, arguments, 2).endswith("asks for what it takes\n")
+    config.write_text("jid = 'a@b'\npassword_file = '/nowhere'\n")
+    assert f"({config}: password_file: line 2)" in complaint(capsys, arguments, 1)
+    # Not where the file is overridden.
+    assert str(config) not in complaint(capsys, [*arguments, "--password-file=/else"], 1)
+    monkeypatch.setenv("JINGLE_NODES_PASSWORD_FILE", "/else")
+    assert str(config) not in complaint(capsys, arguments, 1)
+
+
 def test_a_bootstrap_peer_in_a_file_needs_no_list(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -235,6 +316,14 @@ def test_files_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path:
     for path in (tmp_path / "none", tmp_path, large, pipe, Path("/dev/zero")):
         line = complaint(capsys, ["run", "--config", str(path)], 1)
         assert f"cannot read --config {path}: " in line
+
+
+def test_the_demo_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_DEMO_PACKAGES", ("trio", "not_there"))
+    line = complaint(capsys, ["demo"], 1)
+    assert "(not_there): pip install 'jingle-nodes[demo]'" in line
 
 
 # Outputs that take nothing

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -138,7 +139,7 @@ async def test_sighup_has_a_node_read_its_settings_again(
             for content, complaint in (
                 ("maxkbps = ", "WARNING node.commands.run: all settings stay as they were: "),
                 ("speed = 3", "there is no setting 'speed'"),
-                ("quota = '1GB'", "--quota '1GB' is no quota such as"),
+                ("quota = '1GB'", "line 1: '1GB' is no quota such as"),
                 ("maxkbps = 96\ndrain = 0\nrelay_ports = '1-9'", "to change --relay-ports, start"),
             ):
                 file.write_text(content)
@@ -152,6 +153,36 @@ async def test_sighup_has_a_node_read_its_settings_again(
             assert not first.lost.is_set()
         os.kill(node.pid, signal.SIGTERM)
         assert await node.wait() == 0
+
+
+async def test_a_service_manager_is_told_how_the_node_is(
+    account: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        await manager.bind(f"\0{tmp_path}")
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{tmp_path}")
+        arguments = ("--jid", f"relay@{DOMAIN}", "--drain", "20", *account)
+        async with running_node(tmp_path / "state", *arguments) as (node, _):
+            assert await manager.recv(100) == b"READY=1"
+            os.kill(node.pid, signal.SIGHUP)
+            reloading, _, time = (await manager.recv(100)).decode().partition("\n")
+            assert reloading == "RELOADING=1"
+            assert time.startswith("MONOTONIC_USEC=")
+            assert await manager.recv(100) == b"READY=1"
+            os.kill(node.pid, signal.SIGTERM)
+            assert await manager.recv(100) == b"STOPPING=1\nEXTEND_TIMEOUT_USEC=45000000"
+            assert await node.wait() == 0
+
+
+async def test_a_service_manager_that_does_not_listen_keeps_no_node_from_serving(
+    account: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    arguments = ("--jid", f"relay@{DOMAIN}", *account)
+    async with running_node(tmp_path / "state", *arguments) as (node, _):
+        os.kill(node.pid, signal.SIGTERM)
+        assert await node.wait() == 0
+        assert "cannot tell the service manager: No such file" in await last_words(node)
 
 
 async def test_borrow_ends_with_its_relay(account: list[str], tmp_path: Path) -> None:

@@ -340,6 +340,24 @@ async def test_an_unreachable_bootstrap_keeps_no_node_from_serving(
             assert ready.jid
 
 
+async def test_a_node_whose_public_address_has_changed_logs_in_again(
+    node_settings: RunSettings, romeo: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.service.ADDRESS_POLL", 0.05)
+    settings = changed(node_settings, public_address=None, port_mapping="off")
+    async with open_node(settings) as node, open_session(romeo) as session:
+        jid = node.ready.jid
+        node._peer.opened("45.1.0.2")
+        await trio.sleep(0.15)  # until that is what was before
+        node._peer.opened("45.1.0.77")
+        with trio.fail_after(5):
+            while node._session.connected:
+                await trio.sleep(0.01)
+            while not node._session.connected:
+                await trio.sleep(0.01)
+        assert (await session.request_channel(jid)).host == "45.1.0.77"
+
+
 async def test_settings_are_checked_before_anything_is_opened(node_settings: RunSettings) -> None:
     with pytest.raises(UsageError):
         async with running(changed(node_settings, jid=None)):

@@ -25,6 +25,12 @@ class Witnesses:
         self._votes: dict[bytes, Address] = {}
         self.endpoint: Address | None = None
 
+    def learn(self, endpoint: Address) -> None:
+        """Believe this endpoint, until enough witnesses say otherwise."""
+        self._own_host = endpoint[0]
+        self._votes.clear()
+        self.endpoint = endpoint
+
     def report(self, witness: Address, seen: Address) -> bool:
         """Note that `witness` received a datagram of ours from `seen`.
 

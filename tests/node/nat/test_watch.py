@@ -111,6 +111,15 @@ async def test_what_witnesses_say_counts_at_once_unless_the_port_was_opened(
     assert len(peer.searches) == 1
 
 
+async def test_a_port_that_was_opened_over_ipv4_says_nothing_of_ipv6(
+    autojump_clock: MockClock, world: World, nursery: trio.Nursery
+) -> None:
+    peer = Peer(contacts=PLAIN6, verdicts={True: Verdict.REACHABLE})
+    natwatch = start(nursery, world, peer, Host("2a09::9", 0), opened=True)
+    await trio.sleep(25)
+    assert natwatch.behaviour[True].filtering is Behaviour.ENDPOINT_INDEPENDENT
+
+
 async def test_each_address_family_has_a_result_and_news_are_logged_once(
     autojump_clock: MockClock,
     world: World,

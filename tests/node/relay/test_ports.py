@@ -60,6 +60,21 @@ def test_a_channel_has_four_ports_in_a_row_from_an_even_one(stack: ExitStack) ->
     )
 
 
+def test_only_ports_that_strangers_reach_are_opened(stack: ExitStack) -> None:
+    reached: set[int] | None = {FIRST + 8, FIRST + 400}
+    allocator = PortAllocator(FIRST, FIRST + 999, reachable=lambda: reached)
+    assert allocator.usable == 2
+    blocks = [keep(stack, allocator.open()) for _ in range(2)]
+    assert {block.first for block in blocks} == reached
+    with pytest.raises(Refused, match="no ports left"):
+        allocator.open()
+    give_back(allocator, blocks[0])
+    assert keep(stack, allocator.open()).first == blocks[0].first
+    reached = None
+    assert allocator.usable == allocator.capacity == 250
+    keep(stack, allocator.open())
+
+
 def test_sockets_take_ipv4_and_ipv6(stack: ExitStack) -> None:
     block = keep(stack, PortAllocator(FIRST, FIRST + 40).open())
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):

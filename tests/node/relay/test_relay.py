@@ -20,7 +20,7 @@ from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Re
 from node.relay.forwarders.control import Allow
 from node.relay.hours import Hours
 from node.relay.meter import local_time
-from node.relay.ports import PortBlock
+from node.relay.ports import PortBlock, Reachable
 from node.relay.relay import ChannelClosed, RelayService, open_relay
 
 pytestmark = pytest.mark.trio
@@ -77,6 +77,7 @@ async def faked(
     hosts: Sequence[str] = ("192.0.2.1",),
     ports: tuple[int, int] = PORTS,
     clock: Callable[[], datetime] = local_time,
+    reachable: Reachable = lambda: None,
     **limits: Any,
 ) -> AsyncIterator[tuple[RelayService, FakeForwarder]]:
     forwarders = []
@@ -86,7 +87,12 @@ async def faked(
         return forwarders[0]
 
     async with open_relay(
-        RelayLimits(**limits), lambda: hosts, ports=ports, clock=clock, make_forwarder=make
+        RelayLimits(**limits),
+        lambda: hosts,
+        ports=ports,
+        reachable=reachable,
+        clock=clock,
+        make_forwarder=make,
     ) as relay:
         yield relay, forwarders[0]
 
@@ -125,6 +131,20 @@ async def test_limits_are_refusals_and_come_back(autojump_clock: MockClock) -> N
         assert relay.granted == 2
         assert relay.refusals == {"resource-constraint": 1}
         assert relay.ends == {Reason.EXPIRED: 1}
+
+
+async def test_it_has_room_for_as_many_as_strangers_reach() -> None:
+    reached: list[int] = []
+    async with faked(reachable=lambda: reached, channels=3) as (relay, _):
+        assert (relay.capacity, relay.free) == (0, 0.0)
+        assert (await refusal(relay)).condition == "resource-constraint"
+        reached += [PORTS[0], PORTS[0] + 8]
+        assert (relay.capacity, relay.free) == (2, 1.0)
+        grants = [await relay.request_channel(ROMEO) for _ in range(2)]
+        assert sorted(grant.localport for grant in grants) == reached
+        assert relay.free == 0.0
+        reached += range(PORTS[0] + 16, PORTS[0] + 48, 4)
+        assert relay.capacity == 3
 
 
 async def test_outside_its_hours_a_relay_refuses_and_lets_calls_end() -> None:

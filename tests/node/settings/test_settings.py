@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from datetime import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -65,6 +66,30 @@ def test_bootstrap_takes_addresses_and_relays() -> None:
     assert settings.bootstrap_relays == ("relay.example",)
     with pytest.raises(UsageError, match="--bootstrap xmpp: '@@' is not an XMPP address"):
         _ = RunSettings(bootstrap=("xmpp:@@",)).bootstrap_relays
+
+
+@pytest.mark.parametrize(
+    ("own_host", "values", "maps"),
+    [
+        ("192.168.1.7", {}, True),
+        ("192.168.1.7", {"port_mapping": "off"}, False),
+        ("192.168.1.7", {"public_address": "45.1.0.2"}, False),  # forwarded by hand
+        ("100.64.0.9", {}, True),
+        ("45.1.0.2", {}, False),
+    ],
+)
+def test_a_router_is_asked_for_ports_only_where_there_may_be_one(
+    own_host: str, values: dict[str, Any], maps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.settings.run.source_host", lambda: own_host)
+    assert RunSettings(**values).maps_ports is maps
+
+
+def test_the_secret_of_port_mapping_lasts(tmp_path: Path) -> None:
+    secrets = [
+        RunSettings(state_dir=tmp_path / name).mapping_secret() for name in ("one", "one", "two")
+    ]
+    assert secrets[0] == secrets[1] != secrets[2]
 
 
 def test_port_range() -> None:

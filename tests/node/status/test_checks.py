@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from node.nat.behaviour import Behaviour, NatBehaviour
+from node.nat.mapping import MappingStatus
 from node.status import checks
 from node.status.status import Check, QuotaUse, Reach
 from tests.node.status.snapshots import BUSY
@@ -13,6 +15,8 @@ def reach(verdict: str, heard: int, missed: int) -> Reach:
     return Reach(family="IPv6", verdict=verdict, heard=heard, missed=missed)
 
 
+OPENED = MappingStatus("open", protocol="PCP", relay_ports=(20000, 20004))
+FAILED = MappingStatus("closed", error="no answer", remedy="forward them")
 ALWAYS = replace(BUSY.limits, hours=None)
 
 
@@ -29,6 +33,12 @@ ALWAYS = replace(BUSY.limits, hours=None)
         (checks.check_reach(reach("reachable", 3, 1)), "ok", "3 of 4"),
         (checks.check_reach(reach("unreachable", 0, 5)), "failed", "0 of 5"),
         (checks.check_reach(reach("unknown", 0, 0)), "unknown", "too few"),
+        (checks.check_nat(False, NatBehaviour()), "unknown", "no STUN server answered"),
+        (checks.check_nat(True, NatBehaviour(Behaviour.NONE, mapped=("::1", 1))), "ok", "no NAT"),
+        (checks.check_mapping(MappingStatus("trying")), "unknown", "is asked"),
+        (checks.check_mapping(OPENED), "ok", "2 channels open (PCP)"),
+        (checks.check_mapping(replace(FAILED, state="open")), "warning", "no answer"),
+        (checks.check_mapping(FAILED), "warning", "no answer"),
         (checks.check_address(private=False, allowed=False), "ok", "known"),
         (checks.check_address(private=True, allowed=True), "ok", "laboratory"),
         (checks.check_address(private=True, allowed=False), "failed", "private"),

@@ -327,6 +327,19 @@ async def test_a_session_outlives_a_restart_of_the_server(tmp_path: Path) -> Non
         server.stop()
 
 
+async def test_a_session_can_be_told_that_its_connection_is_dead(
+    romeo: Account, relay_account: Account
+) -> None:
+    async with serving(relay_account, FakeRelay()) as relay, open_session(romeo) as session:
+        await relay.reconnect()
+        with trio.fail_after(5):
+            while relay.connected:
+                await trio.sleep(0.01)
+            while not relay.connected:
+                await trio.sleep(0.01)
+        assert (await session.request_channel(relay.jid)).localport == 20000
+
+
 async def test_giving_up_while_logging_in_leaves_nothing(romeo: Account) -> None:
     for seconds in (0, 0.01, 0.03, 0.05):
         with trio.move_on_after(seconds):

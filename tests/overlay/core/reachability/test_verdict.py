@@ -49,6 +49,33 @@ def test_a_peer_behind_a_nat_changes_its_role_and_changes_back(filtering: Depend
     assert network.audit.larger == 0
 
 
+def test_a_peer_whose_nat_was_opened_need_not_wait_for_the_next_round() -> None:
+    network = Network(23)
+    addresses = network.build(60, public=True)
+    newcomer = ("66.1.1.1", 4000)
+    peer = network.join(newcomer, *addresses[:3])
+    network.hide(newcomer, Firewall())
+    network.run(600)
+    assert not peer.serves
+    network.hide(newcomer, None)
+    peer.opened(newcomer, network.now)
+    network.flush(newcomer)
+    network.run(10)
+    assert peer.serves
+    assert peer.endpoint == newcomer
+
+
+def test_a_peer_takes_the_id_of_the_address_at_which_it_was_let_in() -> None:
+    network = Network(24)
+    addresses = network.build(60, public=True)
+    peer = network.join(("66.1.1.1", 4000), *addresses[:3])
+    network.run(10)
+    before = peer.peer_id
+    peer.opened(("67.1.1.1", 4000), network.now)
+    assert peer.endpoint == ("67.1.1.1", 4000)
+    assert peer.peer_id != before
+
+
 def test_the_neighbours_of_a_peer_that_became_a_client_drop_it() -> None:
     network = Network(22)
     addresses = network.build(60, public=True)

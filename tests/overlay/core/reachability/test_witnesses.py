@@ -35,6 +35,19 @@ def test_what_a_single_witness_is_believed(
     assert witnesses.endpoint == ((seen, PORT) if believed else None)
 
 
+def test_who_opened_the_door_is_believed_more_than_old_witnesses() -> None:
+    witnesses = Witnesses("192.168.1.7")
+    old, new = ("5.5.5.5", PORT), ("6.6.6.6", PORT)
+    for witness in ("8.8.8.8", "7.7.7.7", "9.9.9.9"):
+        witnesses.report((witness, PORT), old)
+    witnesses.learn(new)
+    assert witnesses.endpoint == new
+    assert not witnesses.report(("8.8.8.8", PORT), old)
+    assert witnesses.endpoint == new
+    assert witnesses.report(("7.7.7.7", PORT), old)  # but not more than two of now
+    assert witnesses.endpoint == old
+
+
 def test_two_witnesses_in_different_networks_overrule_the_machine() -> None:
     witnesses = Witnesses("9.9.9.9")
     seen = ("5.5.5.5", PORT)

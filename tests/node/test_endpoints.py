@@ -1,11 +1,11 @@
-"""Which addresses a grant names."""
+"""Which endpoints a node names."""
 
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from node.service import _channel_hosts
+from node.endpoints import served_endpoints
 from overlay.core.addresses import Address
 from overlay.core.reachability.verdict import Reachability, Verdict
 from overlay.dht import RunningPeer
@@ -16,16 +16,16 @@ IPV4, IPV6 = ("192.0.2.1", 4278), ("2001:db8::1", 4278)
 @pytest.mark.parametrize(
     ("endpoints", "unreachable", "expected"),
     [
-        ((IPV4,), (), ["192.0.2.1"]),
-        ((IPV6,), (), ["2001:db8::1"]),
-        ((IPV4, IPV6), (), ["192.0.2.1", "2001:db8::1"]),
-        ((IPV4, IPV6), (True,), ["192.0.2.1"]),
-        ((IPV4, IPV6), (False,), ["2001:db8::1"]),
-        ((IPV4, IPV6), (False, True), ["192.0.2.1", "2001:db8::1"]),
+        ((IPV4,), (), [IPV4]),
+        ((IPV6,), (), [IPV6]),
+        ((IPV4, IPV6), (), [IPV4, IPV6]),
+        ((IPV4, IPV6), (True,), [IPV4]),
+        ((IPV4, IPV6), (False,), [IPV6]),
+        ((IPV4, IPV6), (False, True), [IPV4, IPV6]),
     ],
 )
-def test_channels_are_at_the_addresses_that_strangers_reach(
-    endpoints: tuple[Address, ...], unreachable: tuple[bool, ...], expected: list[str]
+def test_those_that_strangers_reach_or_else_all(
+    endpoints: tuple[Address, ...], unreachable: tuple[bool, ...], expected: list[Address]
 ) -> None:
     verdicts = {
         is_v6: Reachability(
@@ -34,4 +34,4 @@ def test_channels_are_at_the_addresses_that_strangers_reach(
         for is_v6 in (False, True)
     }
     peer = SimpleNamespace(endpoints=endpoints, reachability=verdicts)
-    assert _channel_hosts(cast(RunningPeer, peer)) == expected
+    assert served_endpoints(cast(RunningPeer, peer)) == expected

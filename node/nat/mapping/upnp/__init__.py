@@ -1,0 +1,1 @@
+"""UPnP-IGD: SSDP finds the router's description, SOAP over HTTP asks for mappings."""
