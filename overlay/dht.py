@@ -10,9 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
 from itertools import chain, zip_longest
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -30,6 +28,7 @@ from overlay.nursery import lone_errors, open_background_nursery
 from overlay.peer_cache import SAVE_INTERVAL, PeerCache
 from overlay.port import Port
 from overlay.probing import Answer, measure
+from overlay.settings import PeerSettings
 from overlay.sockets import DatagramSocket, OpenSocket, families, open_udp, source_host
 from overlay.state import load_identity, sole_use
 from overlay.troubles import Troubles
@@ -39,31 +38,6 @@ _NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal o
 _NOWHERE: Final = Advertised(0, stored=0, pending=0, levels=0)
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PeerSettings:
-    """How a peer runs.
-
-    Attributes:
-        host: Local address of its socket; "::" for all, IPv4 and IPv6.
-        port: Local UDP port; 0 for any.
-        bootstrap: Peers to join by, as host or DNS name and port; none for a first peer.
-        entered_later: There is somebody to join by, and `RunningPeer.enter` is told whom.
-        key_file: Where its key is kept; None for a new key each time.
-        cache_file: Where good peers are kept for the next start; None for nowhere.
-        public_address: Its IP address as others see it; None to learn it from them.
-        client: It asks, but serves nobody. Others do so while strangers do not reach them.
-    """
-
-    host: str = "::"
-    port: int = 0
-    bootstrap: tuple[tuple[str, int], ...] = ()
-    entered_later: bool = False
-    key_file: Path | None = None
-    cache_file: Path | None = None
-    public_address: str | None = None
-    client: bool = False
 
 
 class RunningPeer:

@@ -12,10 +12,11 @@ from node.entrance import enter_overlay
 from node.errors import UserError
 from node.xmpp import Account, Session, XmppError, open_session
 from node.xmpp.session import OPEN_TIMEOUT
-from overlay.dht import PeerSettings, open_peer
+from overlay.dht import open_peer
 from overlay.discovery import Relay
 from overlay.nursery import open_background_nursery
 from overlay.pool import RelayPool
+from overlay.settings import PeerSettings
 
 BORROW_TIMEOUT = 15.0
 """Seconds from asking for a channel to having one, all relays tried included."""

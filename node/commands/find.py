@@ -13,8 +13,9 @@ from node.commands.signals import interruptible
 from node.errors import UsageError, UserError
 from node.settings import OverlaySettings
 from overlay.core.addresses import format_address
-from overlay.dht import PeerSettings, open_peer
+from overlay.dht import open_peer
 from overlay.discovery import Relay, find_relays
+from overlay.settings import PeerSettings
 
 
 async def find(overlay: OverlaySettings, count: int, timeout: float, as_json: bool) -> None:

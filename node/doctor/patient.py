@@ -20,9 +20,10 @@ from node.xmpp import Account, ComponentAccount, Session, open_session
 from node.xmpp.account import parse_jid
 from node.xmpp.session import OPEN_TIMEOUT
 from overlay import OverlayError
-from overlay.dht import PeerSettings, RunningPeer, open_peer
+from overlay.dht import RunningPeer, open_peer
 from overlay.nursery import open_background_nursery
 from overlay.peer_cache import PeerCache
+from overlay.settings import PeerSettings
 from overlay.sockets import open_udp
 from overlay.state import is_in_use
 

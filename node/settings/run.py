@@ -26,7 +26,7 @@ from node.settings.values import (
 )
 from node.xmpp.account import Account, ComponentAccount, parse_jid
 from overlay.core.addresses import is_private
-from overlay.dht import PeerSettings
+from overlay.settings import PeerSettings
 from overlay.sockets import source_host
 from overlay.state import load_identity
 

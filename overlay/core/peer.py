@@ -172,10 +172,6 @@ class Peer:
         """Return the contacts of the routing table, closest first."""
         return self._rpc.table.contacts()
 
-    def rtt(self, address: Address) -> float | None:
-        """Return the smoothed round-trip time to a peer in seconds, if it was measured."""
-        return self._rpc.transactions.rtt(address)
-
     # What comes in.
 
     def receive(self, data: bytes, source: Address, now: float) -> None:

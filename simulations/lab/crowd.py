@@ -12,7 +12,8 @@ import sys
 import trio
 
 from overlay.core.addresses import format_address
-from overlay.dht import PeerSettings, open_peer
+from overlay.dht import open_peer
+from overlay.settings import PeerSettings
 
 _AT_ONCE = 16  # that join at the same time
 

@@ -32,7 +32,8 @@ from overlay.core.protocol.stun import (
     parse_stun_untrusted,
     reflexive_address,
 )
-from overlay.dht import PeerSettings, open_peer
+from overlay.dht import open_peer
+from overlay.settings import PeerSettings
 
 TRIES = 3
 RTO = 0.5  # seconds; RFC 8489, section 6.2.1

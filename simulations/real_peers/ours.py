@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import trio
 
 from overlay.core.ids import ID_LENGTH
-from overlay.dht import PeerSettings, RunningPeer, open_peer
+from overlay.dht import RunningPeer, open_peer
+from overlay.settings import PeerSettings
 from simulations.real_peers.workload import (
     AFTER_KILL,
     AT_ONCE,

@@ -20,8 +20,9 @@ from node.status.status import Status
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay import OverlayError
 from overlay.core.addresses import Address
-from overlay.dht import PeerSettings, open_peer
+from overlay.dht import open_peer
 from overlay.discovery import find_relays
+from overlay.settings import PeerSettings
 from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody, free_ports
 
 

@@ -13,8 +13,9 @@ from overlay import OverlayError, bootstrap, discovery
 from overlay.core.ids import distance
 from overlay.core.kademlia import joining
 from overlay.core.protocol import transactions
-from overlay.dht import PeerSettings, RunningPeer, open_peer
+from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import Relay, RelayDescription, advertise, find_relays
+from overlay.settings import PeerSettings
 from overlay.sockets import DatagramSocket, open_udp
 from overlay.troubles import Troubles
 

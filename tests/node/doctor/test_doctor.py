@@ -16,7 +16,8 @@ from node.service import Node, open_node
 from node.settings import RunSettings
 from node.xmpp import Account, open_session
 from overlay.core.addresses import format_address
-from overlay.dht import PeerSettings, open_peer
+from overlay.dht import open_peer
+from overlay.settings import PeerSettings
 from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody
 
 

@@ -24,7 +24,8 @@ from overlay.core.protocol.behaviour import (
     discovery_request,
 )
 from overlay.core.reachability.verdict import Reachability, Verdict
-from overlay.dht import PeerSettings, RunningPeer, open_peer
+from overlay.dht import RunningPeer, open_peer
+from overlay.settings import PeerSettings
 from overlay.sockets import open_udp
 from tests.node.nat.worlds import PLACES
 

@@ -14,8 +14,9 @@ from node.nat.watch import INTERVAL, RETRY, SERVICE, SOONEST, NatWatch
 from overlay.core.addresses import Address, is_ipv6
 from overlay.core.directory.records import Offer
 from overlay.core.reachability.verdict import Reachability, Verdict
-from overlay.dht import PeerSettings, RunningPeer
+from overlay.dht import RunningPeer
 from overlay.errors import OverlayError
+from overlay.settings import PeerSettings
 from overlay.sockets import DatagramSocket
 from simulations.nat import Dependence, Nat
 from simulations.network import Host

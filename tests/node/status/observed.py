@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from node.status.observer import Observer, Parts, open_observer
 from node.xmpp import Session
-from overlay.dht import PeerSettings, open_peer
+from overlay.dht import open_peer
+from overlay.settings import PeerSettings
 from tests.node.relay.loopback import LoopbackRelay, loopback_relay
 
 
