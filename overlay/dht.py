@@ -16,13 +16,13 @@ from typing import Final
 import trio
 
 from overlay.bootstrap import check_bootstrap, resolve
-from overlay.core.addresses import Address, is_ipv6, normalise
+from overlay.core.addresses import Address, is_ipv6, is_private, normalise
 from overlay.core.choice.coordinates import Coordinate
 from overlay.core.directory.records import Offer
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.kademlia.contact import Contact
 from overlay.core.peer import Peer, PeerConfig
-from overlay.core.reachability.verdict import Reachability
+from overlay.core.reachability.verdict import FEWEST_NETWORKS, Reachability, Verdict
 from overlay.driver import Driver
 from overlay.nursery import lone_errors, open_background_nursery
 from overlay.peer_cache import SAVE_INTERVAL, PeerCache
@@ -34,6 +34,7 @@ from overlay.state import load_identity, sole_use
 from overlay.troubles import Troubles
 
 _NAMES: Final = {False: "over IPv4", True: "over IPv6"}
+_POLL: Final = 0.2  # seconds
 _NO_OFFER: Final = Offer("-", (), "public", None, 0, 0.0)  # what a withdrawal offers
 _NOWHERE: Final = Advertised(0, stored=0, pending=0, levels=0)
 
@@ -157,6 +158,21 @@ class RunningPeer:
     async def wait_joined(self) -> None:
         """Wait until it knows its neighbourhood."""
         await self._joined.wait()
+
+    async def wait_decided(self, timeout: float) -> None:
+        """Wait until it knows whether strangers reach it, `timeout` seconds at most.
+
+        Whoever searches meets many peers, and who has been met is no stranger: in a small overlay
+        nobody would be left to tell. Where there are no witnesses it returns at once.
+        """
+        with trio.move_on_after(timeout):
+            while any(
+                driver.core.reachability.verdict is Verdict.UNKNOWN
+                and len(driver.core.contacts()) >= FEWEST_NETWORKS
+                and not all(is_private(host) for host, _ in self.endpoints)
+                for driver in self._connected_drivers()
+            ):
+                await trio.sleep(_POLL)
 
     async def find_node(self, target: bytes) -> tuple[Contact, ...]:
         """Find the peers closest to a 20-byte id, closest first."""

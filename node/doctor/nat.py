@@ -38,6 +38,7 @@ async def check_nat(patient: Patient) -> Finding:
     peer = await patient.connected()
     with trio.move_on_at(patient.deadline):
         await peer.wait_joined()
+        await peer.wait_decided(patient.timeout / 2)
         is_opened = await patient.ports_opened()
         watch = NatWatch(peer, is_opened=lambda: is_opened)
         await watch.look()

@@ -129,6 +129,7 @@ async def _foreign_domains(patient: Patient) -> list[str]:
     jids = list(patient.settings.bootstrap_relays)
     try:
         peer = await patient.connected()
+        await peer.wait_decided(patient.timeout / 2)
         found = await peer.collect_adverts(SAMPLE, SEARCH_TIMEOUT, hurried=True)
         jids += [advert.offer.jid for advert in found.adverts]
     except SkippedError:

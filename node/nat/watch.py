@@ -35,6 +35,7 @@ WANTED: Final = 32
 """Adverts that are looked through for them."""
 
 _POLL: Final = 2.0
+_DECIDING: Final = 30.0  # seconds for witnesses, whom a search must not have met
 _REACHED: Final = {Verdict.REACHABLE: True, Verdict.UNREACHABLE: False, Verdict.UNKNOWN: None}
 
 _log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class NatWatch:
     async def run(self) -> None:
         """Find out again and again, until cancelled."""
         await self._peer.wait_joined()
+        await self._peer.wait_decided(_DECIDING)
         while True:
             endpoints = self._peer.endpoints
             began = trio.current_time()

@@ -54,6 +54,9 @@ class FakePeer:
     async def wait_joined(self) -> None:
         await trio.sleep(0.5)
 
+    async def wait_decided(self, timeout: float) -> None:
+        assert timeout > 0
+
     async def collect_adverts(self, wanted: int, timeout: float, *, hurried: bool) -> Any:
         return self
 

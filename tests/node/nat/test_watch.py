@@ -59,6 +59,9 @@ class Peer:
     async def wait_joined(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def wait_decided(self, timeout: float) -> None:
+        assert timeout > 0
+
     async def collect_adverts(self, wanted: int, timeout: float) -> Any:
         self.searches.append(trio.current_time())
         await trio.sleep(1.0)
