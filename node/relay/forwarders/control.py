@@ -116,6 +116,13 @@ class Spent:
     ended: bool
 
 
+@dataclass(frozen=True)
+class KernelLost:
+    """Forwarder to relay: the kernel carries nothing any more, and all is in userspace."""
+
+    reason: str
+
+
 Message = (
     Open
     | Close
@@ -127,6 +134,7 @@ Message = (
     | Opened
     | Closed
     | Spent
+    | KernelLost
     | StatsReport
     | TotalsReport
 )
