@@ -221,19 +221,21 @@ async def test_one_way_media_keeps_a_channel_and_its_end_is_told_with_all_it_car
     assert await rig.paths() == 0
 
 
-async def test_a_bandwidth_is_kept_and_all_of_it_can_be_had(lab: Lab) -> None:
-    rig = await build(lab, maxkbps=64)
+@pytest.mark.parametrize("limit", ["maxkbps", "node_kbps"])
+async def test_a_bandwidth_is_kept_and_all_of_it_can_be_had(lab: Lab, limit: str) -> None:
+    limits: dict[str, Any] = {limit: 160}
+    rig = await build(lab, **limits)
     talk = await call(rig)
     await talk.until(is_carried(rig))
     began = trio.current_time()
-    with trio.move_on_after(6):
-        while True:  # some 400 kbit/s
-            await talk.alice.send(0, talk.local, "much", 500)
+    with trio.move_on_after(5):
+        while True:  # some 700 kbit/s
+            await talk.alice.send(0, talk.local, "much", 1000)
             await trio.sleep(0.01)
     seconds = trio.current_time() - began
-    arrived = 500 * len(await talk.bob.receive(10_000, timeout=0.5))
-    assert 0.9 * 8000 * seconds < arrived < 8000 * (seconds + 2.5)
-    assert (await rig.status())["drops"]["maxkbps"] > 0
+    arrived = 1000 * len(await talk.bob.receive(10_000, timeout=0.5))
+    assert 0.9 * 20_000 * seconds < arrived < 20_000 * (seconds + 2.5)
+    assert (await rig.status())["drops"][limit.replace("_", "-")] > 0
     assert await rig.paths() == 1  # bob has fallen silent
 
 

@@ -221,10 +221,8 @@ class Kernel:
         return "" if size is None else rules.set_quota(self._table, size)
 
     def _answered(self) -> None:
-        try:
-            self._bell.recv(64)
-        except BlockingIOError:
-            return
+        if not self._bell.recv(64):  # the thread has ended
+            self._loop.remove(self._bell.fileno())
         self._loop.call_at(self._loop.now, self._take)  # this may close ports that are ready
 
     def _take(self) -> None:
@@ -314,6 +312,8 @@ def _converse(
                 _hold(nftables, table, round_)
             except NftablesError as error:
                 round_.failure = str(error)
+            except (KeyError, TypeError) as error:
+                round_.failure = f"nftables lists something else than counters: {error!r}"
             done.put(round_)
             with suppress(OSError):  # a loop that has ended
                 ring.send(b"!")

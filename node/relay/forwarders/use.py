@@ -64,7 +64,7 @@ async def kernel_use(wanted: Wanted) -> KernelUse:
     use = await trio.to_thread.run_sync(look)
     if wanted == "kernel" and not use.possible:
         raise UserError(
-            f"the kernel cannot forward here; it takes {use.lacks}, or pass --forwarder auto"
+            f"the kernel cannot forward here: it takes {use.lacks}; or pass --forwarder auto"
         )
     return use
 

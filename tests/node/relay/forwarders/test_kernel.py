@@ -99,7 +99,7 @@ class _Kept:
     """The loop closes its epoll at its end; here it is to run again."""
 
     def __init__(self, epoll: Any) -> None:
-        self.poll, self.register = epoll.poll, epoll.register
+        self.poll, self.register, self.unregister = epoll.poll, epoll.register, epoll.unregister
 
     def close(self) -> None:
         pass
@@ -171,6 +171,19 @@ def test_when_the_kernel_refuses_everything_is_back_in_userspace(rig: Rig) -> No
     assert rig.lost == ["the kernel says no"]
     assert (rig.owner.stuck, rig.owner.gone) == (1, [carried])
     assert rig.kernel.carry(PATH, None, rig.owner) is None
+    rig.kernel._thread.join()
+    rig.loop.call_at(rig.loop.now, rig.loop.stop)
+    rig.run()  # and hears that the thread has ended
+    assert rig.loop._handlers == {}
+
+
+def test_a_listing_of_something_else_is_no_better(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeNftables, "list", lambda *_: [{"handle": 7}])
+    rig.carry()
+    rig.run()
+    assert "something else than counters" in rig.lost[0]
 
 
 def test_one_path_that_is_stuck_goes_back_by_itself(rig: Rig) -> None:
