@@ -120,7 +120,8 @@ class Spent:
 class KernelLost:
     """Forwarder to relay: the kernel carries nothing any more, and all is in userspace."""
 
-    reason: str
+    lacks: str
+    """What it would take."""
 
 
 Message = (

@@ -111,7 +111,7 @@ class Kernel:
     Args:
         loop: that calls it.
         budget: what all channels share.
-        on_lost: called once with the reason if the kernel carries nothing any more.
+        on_lost: called once if the kernel carries nothing any more, with what that would take.
     """
 
     def __init__(self, loop: Loop, budget: Budget, on_lost: Callable[[str], object]) -> None:
@@ -145,7 +145,7 @@ class Kernel:
             self._thread.start()
         except RuntimeError:
             ring.close()
-            self._lose("no thread can be started; raise the limit of processes (ulimit -u)")
+            self._lose("one more thread (raise the limit of processes: ulimit -u)")
 
     def close(self) -> None:
         """Carry nothing any more, after the loop has ended; its table is gone then."""
@@ -243,10 +243,7 @@ class Kernel:
             path.owner.on_gone(path)
         stuck = [path for path in carried if path.unanswered >= STUCK]
         if stuck and not self._proven:
-            self._lose(
-                "what the kernel forwards does not leave this machine; let its firewall forward "
-                "the UDP of channels"
-            )
+            self._lose("a firewall that lets pass what the kernel forwards")
             return
         for path in stuck:
             path.owner.on_stuck()
@@ -270,7 +267,7 @@ class Kernel:
         self._proven |= packets > 0
         carried.owner.on_carried(Carried(has_arrived, packets, payload, done.ended_at))
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, lacking: str) -> None:
         """Give up: the thread ends, its netlink socket closes, and with it goes the table."""
         if self._lost:
             return
@@ -282,7 +279,7 @@ class Kernel:
         for carried in gone:
             carried.owner.on_stuck()
             carried.owner.on_gone(carried)
-        self._on_lost(reason)
+        self._on_lost(lacking)
 
 
 def _is_local(host: str) -> bool:
@@ -311,9 +308,9 @@ def _converse(
                     nftables.run(rules.make_table(table))
                 _hold(nftables, table, round_)
             except NftablesError as error:
-                round_.failure = str(error)
+                round_.failure = f"nftables that take its rules ({error})"
             except (KeyError, TypeError) as error:
-                round_.failure = f"nftables lists something else than counters: {error!r}"
+                round_.failure = f"nftables that list counters ({error!r})"
             done.put(round_)
             with suppress(OSError):  # a loop that has ended
                 ring.send(b"!")

@@ -216,10 +216,11 @@ class UserspaceForwarder:
                 self._answer(channel_id, f"the forwarder takes no channel: {reason}")
             case Closed(channel_id, reason, stats):
                 await self._end(channel_id, Reason(reason), stats)
-            case KernelLost(reason):
-                self.use = KernelUse(possible=False, lacks=reason)
+            case KernelLost(lacks):
+                self.use = KernelUse(possible=False, lacks=lacks)
                 _log.warning(
-                    "the kernel forwards no more, the forwarder's process does: %s", reason
+                    "calls are forwarded in userspace from now on; for the kernel it takes %s",
+                    lacks,
                 )
             case Spent(serial, size, ended):
                 await self._reports.send(AllowanceSpent(serial, size, ended))

@@ -73,7 +73,7 @@ class Worker:
     def _open_kernel(self) -> "Kernel":
         from node.relay.forwarders.kernel import Kernel
 
-        return Kernel(self._loop, self._budget, lambda reason: self._send(KernelLost(reason)))
+        return Kernel(self._loop, self._budget, lambda lacks: self._send(KernelLost(lacks)))
 
     def _control_ready(self) -> None:
         self._loop.call_at(self._loop.now, self._converse)  # this may close ports that are ready

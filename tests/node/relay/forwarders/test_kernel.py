@@ -168,7 +168,7 @@ def test_when_the_kernel_refuses_everything_is_back_in_userspace(rig: Rig) -> No
     FakeNftables.fails_at = 1  # the table can be made, and no more
     carried = rig.carry()
     rig.run()
-    assert rig.lost == ["the kernel says no"]
+    assert rig.lost == ["nftables that take its rules (the kernel says no)"]
     assert (rig.owner.stuck, rig.owner.gone) == (1, [carried])
     assert rig.kernel.carry(PATH, None, rig.owner) is None
     rig.kernel._thread.join()
@@ -183,7 +183,7 @@ def test_a_listing_of_something_else_is_no_better(
     monkeypatch.setattr(FakeNftables, "list", lambda *_: [{"handle": 7}])
     rig.carry()
     rig.run()
-    assert "something else than counters" in rig.lost[0]
+    assert "nftables that list counters" in rig.lost[0]
 
 
 def test_one_path_that_is_stuck_goes_back_by_itself(rig: Rig) -> None:
