@@ -2,8 +2,8 @@
 
 `python relay_host.py SETTINGS`, a JSON object of `forwarder`, `host`, `quota_file`, `now` (which
 stops its clock) and fields of `RelayLimits`. It says what its forwarder is, as "use" does later.
-"open" gives a grant, "status" what each channel has carried, "used" the bytes of the quota and
-those carried, and "ended" waits for a channel that ends.
+"ready" tells whether it takes channels, "open" gives a grant, "status" what each channel has
+carried, "used" the bytes of the quota and those carried, and "ended" waits for a channel that ends.
 """
 
 import json
@@ -50,6 +50,8 @@ async def main(settings: dict[str, Any]) -> None:
                     say([asdict(status.stats) for status in await relay.status() if status.stats])
                 case "used":
                     say([relay.quota_used, (await relay.totals()).carried.size])
+                case "ready":
+                    say(relay.forwarder.ready)
                 case "use":
                     say([relay.forwarder.use.name, relay.forwarder.use.lacks])
                 case "ended":

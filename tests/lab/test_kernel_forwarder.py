@@ -1,6 +1,8 @@
 """The kernel carries steady media: real packets between hosts, rewritten by real rules."""
 
 import json
+import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -296,6 +298,30 @@ async def test_no_rule_is_left_after_the_end_however_it_comes(lab: Lab) -> None:
         rig.program = await lab.start(rig.host, sys.executable, RELAY, json.dumps(settings))
         assert await rig.program.json() == ["kernel", ""]
         assert await rig.rules() == ""
+
+
+async def test_a_process_that_is_killed_takes_its_rules_along_and_the_next_has_new_ones(
+    lab: Lab,
+) -> None:
+    rig = await build(lab, expire=5)
+    talk = await call(rig)
+    await talk.until(is_carried(rig))
+    table = re.findall(r"table inet (\w+)", await rig.rules())
+    (relay,) = rig.program.pids
+    (worker,) = [
+        int(pid)
+        for task in Path(f"/proc/{relay}/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    ]
+    os.kill(worker, signal.SIGKILL)
+    assert await rig.ask("ended") == ["crashed", None]
+    assert await rig.rules() == ""
+    with trio.fail_after(10):
+        while not await rig.ask("ready"):
+            await trio.sleep(0.1)
+    again = await call(rig)
+    await again.until(is_carried(rig))
+    assert re.findall(r"table inet (\w+)", await rig.rules()) != table
 
 
 async def test_a_firewall_that_forbids_forwarding_leaves_it_to_the_forwarder(lab: Lab) -> None:
