@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
@@ -14,6 +15,8 @@ from node.nat.mapping import MappingStatus, PortMapping, open_port_mapping
 from node.nat.server import StunServer, open_stun_server
 from node.nat.watch import SERVICE, NatWatch
 from node.relay.forwarders.base import Reason
+from node.relay.forwarders.use import kernel_use
+from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
 from node.settings.run import LIFETIME_FILE, QUOTA_FILE
@@ -38,9 +41,6 @@ ADDRESS_POLL = 1.0
 
 LEAVE_TIMEOUT = 3.0
 """Seconds that closing the channels and telling their requesters may take."""
-
-FORWARDER = "userspace"
-"""Name of what moves the packets."""
 
 _log = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ class Node:
             overlay=format_address(endpoint),
             public_address=endpoint[0],
             relay_ports=self.settings.relay_ports,
-            forwarder=FORWARDER,
+            forwarder=self._relay.forwarder.use.name,
             port_mapping=mapping.protocol if mapping.state == "open" else None,
             status=self._status_url,
         )
@@ -268,6 +268,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     limits = settings.relay_limits()
     ports = settings.relay_port_range()
     alternate = settings.stun_alternate_address()
+    use = await kernel_use(settings.forwarder)
     async with (
         open_peer(settings.peer_settings()) as peer,
         _open_mapping(settings, peer) as mapping,
@@ -279,9 +280,10 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
             reachable=lambda: None if mapping is None else mapping.channels,
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
+            make_forwarder=partial(UserspaceForwarder, use=use),
         ) as relay,
         open_observer(
-            Parts(peer, relay, session, FORWARDER, settings.relay_ports),
+            Parts(peer, relay, session, settings.relay_ports),
             settings.state_directory() / LIFETIME_FILE,
         ) as observer,
         open_status_page(status_page, observer.snapshot) as status_url,

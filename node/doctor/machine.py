@@ -1,31 +1,20 @@
-"""Checks of the machine: ports, limits, state, and what a kernel forwarder would need."""
+"""Checks of the machine: ports, limits, state, and whether the kernel forwards."""
 
 import errno
 import os
 import resource
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import trio
 
 from node.doctor.findings import Check, Finding, failed, failure, ok, skipped, warning
 from node.doctor.patient import Patient
-from node.files import read_small_file
 from node.relay.channel import PORTS
+from node.relay.forwarders.use import IN_USERSPACE, KernelUse, Wanted, look
 from node.relay.ports import check_port_range
 from node.relay.resources import RESERVED
 from node.settings.run import KEY_FILE
 from overlay.state import load_identity
-
-CAP_NET_ADMIN = 12  # linux/capability.h
-
-IP_FORWARD = {
-    "IPv4": Path("/proc/sys/net/ipv4/ip_forward"),
-    "IPv6": Path("/proc/sys/net/ipv6/conf/all/forwarding"),
-}
-STATUS = Path("/proc/self/status")
-MAX_PROC = 65536  # bytes
 
 
 async def check_ports(patient: Patient) -> Finding:
@@ -91,36 +80,25 @@ async def check_state(patient: Patient) -> Finding:
 
 
 async def check_kernel_forwarding(patient: Patient) -> Finding:
-    """What a forwarder in the kernel would lack here; this version has none."""
-    lacking = await trio.to_thread.run_sync(_lacking_for_the_kernel)
-    meaning = "this version forwards packets in userspace only"
-    if lacking:
-        return skipped(f"{meaning}; a forwarder in the kernel would need here {', '.join(lacking)}")
-    return skipped(f"{meaning}, though a forwarder in the kernel would have here what it needs")
+    """Whether the kernel can carry calls for whoever asks; a service may have other rights."""
+    wanted = patient.settings.forwarder
+    use = IN_USERSPACE if wanted == "userspace" else await trio.to_thread.run_sync(look)
+    return judge_kernel(wanted, use)
 
 
-def _lacking_for_the_kernel() -> list[str]:
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    lacking = [] if _may_administer_networks() else ["root, or the capability CAP_NET_ADMIN"]
-    if shutil.which("nft", path=path) is None:
-        lacking.append("the command nft (package nftables)")
-    for family, switch in IP_FORWARD.items():
-        try:
-            forwards = read_small_file(switch, MAX_PROC).strip() != b"0"
-        except OSError:
-            continue  # no such address family
-        if not forwards:
-            name = ".".join(switch.parts[3:])
-            lacking.append(f"forwarding of {family} (sysctl {name}=1)")
-    return lacking
-
-
-def _may_administer_networks() -> bool:
-    for line in read_small_file(STATUS, MAX_PROC).splitlines():
-        name, _, value = line.partition(b":")
-        if name == b"CapEff":
-            return bool(int(value, 16) >> CAP_NET_ADMIN & 1)
-    return False
+def judge_kernel(wanted: Wanted, use: KernelUse) -> Finding:
+    """What it means that the kernel can be used, or not."""
+    if wanted == "userspace":
+        return skipped("all calls are forwarded in userspace, as --forwarder says")
+    if use.possible:
+        rest = f"; for those over the other IP version it takes {use.lacks}" if use.lacks else ""
+        return ok(f"the kernel forwards calls once they are steady{rest}")
+    if wanted == "kernel":
+        return failed(
+            f"the kernel cannot forward calls here; it takes {use.lacks}",
+            "grant that, or pass --forwarder auto",
+        )
+    return skipped(f"calls are forwarded in userspace; for the kernel it takes {use.lacks}")
 
 
 MACHINE_CHECKS = (

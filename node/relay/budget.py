@@ -15,6 +15,9 @@ BURST = 1.0
 MIN_BURST = 1500
 """Bytes that may pass at once however low it is: less would let no full packet through."""
 
+GRANT_PARTS = 4
+"""Parts of a slice of which one is given away, to be spent without asking."""
+
 
 @dataclass(slots=True)
 class TokenBucket:
@@ -42,6 +45,10 @@ class TokenBucket:
             return False
         self.tokens -= size
         return True
+
+    def charge(self, size: int) -> None:
+        """Count bytes that have passed without asking; later ones make up for it."""
+        self.tokens -= size
 
 
 def bandwidth(kbps: int | None, now: float) -> TokenBucket | None:
@@ -99,6 +106,34 @@ class Budget:
             return self._take_low(size)
         self._left = left
         return None
+
+    def charge(self, size: int) -> None:
+        """Count bytes that have passed without asking; of an allowance they were a grant."""
+        if self._bucket is not None:
+            self._bucket.charge(size)
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether bytes are allowed in slices, or none at all."""
+        return self._left != inf
+
+    def grant(self, outstanding: int) -> int:
+        """Give away bytes of the slice, to be spent without asking; they count as spent.
+
+        Args:
+            outstanding: bytes of earlier grants that are not spent yet.
+
+        Returns:
+            So many that a part of the slice is out, if there are as many.
+        """
+        if self._size is None:
+            return 0
+        size = max(0, min(self._size // GRANT_PARTS - outstanding, int(self._left)))
+        if self._left - size < self._tell_below:
+            self._take_low(size)
+        else:
+            self._left -= size
+        return size
 
     def _take_low(self, size: int) -> Drop | None:
         if size > self._left:

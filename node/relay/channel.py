@@ -136,6 +136,14 @@ class Port:
         self.bytes += size
         return True
 
+    def count(self, packets: int, size: int) -> None:
+        """Count packets, of `size` bytes together, that the kernel has passed on by itself."""
+        if self._bucket is not None:
+            self._bucket.charge(size)
+        self._budget.charge(size)
+        self.packets += packets
+        self.bytes += size
+
     def hold(self, payload: bytes) -> None:
         """Keep a packet until the other leg has latched: the latest one, if it is short enough."""
         if self.held is not None or len(payload) > MAX_HELD:

@@ -178,7 +178,8 @@ class RelayService:
         """How much others may use, as far as the system lets them."""
         self._hosts = hosts
         self._ports = ports
-        self._forwarder = forwarder
+        self.forwarder = forwarder
+        """What carries the packets."""
         self._admission = admission
         self._meter = meter
         self._clock = clock
@@ -241,7 +242,7 @@ class RelayService:
         channel_id = secrets.token_hex(16)  # 128 bits; RFC 4086
         self._channels[channel_id] = _OpenChannel(requester, block, trio.current_time())
         try:
-            await self._forwarder.open(channel_id, block, self.limits.channel_rules)
+            await self.forwarder.open(channel_id, block, self.limits.channel_rules)
         except ForwarderUnavailable as error:
             self._forget(channel_id)
             raise self._cannot_open(error) from error
@@ -270,7 +271,7 @@ class RelayService:
         limits = _feasible(limits, self._ports)
         self._meter.set_quota(limits.quota)
         self.limits = self._admission.limits = limits
-        await self._forwarder.limit(limits.node_kbps)
+        await self.forwarder.limit(limits.node_kbps)
 
     @property
     def capacity(self) -> int:
@@ -330,7 +331,7 @@ class RelayService:
     @property
     def free(self) -> float:
         """Share of the channels that can still be had, less when the quota is short: 0 to 1."""
-        if self._draining or not self._forwarder.ready or not self._in_hours():
+        if self._draining or not self.forwarder.ready or not self._in_hours():
             return 0.0
         capacity = self.capacity
         share = 1 - len(self._channels) / capacity if capacity else 0.0
@@ -342,7 +343,7 @@ class RelayService:
 
     async def status(self) -> list[ChannelStatus]:
         """The open channels, oldest first."""
-        stats = await self._forwarder.stats()
+        stats = await self.forwarder.stats()
         now = trio.current_time()
         return [
             ChannelStatus(
@@ -356,21 +357,16 @@ class RelayService:
         ]
 
     @property
-    def forwards(self) -> bool:
-        """Whether there is something that carries packets, as far as is known."""
-        return self._forwarder.ready
-
-    @property
     def quota_used(self) -> int | None:
         """Bytes of the quota that are used, or about to be; None without a quota."""
         return self._meter.used
 
     async def totals(self) -> Totals:
         """What all channels since the start have carried; see `Forwarder.totals`."""
-        return await self._forwarder.totals()
+        return await self.forwarder.totals()
 
     async def _close(self, channel_id: str, channel: _OpenChannel, reason: Reason) -> None:
-        await self._forwarder.close(channel_id, reason)
+        await self.forwarder.close(channel_id, reason)
         with trio.move_on_after(CLOSE_TIME):
             await channel.closed.wait()
 

@@ -10,7 +10,7 @@ from node.errors import UserError
 from node.relay.channel import PORTS
 
 RESERVED = 32
-"""Descriptors for all but the channels. A node has 17 open, its forwarder's process 6; both need a
+"""Descriptors for all but the channels. A node has 17 open, its forwarder's process 9; both need a
 few more for moments: to connect again, to start a process, to change a port's socket."""
 
 OUT_OF_SOCKETS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

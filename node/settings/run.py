@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from node.errors import UsageError, UserError
 from node.logs import LogFormat
+from node.relay.forwarders.use import Wanted
 from node.relay.ports import DEFAULT_RANGE, check_bounds
 from node.settings.limits import LimitSettings
 from node.settings.shared import DEFAULT_PORT, AccountSettings, OverlaySettings
@@ -114,8 +115,10 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
     state_dir: Path | None = None
     """Where the node keeps its key and the peers it knows; default ~/.local/state/jingle-nodes."""
 
-    forwarder: Literal["auto", "userspace"] = "auto"
-    """How packets are forwarded."""
+    forwarder: Wanted = "auto"
+    """How packets are forwarded: userspace, by a process, which works everywhere; kernel, by
+    nftables as soon as a call is steady, which costs far less, but takes root or CAP_NET_ADMIN and
+    a kernel that forwards (sysctl net.ipv4.ip_forward=1); auto, by the kernel where that works."""
 
     log_format: LogFormat = "text"
     """How standard error is written: lines of text, or one JSON object a line."""

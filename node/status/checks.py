@@ -3,6 +3,7 @@
 from node.endpoints import FAMILIES
 from node.nat.behaviour import NatBehaviour
 from node.nat.mapping.status import MappingStatus
+from node.relay.forwarders.use import KernelUse
 from node.status.status import Check, Limits, QuotaUse, Reach, Result
 
 
@@ -100,10 +101,14 @@ def check_address(*, private: bool, allowed: bool) -> Check:
     )
 
 
-def check_forwarder(*, ready: bool) -> Check:
-    """Whether something carries packets."""
+def check_forwarder(use: KernelUse, *, ready: bool) -> Check:
+    """Whether something carries packets, and what."""
     if ready:
-        return Check(name="forwarder", result="ok", meaning="takes channels")
+        where = "the kernel once they are steady" if use.possible else "userspace"
+        meaning = f"takes channels, and forwards calls in {where}"
+        if use.lacks:
+            meaning += f"; for the kernel to do all it can it takes {use.lacks}"
+        return Check(name="forwarder", result="ok", meaning=meaning)
     return Check(
         name="forwarder",
         result="failed",

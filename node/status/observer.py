@@ -48,8 +48,6 @@ class Parts:
     peer: RunningPeer
     relay: RelayService
     session: Session
-    forwarder: str
-    """Its name."""
     relay_ports: str
 
 
@@ -93,6 +91,7 @@ class Observer:
     def snapshot(self) -> Status:
         """The node as of the latest sample."""
         peer, relay, session = self._parts.peer, self._parts.relay, self._parts.session
+        forwarder = relay.forwarder
         history = self._samples.history()
         limits = _limits(relay)
         overlay = _overlay(peer)
@@ -105,7 +104,9 @@ class Observer:
             jid=session.jid,
             public_address=format_address(endpoint),
             relay_ports=self._parts.relay_ports,
-            forwarder=Forwarder(name=self._parts.forwarder, ready=relay.forwards),
+            forwarder=Forwarder(
+                name=forwarder.use.name, ready=forwarder.ready, lacks=forwarder.use.lacks
+            ),
             channels=_channels(relay),
             traffic=_traffic(self._carried, history),
             lifetime=self._lifetime.lifetime,
@@ -120,7 +121,7 @@ class Observer:
                     private=is_private(endpoint[0]),
                     allowed=relay.limits.allow_private_peers,
                 ),
-                checks.check_forwarder(ready=relay.forwards),
+                checks.check_forwarder(forwarder.use, ready=forwarder.ready),
                 checks.check_lending(relay.free, limits, quota),
                 *(check for more in self.more_checks for check in more()),
             ),

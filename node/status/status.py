@@ -32,6 +32,9 @@ class Forwarder:
     name: str
     ready: bool
     """Whether it can take channels."""
+    lacks: str = ""
+    """What it would take to have the kernel forward all that it can; empty: nothing, or it is not
+    to."""
 
 
 @dataclass(frozen=True, kw_only=True)

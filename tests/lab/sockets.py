@@ -21,6 +21,10 @@ class Sockets:
         await self._program.send({"receive": count, "timeout": timeout})
         return [(index, text, size) for index, _, _, text, size in await self._program.json()]
 
+    async def stop(self) -> None:
+        """Close them all."""
+        await self._program.stop()
+
 
 async def open_sockets(lab: Lab, host: Host, count: int) -> Sockets:
     program = await lab.start(

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from node.relay.forwarders.kernel import FORWARDING
 from simulations.lab.certificates import Authority
 from simulations.lab.netns import Host, Lab
 from simulations.lab.program import Program
@@ -31,8 +32,10 @@ class World:
     bob: Host
     outsider: Host
     node: Program
+    node_host: Host
     server: Prosody
     relay_jid: str
+    forwarder: str
     account: list[str]
     bootstrap: list[str]
     account6: list[str]  # the same by way of IPv6
@@ -46,13 +49,14 @@ def secret_file(lab: Lab) -> str:
     return str(path)
 
 
-async def build(lab: Lab, *settings: str, component: bool) -> World:
+async def build(lab: Lab, *settings: str, component: bool, forwarding: bool = False) -> World:
     """Build the world, with a relay as a component or as an ordinary account.
 
     Args:
         lab: the lab.
         *settings: more flags for the relay.
         component: which of the two.
+        forwarding: whether the kernel of the relay's host forwards packets.
     """
     one, two = await lab.add_host("one"), await lab.add_host("two")
     first, outsider = await lab.add_host("peer"), await lab.add_host("outsider")
@@ -81,13 +85,16 @@ async def build(lab: Lab, *settings: str, component: bool) -> World:
         *("--server", f"127.0.0.1:{COMPONENT_PORT}"),
     ]
     as_account = ["--jid", "node@one.example", *login, "--xmpp-host", f"{one.address}:5222"]
+    if forwarding:
+        await forward(lab, node_host)
     node = await lab.start(
         node_host,
         *(COMMAND, "run", "--json", *bootstrap, *bootstrap6, "--expire", str(EXPIRE)),
         *("--state-dir", str(lab.directory / "node"), *settings),
         *(as_component if component else as_account),
     )
-    relay_jid = (await node.json())["jid"]
+    ready = await node.json()
+    relay_jid = ready["jid"]
     status, services = await lab.run(
         alice,
         *(sys.executable, REACH, "alice@two.example", PASSWORD),
@@ -102,13 +109,21 @@ async def build(lab: Lab, *settings: str, component: bool) -> World:
         bob=bob,
         outsider=outsider,
         node=node,
+        node_host=node_host,
         server=servers["one.example"],
         relay_jid=relay_jid,
+        forwarder=ready["forwarder"],
         account=[*as_alice, f"{two.address}:5222"],
         bootstrap=bootstrap,
         account6=[*as_alice, f"[{two.address6}]:5222"],
         bootstrap6=bootstrap6,
     )
+
+
+async def forward(lab: Lab, host: Host) -> None:
+    """Let the kernel of a host forward packets."""
+    for switch in FORWARDING.values():
+        assert (await lab.run(host, "sh", "-c", f"echo 1 >{switch}"))[0] == 0
 
 
 @asynccontextmanager

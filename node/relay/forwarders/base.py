@@ -12,6 +12,7 @@ from typing import Protocol
 import trio
 
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
+from node.relay.forwarders.use import KernelUse
 from node.relay.ports import PortBlock
 
 
@@ -69,6 +70,10 @@ class ForwarderUnavailable(Exception):  # noqa: N818
 
 class Forwarder(Protocol):
     """Carries the packets of channels."""
+
+    @property
+    def use(self) -> KernelUse:
+        """Whether it has the kernel carry what it can."""
 
     @property
     def ready(self) -> bool:

@@ -116,6 +116,14 @@ class Spent:
     ended: bool
 
 
+@dataclass(frozen=True)
+class KernelLost:
+    """Forwarder to relay: the kernel carries nothing any more, and all is in userspace."""
+
+    lacks: str
+    """What it would take."""
+
+
 Message = (
     Open
     | Close
@@ -127,6 +135,7 @@ Message = (
     | Opened
     | Closed
     | Spent
+    | KernelLost
     | StatsReport
     | TotalsReport
 )

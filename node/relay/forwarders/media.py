@@ -10,20 +10,31 @@ than one.
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from node.relay.addresses import address_of
+from node.relay.addresses import Address, address_of
 from node.relay.budget import Budget
 from node.relay.channel import Channel, ChannelRules, ChannelStats
 from node.relay.drop import Drop
 from node.relay.forwarders.loop import Loop
+from node.relay.forwarders.rules import Path
 from node.relay.sockets import ANCILLARY_SPACE, bindable_host, local_host, reply_from, twin
+
+if TYPE_CHECKING:  # else only a process that uses it loads it
+    from node.relay.forwarders.kernel import Carried, CarriedPath, Kernel
 
 MAX_DATAGRAM = 65535
 """Bytes: no UDP payload is longer."""
 
 MAX_QUEUED = 8192
 """Packets taken from a socket's queue when it is connected; more do not fit into its buffer."""
+
+STEADY = 1.0
+"""Seconds that a source has to be live before the kernel carries its packets: the checks of ICE
+and the first words of a call are not worth a transaction."""
+
+RECHECK = 0.1
+"""Seconds until something is looked at again that waits for the kernel's counters."""
 
 _BUFFER = bytearray(MAX_DATAGRAM)
 _VIEW = memoryview(_BUFFER)
@@ -39,6 +50,7 @@ class MediaChannel:
         budget: what it shares with the other channels.
         relay_ports: the ports of all open channels; this one's are among them while it is open.
         on_expired: called when the channel has been idle for too long.
+        kernel: carries steady media; None: nothing does.
 
     Raises:
         OSError: the system cannot watch as many sockets.
@@ -52,8 +64,12 @@ class MediaChannel:
         budget: Budget,
         relay_ports: set[int],
         on_expired: Callable[[], object],
+        kernel: "Kernel | None" = None,
     ) -> None:
         self.loop = loop
+        self.kernel = kernel
+        self.carried: set[CarriedPath] = set()
+        """What the kernel carries of it, or is still to say that it carries no longer."""
         self.channel = Channel(rules, loop.now, budget)
         self.closed = False
         self.ports: list[_MediaPort] = []
@@ -72,12 +88,29 @@ class MediaChannel:
             port.opposite = self.ports[port.offset ^ 2]
         loop.call_at(self.channel.expires_at, self._check_idle)
 
-    def close(self) -> None:
-        """Close the sockets."""
+    def close(self, on_closed: Callable[[], object]) -> None:
+        """Close the sockets.
+
+        Args:
+            on_closed: called when that is done, and all that the kernel has carried is counted.
+        """
         self.closed = True
         self.relay_ports -= self._own_ports
         for port in self.ports:
+            port.withdraw()
             port.close()
+        self._on_closed = on_closed
+        self._check_closed()
+
+    def forget(self, carried: "CarriedPath") -> None:
+        """The kernel has carried this, and it is counted."""
+        self.carried.discard(carried)
+        if self.closed:
+            self._check_closed()
+
+    def _check_closed(self) -> None:
+        if not self.carried:
+            self._on_closed()
 
     def stats(self) -> ChannelStats:
         """What the channel has carried until now."""
@@ -87,7 +120,10 @@ class MediaChannel:
         if self.closed:
             return
         if self.channel.expires_at <= self.loop.now:
-            self._on_expired()
+            if self.carried and self.kernel and self.kernel.read_at < self.channel.expires_at:
+                self.loop.call_at(self.loop.now + RECHECK, self._check_idle)
+            else:
+                self._on_expired()
         else:
             self.loop.call_at(self.channel.expires_at, self._check_idle)
 
@@ -97,12 +133,15 @@ class _MediaPort:
 
     __slots__ = (
         "_ancillary",
+        "_carried",
+        "_live_since",
         "_loop",
         "_media",
         "_port",
         "_recv_into",
         "_sockaddr",
         "_socket",
+        "_stuck",
         "offset",
         "opposite",
         "send",
@@ -116,6 +155,9 @@ class _MediaPort:
         self._port = media.channel.ports[offset]
         self._sockaddr: Any = None  # of the latched source, as the socket's family writes it
         self._ancillary: list[tuple[int, int, bytes]] = []  # names the address that it sent to
+        self._live_since = 0.0
+        self._carried: CarriedPath | None = None
+        self._stuck = False
         self.offset = offset
         self.send: Callable[[Any], int]
         """Sends to the latched source."""
@@ -169,7 +211,10 @@ class _MediaPort:
         live = source == port.source and now - port.heard < channel.rules.rebind_after
         outgoing = channel.receive(self.offset, bytes(_VIEW[:size]), source, now)
         if source == port.source:
-            self._sockaddr, self._ancillary = sockaddr, reply_from(ancillary)
+            route = sockaddr, reply_from(ancillary)
+            if route != (self._sockaddr, self._ancillary):
+                self.opposite.withdraw()  # its packets go elsewhere from now on
+            self._sockaddr, self._ancillary = route
         for offset, payload in outgoing:
             sender = self._media.ports[offset]
             try:
@@ -204,6 +249,7 @@ class _MediaPort:
         self._empty(connected)
         self.close()
         self._use(connected, connected=True)
+        self._live_since = self._loop.now
         self._watch_silence()
 
     def _empty(self, sock: socket.socket) -> None:
@@ -220,7 +266,11 @@ class _MediaPort:
             return
         lock = self._media.channel.rules.rebind_after
         silent_at = self._port.heard + lock
+        if self._carried is not None and self._known_until < silent_at:
+            self._loop.call_at(max(silent_at, self._loop.now + RECHECK), self._watch_silence)
+            return
         if self._loop.now < silent_at:
+            self._offer()
             self._loop.call_at(silent_at, self._watch_silence)
             return
         try:
@@ -228,5 +278,58 @@ class _MediaPort:
         except OSError:  # no memory or descriptors just now
             self._loop.call_at(self._loop.now + lock, self._watch_silence)
             return
+        self.withdraw()
         self.close()
         self._use(unconnected)
+
+    @property
+    def _known_until(self) -> float:
+        """Seconds: until when it is known whether the source was silent."""
+        kernel = self._media.kernel
+        return self._loop.now if kernel is None else min(self._loop.now, kernel.read_at)
+
+    def withdraw(self) -> None:
+        """Have the kernel no longer carry what comes in here."""
+        if self._carried is not None and self._media.kernel is not None:
+            self._media.kernel.withdraw(self._carried)
+        self._carried = None
+
+    def _offer(self) -> None:
+        """Have the kernel carry what comes in here, if the source is steady and it can."""
+        kernel, maxkbps = self._media.kernel, self._media.channel.rules.maxkbps
+        if kernel is None or self._stuck or self._loop.now - self._live_since < STEADY:
+            return
+        if maxkbps is not None and self.offset % 2:
+            return  # the limit is of RTP and RTCP together; so the kernel has all of it for RTP
+        path = self._path()
+        if path is not None:
+            self._carried = kernel.carry(path, maxkbps, self)
+            if self._carried is not None:
+                self._media.carried.add(self._carried)
+
+    def _path(self) -> Path | None:
+        source, destination = self._port.source, self.opposite._port.source
+        if source is None or destination is None:
+            return None
+        return Path(source, self._local_address, self.opposite._local_address, destination)
+
+    @property
+    def _local_address(self) -> Address:
+        """Where the source sends to."""
+        host, port = address_of(self._socket.getsockname())
+        return local_host(self._ancillary) or host, port
+
+    def on_carried(self, carried: "Carried") -> None:
+        """The kernel has passed on what came in here."""
+        if carried.arrived:
+            self._port.heard = max(self._port.heard, carried.at)
+        self._port.count(carried.packets, carried.size)
+
+    def on_stuck(self) -> None:
+        """The kernel cannot pass on what comes in here."""
+        self._stuck = True
+        self.withdraw()
+
+    def on_gone(self, carried: "CarriedPath") -> None:
+        """The kernel carries this no longer, and it is counted."""
+        self._media.forget(carried)

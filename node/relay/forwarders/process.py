@@ -32,8 +32,13 @@ class NotStartedError(UserError):
 
 
 @asynccontextmanager
-async def open_process() -> AsyncIterator[tuple[trio.Process, trio.socket.SocketType]]:
+async def open_process(
+    *, kernel: bool
+) -> AsyncIterator[tuple[trio.Process, trio.socket.SocketType]]:
     """Run the process during the block.
+
+    Args:
+        kernel: whether it may have the kernel carry steady media.
 
     Yields:
         The process, which answers by now, and the control socket to it.
@@ -47,7 +52,7 @@ async def open_process() -> AsyncIterator[tuple[trio.Process, trio.socket.Socket
         raise NotStartedError(explain(error)) from error
     with trio.socket.from_stdlib_socket(ours) as control:
         with theirs:
-            process = await _start(theirs)
+            process = await _start(theirs, kernel=kernel)
         try:
             await _greet(control)
             yield process, control
@@ -64,10 +69,10 @@ async def receive(control: trio.socket.SocketType) -> bytes:
         return b""
 
 
-async def _start(control: socket.socket) -> trio.Process:
+async def _start(control: socket.socket, *, kernel: bool) -> trio.Process:
     try:
         return await trio.lowlevel.open_process(
-            [sys.executable, "-m", WORKER, str(control.fileno())],
+            [sys.executable, "-m", WORKER, str(control.fileno()), *(["kernel"] if kernel else [])],
             pass_fds=[control.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in a terminal is for the relay

@@ -1,4 +1,4 @@
-"""The userspace forwarder: works for everyone, without privilege.
+"""The forwarder: in userspace it works for everyone; where the kernel can help, it does.
 
 Keeps a process of its own (`worker`) and hands it the sockets of channels. If the process ends or
 hangs, its channels are reported as closed and a new one takes its place.
@@ -30,6 +30,7 @@ from node.relay.forwarders.control import (
     AskTotals,
     Close,
     Closed,
+    KernelLost,
     Limit,
     Message,
     Open,
@@ -42,6 +43,7 @@ from node.relay.forwarders.control import (
     encode,
 )
 from node.relay.forwarders.process import NotStartedError, open_process, receive
+from node.relay.forwarders.use import IN_USERSPACE, KernelUse
 from node.relay.ports import PortBlock
 from node.relay.resources import explain
 
@@ -67,10 +69,15 @@ class UserspaceForwarder:
 
     Args:
         reports: where the ends of channels and of allowances are reported.
+        use: whether the kernel may carry steady media.
     """
 
-    def __init__(self, reports: trio.MemorySendChannel[Report]) -> None:
+    def __init__(
+        self, reports: trio.MemorySendChannel[Report], use: KernelUse = IN_USERSPACE
+    ) -> None:
         self._reports = reports
+        self.use = use
+        """See `Forwarder.use`."""
         self._control: trio.socket.SocketType | None = None
         self._sending = trio.Lock()
         self._limit, self._allowed = Limit(None), Allow(0, None)
@@ -98,7 +105,7 @@ class UserspaceForwarder:
         while True:
             began = trio.current_time()
             try:
-                async with open_process() as (process, control):
+                async with open_process(kernel=self.use.possible) as (process, control):
                     self._control, self.pid = control, process.pid
                     if not has_run:
                         task_status.started()
@@ -209,6 +216,12 @@ class UserspaceForwarder:
                 self._answer(channel_id, f"the forwarder takes no channel: {reason}")
             case Closed(channel_id, reason, stats):
                 await self._end(channel_id, Reason(reason), stats)
+            case KernelLost(lacks):
+                self.use = KernelUse(possible=False, lacks=lacks)
+                _log.warning(
+                    "calls are forwarded in userspace from now on; for the kernel it takes %s",
+                    lacks,
+                )
             case Spent(serial, size, ended):
                 await self._reports.send(AllowanceSpent(serial, size, ended))
             case StatsReport(serial, channels, last) if serial == self._awaited:

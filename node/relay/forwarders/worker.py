@@ -1,4 +1,4 @@
-"""The process that carries the media: `python -m node.relay.forwarders.worker FD`.
+"""The process that carries the media: `python -m node.relay.forwarders.worker FD [kernel]`.
 
 A process of its own keeps packets from waiting for the interpreter while the relay computes. It
 imports little, so that a crashed one is replaced in no time; it ends when the relay does, which it
@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from typing import TYPE_CHECKING
 
 from node.relay.budget import Budget
 from node.relay.channel import PORTS, ChannelRules, Traffic, total
@@ -23,6 +24,7 @@ from node.relay.forwarders.control import (
     AskTotals,
     Close,
     Closed,
+    KernelLost,
     Limit,
     Message,
     Open,
@@ -37,15 +39,19 @@ from node.relay.forwarders.control import (
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.media import MediaChannel
 
+if TYPE_CHECKING:  # else only a process that uses it loads it
+    from node.relay.forwarders.kernel import Kernel
+
 
 class Worker:
     """Channels, and the conversation with the relay about them.
 
     Args:
         control: non-blocking socket to the relay.
+        kernel: whether the kernel may carry steady media.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, *, kernel: bool = False) -> None:
         self._control = control
         self._loop = Loop()
         self._channels: dict[str, MediaChannel] = {}
@@ -56,10 +62,18 @@ class Worker:
         # of what it allows two reports are due.
         self._outbox: deque[bytes] = deque()
         self._loop.add(control.fileno(), self._control_ready)
+        self._kernel = self._open_kernel() if kernel else None
 
     def run(self) -> None:
         """Carry media until the relay is gone."""
         self._loop.run()
+        if self._kernel is not None:
+            self._kernel.close()
+
+    def _open_kernel(self) -> "Kernel":
+        from node.relay.forwarders.kernel import Kernel
+
+        return Kernel(self._loop, self._budget, lambda lacks: self._send(KernelLost(lacks)))
 
     def _control_ready(self) -> None:
         self._loop.call_at(self._loop.now, self._converse)  # this may close ports that are ready
@@ -82,8 +96,12 @@ class Worker:
                 self._close(channel_id, reason)
             case Limit(kbps):
                 self._budget.limit(kbps, self._loop.now)
+                if self._kernel is not None:
+                    self._kernel.limit(kbps)
             case Allow(serial, size):
                 self._budget.allow(serial, size)
+                if self._kernel is not None:
+                    self._kernel.allowance_changed()
             case AskStats(serial):
                 self._report_stats(serial)
             case AskTotals(serial):
@@ -109,18 +127,22 @@ class Worker:
                 self._budget,
                 self._relay_ports,
                 lambda: self._close(channel_id, "expired"),
+                self._kernel,
             )
         except OSError as error:
             return error.errno or errno.EIO
         return 0
 
     def _close(self, channel_id: str, reason: str) -> None:
-        media = self._channels.pop(channel_id, None)
-        if media is not None:  # else it has expired just before
-            media.close()
-            stats = media.stats()
-            self._ended += stats
-            self._send(Closed(channel_id, reason, stats))
+        media = self._channels.get(channel_id)
+        if media is not None and not media.closed:  # else it has expired just before
+            media.close(lambda: self._end(channel_id, reason, media))
+
+    def _end(self, channel_id: str, reason: str, media: MediaChannel) -> None:
+        del self._channels[channel_id]
+        stats = media.stats()
+        self._ended += stats
+        self._send(Closed(channel_id, reason, stats))
 
     def _totals(self) -> Traffic:
         return self._ended + total(media.channel for media in self._channels.values())
@@ -160,7 +182,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setblocking(False)
-    worker = Worker(control)
+    worker = Worker(control, kernel="kernel" in sys.argv[2:])
     gc.freeze()
     worker.run()
 

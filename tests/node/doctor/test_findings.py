@@ -5,10 +5,11 @@ import resource
 import pytest
 
 from node.doctor.findings import failure
-from node.doctor.machine import judge_files
+from node.doctor.machine import judge_files, judge_kernel
 from node.doctor.overlay import judge_reachability
 from node.doctor.xmpp import judge_clock
 from node.errors import UserError
+from node.relay.forwarders.use import IN_USERSPACE, KernelUse, Wanted
 from overlay.core.reachability.verdict import Reachability, Verdict
 
 
@@ -69,3 +70,20 @@ def test_an_error_is_what_failed_and_what_to_do() -> None:
     assert finding.meaning == "cannot read a: denied; still not"
     assert finding.remedy == "check its mode"
     assert failure(UserError("no remedy")).meaning == "no remedy"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "use", "result", "meaning"),
+    [
+        ("userspace", IN_USERSPACE, "skipped", "as --forwarder says"),
+        ("auto", KernelUse(possible=True), "ok", "once they are steady"),
+        ("kernel", KernelUse(possible=True, lacks="IPv6"), "ok", "it takes IPv6"),
+        ("auto", KernelUse(possible=False, lacks="root"), "skipped", "it takes root"),
+        ("kernel", KernelUse(possible=False, lacks="root"), "failed", "it takes root"),
+    ],
+)
+def test_kernel(wanted: Wanted, use: KernelUse, result: str, meaning: str) -> None:
+    finding = judge_kernel(wanted, use)
+    assert finding.result == result
+    assert meaning in finding.meaning
+    assert bool(finding.remedy) == (result == "failed")

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.relay.budget import TokenBucket
+from node.relay.budget import Budget, TokenBucket, bandwidth
+from node.relay.drop import Drop
 
 
 @given(
@@ -24,3 +25,34 @@ def test_a_token_bucket_never_passes_more_than_its_rate(
         for when, size in passed[first:]:
             total += size
             assert total <= rate * (when - start) + rate + 1e-3
+
+
+def test_what_has_passed_without_asking_is_made_up_for() -> None:
+    bucket = bandwidth(80, 0.0)
+    assert bucket is not None
+    bucket.charge(15_000)  # 10,000 were there
+    assert not bucket.take(1, 0.5)
+    assert bucket.take(5_000, 1.0)
+
+
+def test_what_is_granted_counts_as_spent_and_never_exceeds_the_slice() -> None:
+    reports: list[tuple[int, int, bool]] = []
+    budget = Budget(lambda *spent: reports.append(spent))
+    assert not budget.is_metered
+    assert budget.grant(0) == 0
+    budget.allow(1, 1000)
+    assert budget.is_metered
+    assert budget.grant(0) == 250
+    assert budget.grant(250) == 0
+    assert budget.grant(100) == 150
+    assert budget.take(300, 0.0) is None
+    assert reports == [(1, 700, False)]
+    assert budget.grant(0) == 250
+    assert budget.grant(0) == 50
+    assert budget.grant(0) == 0
+    assert budget.take(1, 0.0) is Drop.QUOTA
+    assert reports[1:] == [(1, 1000, True)]
+    assert budget.grant(0) == 0
+    assert budget.is_metered
+    budget.allow(2, None)
+    assert not budget.is_metered

@@ -181,3 +181,13 @@ def test_statistics_count_what_was_passed_on() -> None:
 def test_rules_that_make_no_sense_are_rejected(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ChannelRules(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_the_kernel_has_passed_on_is_counted_and_held_against_the_limit() -> None:
+    channel = latched(ChannelRules(maxkbps=8))  # 1,000 bytes a second
+    channel.ports[RTP].count(3, 3000)
+    stats = channel.stats(1)
+    assert (stats.requester_packets, stats.requester_bytes) == (4, 3005)
+    assert channel.receive(RTP, b"too much", REQUESTER, 1) == []
+    assert channel.drops[Drop.MAXKBPS] == 1
+    assert channel.receive(RTP, b"in time", REQUESTER, 2.6) == [(PEER_RTP, b"in time")]

@@ -18,6 +18,7 @@ from node.relay.admission import Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report, Totals
 from node.relay.forwarders.control import Allow
+from node.relay.forwarders.use import IN_USERSPACE
 from node.relay.hours import Hours
 from node.relay.meter import local_time
 from node.relay.ports import PortBlock, Reachable
@@ -38,6 +39,7 @@ class FakeForwarder:
         self.rules: dict[str, ChannelRules] = {}
         self.failure: Exception | None = None
         self.ready = True
+        self.use = IN_USERSPACE
         self.ends_while_opening = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -28,7 +28,7 @@ async def observed(
         open_peer(PeerSettings(public_address="127.0.0.1")) as peer,
         loopback_relay(quota_file=directory / "quota.json", **limits) as relay,
         open_observer(
-            Parts(peer, relay.service, cast(Session, session), "userspace", "22000-29999"),
+            Parts(peer, relay.service, cast(Session, session), "22000-29999"),
             directory / "lifetime.json",
         ) as observer,
     ):

@@ -4,6 +4,7 @@ import pytest
 
 from node.nat.behaviour import Behaviour, NatBehaviour
 from node.nat.mapping import MappingStatus
+from node.relay.forwarders.use import IN_USERSPACE, KernelUse
 from node.status import checks
 from node.status.status import Check, QuotaUse, Reach
 from tests.node.status.snapshots import BUSY
@@ -17,6 +18,7 @@ def reach(verdict: str, heard: int, missed: int) -> Reach:
 
 OPENED = MappingStatus("open", protocol="PCP", relay_ports=(20000, 20004))
 FAILED = MappingStatus("closed", error="no answer", remedy="forward them")
+NO_ROOT = KernelUse(possible=False, lacks="root")
 ALWAYS = replace(BUSY.limits, hours=None)
 
 
@@ -42,8 +44,10 @@ ALWAYS = replace(BUSY.limits, hours=None)
         (checks.check_address(private=False, allowed=False), "ok", "known"),
         (checks.check_address(private=True, allowed=True), "ok", "laboratory"),
         (checks.check_address(private=True, allowed=False), "failed", "private"),
-        (checks.check_forwarder(ready=True), "ok", "takes channels"),
-        (checks.check_forwarder(ready=False), "failed", "is down"),
+        (checks.check_forwarder(IN_USERSPACE, ready=True), "ok", "calls in userspace"),
+        (checks.check_forwarder(NO_ROOT, ready=True), "ok", "userspace; for the kernel"),
+        (checks.check_forwarder(KernelUse(possible=True), ready=True), "ok", "in the kernel"),
+        (checks.check_forwarder(IN_USERSPACE, ready=False), "failed", "is down"),
         (checks.check_lending(0.42, ALWAYS, None), "ok", "42%"),
         (checks.check_lending(0.0, ALWAYS, None), "warning", "full"),
         (checks.check_lending(0.0, ALWAYS, QUOTA), "warning", "1GB/day is used up"),
