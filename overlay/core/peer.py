@@ -355,9 +355,8 @@ class Peer:
         for endpoint in self._responder.to_verify:
             self._events.append(VerifyEndpoint(endpoint))
         self._responder.to_verify.clear()
-        for advert in self._responder.withdrawn:
-            self._handing_over.withdrawn(advert, now)
-        self._responder.withdrawn.clear()
+        while self._responder.withdrawn:
+            self._handing_over.withdrawn(self._responder.withdrawn.pop(), now)
         self._plan_expiry(now)
 
     def _plan_expiry(self, now: float) -> None:

@@ -1,8 +1,7 @@
 """Finding relays: several keys of the directory tree are read at once.
 
-All replicas of a key hold the same sample in the same order, so each is asked for another page,
-and three that agree are enough. The keys are random prefixes at the level at which each has a few
-relays below it. There are as many such keys as it takes for nobody to be asked often; the upper
+How one key is read, see `reading`. The keys are random prefixes at the level at which each has a
+few relays below it. There are as many such keys as it takes for nobody to be asked often; the upper
 levels, which are few, are gone to only where the lower ones are empty.
 """
 
