@@ -88,6 +88,7 @@ async def advertise(
     """
     await peer.wait_joined()
     soon = _FIRST_REFRESH
+    verified = False
     offer = describe()
     try:
         while True:
@@ -97,16 +98,21 @@ async def advertise(
             registered = await peer.register(offer)
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
-            settled = registered.stored >= SETTLED
+            # Whoever verifies an endpoint may find nobody there, if a router has just started or
+            # we have just moved: what was never listed is told again, what once was goes on.
+            verified |= registered.stored - registered.pending >= SETTLED
+            settled = verified and registered.stored >= SETTLED
             now = trio.current_time()
             soonest = now + SOONEST_REFRESH
             due = now + (REFRESH if settled else soon) * peer.rng.uniform(0.9, 1.1)
             soon = min(REFRESH, 2 * soon)
             # A network that is still small, or an address that has changed, does not wait; nor
             # does one that strangers reach again, or no longer.
-            while trio.current_time() < due and peer.endpoints == endpoints:
+            while trio.current_time() < due:
                 await trio.sleep(_POLL)
-                if _verdicts(peer) != verdicts:
+                if peer.endpoints != endpoints or _verdicts(peer) != verdicts:
+                    soon = _FIRST_REFRESH
+                    verified = False
                     break
                 free = describe().free
                 peer.set_free_share(free)

@@ -237,8 +237,7 @@ class Peer:
         """
         self._rpc.witnesses.learn(endpoint)
         self._endpoint_changed(now)
-        if self._reachability.due is not None:
-            self._reachability.start(now)
+        self._reachability.opened(now)
 
     def resume(self, contacts: Iterable[Contact], now: float) -> None:
         """Take part as if we had joined long ago and these were our contacts; for simulations."""

@@ -137,7 +137,7 @@ async def test_by_each_protocol_alone_strangers_reach_a_node_and_its_channels(
     assert await world.router.mapped_ports() == []
 
 
-async def test_a_router_that_starts_anew_needs_no_restart_of_the_node(lab: Lab) -> None:
+async def test_a_router_that_starts_anew_or_moves_needs_no_restart_of_the_node(lab: Lab) -> None:
     world = await build(lab, PROTOCOLS)
     node, ready = await start_node(world)
     assert ready["port_mapping"] == "PCP"
@@ -147,6 +147,19 @@ async def test_a_router_that_starts_anew_needs_no_restart_of_the_node(lab: Lab) 
     assert await world.router.mapped_ports() == []
     assert await wait_until_mapped(world.router) == ports
     await wait_until_found(world, f"{world.router.nat.address}:4278")
+    await serves_at(world, await world.router.move())
+    assert node.running
+
+
+async def test_a_router_of_upnp_may_do_both_at_once(lab: Lab) -> None:
+    world = await build(lab, ["UPnP"])
+    node, _ = await start_node(world)
+    ports = await wait_until_mapped(world.router)
+    await world.router.stop()
+    moved = await world.router.move()
+    await world.router.start()
+    assert await wait_until_mapped(world.router) == ports
+    await serves_at(world, moved)
     assert node.running
 
 

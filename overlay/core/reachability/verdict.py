@@ -171,6 +171,18 @@ class ReachabilityTest:
         self._pause = FIRST_PAUSE
         self.due = now + self._pause
 
+    def opened(self, now: float) -> None:
+        """Begin anew: a NAT lets strangers in, so that it did not before means nothing.
+
+        In a small network nobody may be left who could show it, and nobody is served meanwhile.
+        """
+        if self.due is None:
+            return
+        self.start(now)
+        if self.verdict is Verdict.UNREACHABLE:
+            self.verdict = Verdict.UNKNOWN
+            self._on_change(now)
+
     def resume(self, now: float) -> None:
         """Begin as if we had been found reachable long ago; for simulations."""
         self.verdict = Verdict.REACHABLE

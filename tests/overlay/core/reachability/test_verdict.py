@@ -65,6 +65,22 @@ def test_a_peer_whose_nat_was_opened_need_not_wait_for_the_next_round() -> None:
     assert peer.endpoint == newcomer
 
 
+def test_a_peer_whose_nat_was_opened_serves_even_if_it_has_met_all_who_could_tell() -> None:
+    network = Network(23)
+    addresses = network.build(30, public=True)
+    newcomer = ("66.1.1.1", 4000)
+    peer = network.join(newcomer, *addresses[:3])
+    network.hide(newcomer, Firewall())
+    network.run(900)
+    assert not peer.serves
+    network.hide(newcomer, None)
+    peer.opened(newcomer, network.now)
+    network.flush(newcomer)
+    network.run(1)
+    assert peer.reachability.verdict is Verdict.UNKNOWN
+    assert peer.serves
+
+
 def test_a_peer_takes_the_id_of_the_address_at_which_it_was_let_in() -> None:
     network = Network(24)
     addresses = network.build(60, public=True)
