@@ -33,6 +33,7 @@ class Relay:
         self.peer = peer
         self._population = population
         self._retry = _FIRST_RETRY
+        self._verified = False
         self._offer = Offer(f"{peer.host.name}@relay.example", ("channel",), "public", 512, 16, 1.0)
 
     def start(self, delay: float = 0.0) -> None:
@@ -51,7 +52,8 @@ class Relay:
             self.peer.advertise(self._offer, self._advertised)
 
     def _advertised(self, result: Advertised) -> None:
-        settled = result.stored >= SETTLED
+        self._verified |= result.stored - result.pending >= SETTLED
+        settled = self._verified and result.stored >= SETTLED
         wait = REFRESH if settled else self._retry
         self._retry = min(REFRESH, 2 * self._retry)
         wait *= self._population.rng.uniform(0.9, 1.1)

@@ -66,6 +66,7 @@ class World:
 
     Attributes:
         plain: Peers that are no relays.
+        relays: Those that are, or were while they lived.
         memory_per_peer: Bytes of the process for each peer, once all have joined.
     """
 
@@ -78,6 +79,7 @@ class World:
         self.network = Network(self.heap, self._latency(), self.rng, conditions, self.trace)
         self.population = Population(self.network, self.rng, settings.peers)
         self.plain: list[SimulatedPeer] = []
+        self.relays: list[SimulatedPeer] = []
         self.churn = Churn(self.population, settings.churn)
         before = resident_bytes()
         self.population.build(settings.peers)
@@ -88,8 +90,8 @@ class World:
         """Make relays of a share of the peers, and of those that come later."""
         peers = self.rng.sample(self.population.peers, len(self.population.peers))
         relays = round(self.settings.relays * len(peers))
-        self.plain = peers[relays:]
-        for peer in peers[:relays]:
+        self.relays, self.plain = peers[:relays], peers[relays:]
+        for peer in self.relays:
             Relay(self.population, peer).start(self.rng.uniform(0.0, _ADVERTISING))
         self.population.on_join = self._maybe_relay
         self.heap.run(_ADVERTISING + 10.0)
@@ -97,6 +99,7 @@ class World:
 
     def _maybe_relay(self, peer: SimulatedPeer) -> None:
         if self.rng.random() < self.settings.relays:
+            self.relays.append(peer)
             Relay(self.population, peer).start()
 
     def _latency(self) -> Latency:
