@@ -22,8 +22,10 @@ from overlay.core.rpc import Rpc
 
 _BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
 
-# Adverts that surely fit into one reply beside contacts: the step from page to page.
-_PAGE: Final = 3
+_PAGE: Final = 3  # adverts that surely fit into one reply beside contacts
+# From page to page. Where two replicas differ by one advert, the pages of one are shifted against
+# those of the other: without an overlap an advert would be missed between two of them.
+_STEP: Final = _PAGE - 1
 _MAX_PAGES: Final = 64  # asked of the replicas of one key
 # Closest peers that must hold nothing before a key counts as empty: one may be a newcomer.
 _READ_K: Final = 4
@@ -54,7 +56,7 @@ class Pages:
         if total is None:
             expected = statistics.median_low(self.totals.values()) if self.totals else 1
             fresh = self._first(expected, self._asked)
-            start = len(self._asked) * _PAGE % expected if fresh is None else fresh
+            start = len(self._asked) * _STEP % expected if fresh is None else fresh
         else:
             fresh = self._first(total, self._asked)
             again = self._first(total, own) if fresh is None else fresh
@@ -78,7 +80,7 @@ class Pages:
 
     def _first(self, total: int, asked: set[int]) -> int | None:
         """The first page of so many adverts that is not among those asked for."""
-        for start in range(0, total, _PAGE):
+        for start in range(0, max(1, total - 1), _STEP):
             if start not in asked:
                 return start
         return next((start for start in self._extra if start < total and start not in asked), None)

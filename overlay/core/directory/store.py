@@ -1,7 +1,8 @@
 """The adverts that a peer holds for others: samples by directory key, quotas, expiry."""
 
+from bisect import bisect_left, insort
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +46,79 @@ class StaleAdvertError(Exception):
     """An advert with a higher sequence number is, or was, there already."""
 
 
+class KeySample:
+    """The adverts under one key, first in order: two of a network, and 64 in all.
+
+    Args:
+        epoch: Decides the order.
+    """
+
+    __slots__ = ("_entries", "_epoch", "_in_order", "_places")
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._entries: dict[bytes, Entry] = {}  # by public key
+        self._places: list[tuple[bytes, bytes]] = []  # rank and public key, ascending
+        self._in_order: list[Entry] | None = None
+
+    def __contains__(self, public_key: bytes) -> bool:
+        return public_key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, public_key: bytes) -> Entry:
+        return self._entries[public_key]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All of them, in order."""
+        if self._in_order is None:
+            self._in_order = [self._entries[public_key] for _, public_key in self._places]
+        return self._in_order
+
+    def enter(self, epoch: int) -> None:
+        """Sort them anew; all of them stay."""
+        self._epoch = epoch
+        self._places = sorted(self._place(entry) for entry in self._entries.values())
+        self._in_order = None
+
+    def displaced_by(self, entry: Entry) -> bytes | None:
+        """Return the public key of the advert that another one leaves no room for, or its own."""
+        place = self._place(entry)
+        rank, public_key = place
+        places = self._places
+        if public_key in self._entries:
+            places = [other for other in places if other[1] != public_key]
+        # The rank is that of the network.
+        first = bisect_left(places, (rank, b""))
+        nearest = places[first : first + MAX_PER_NETWORK_AND_KEY]
+        rivals = [other for other in nearest if other[0] == rank]
+        if len(rivals) >= MAX_PER_NETWORK_AND_KEY:
+            return max(rivals[-1], place)[1]
+        if len(places) >= SAMPLE_SIZE:
+            return max(places[-1], place)[1]
+        return None
+
+    def put(self, entry: Entry) -> None:
+        """Take in an advert, in place of that of the same public key."""
+        self.pop(entry.advert.public_key)
+        self._entries[entry.advert.public_key] = entry
+        insort(self._places, self._place(entry))
+        self._in_order = None
+
+    def pop(self, public_key: bytes) -> Entry | None:
+        """Take out an advert, if it is there."""
+        entry = self._entries.pop(public_key, None)
+        if entry is not None:
+            self._places.remove(self._place(entry))
+            self._in_order = None
+        return entry
+
+    def _place(self, entry: Entry) -> tuple[bytes, bytes]:
+        return sample_rank(entry.address, self._epoch), entry.advert.public_key
+
+
 class AdvertStore:
     """Adverts by directory key, at most 64 for each.
 
@@ -53,14 +127,13 @@ class AdvertStore:
             it give way: others are nearer to them.
     """
 
-    __slots__ = ("_count", "_epoch", "_keys", "_networks", "_sorted", "_withdrawn", "own_id")
+    __slots__ = ("_count", "_epoch", "_keys", "_networks", "_withdrawn", "own_id")
 
     def __init__(self, own_id: bytes) -> None:
         self.own_id = own_id
-        self._keys: dict[bytes, dict[bytes, Entry]] = {}
+        self._keys: dict[bytes, KeySample] = {}
         self._networks: Counter[bytes] = Counter()
         self._withdrawn: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
-        self._sorted: dict[bytes, list[Entry]] = {}
         self._epoch = 0
         self._count = 0
 
@@ -74,15 +147,12 @@ class AdvertStore:
     def get(self, key: bytes, unix_time: float) -> list[Entry]:
         """Return what is held under a key, in the order of the sample."""
         self._enter_epoch(unix_time)
-        if key not in self._keys:
-            return []
-        if key not in self._sorted:
-            self._sorted[key] = self._in_order(self._keys[key].values())
-        return self._sorted[key]
+        return self.entries(key)
 
     def entries(self, key: bytes) -> list[Entry]:
-        """Return what is held under a key, in no order."""
-        return list(self._keys.get(key, {}).values())
+        """Return what is held under a key, in the order of the last time that was told."""
+        held = self._keys.get(key)
+        return [] if held is None else held.entries
 
     def judge(self, entry: Entry, unix_time: float) -> StoreResult:
         """Tell what `put` would do with an advert.
@@ -93,22 +163,22 @@ class AdvertStore:
         self._enter_epoch(unix_time)
         key, public_key = entry.key, entry.advert.public_key
         withdrawn_seq, _ = self._withdrawn.get(public_key, (-1, 0.0))
-        held = self._keys.get(key, {})
-        known = held.get(public_key)
+        held = self._keys.get(key)
+        known = held[public_key] if held is not None and public_key in held else None
         if entry.advert.seq <= withdrawn_seq:
             raise StaleAdvertError
         if known is not None and entry.advert.encoded != known.advert.encoded:
             if entry.advert.seq <= known.advert.seq:
                 raise StaleAdvertError
-        elif not held and len(self._keys) >= MAX_KEYS:
+        elif held is None and len(self._keys) >= MAX_KEYS:
             furthest = max(self._keys, key=self._distance)
             if self._distance(key) >= self._distance(furthest):
                 return StoreResult.OUTSIDE_SAMPLE
         if known is None and self._networks[network_of(entry.address)] >= MAX_PER_NETWORK:
             return StoreResult.OUTSIDE_SAMPLE
-        others = [other for other in held.values() if other is not known]
-        sample = self._sample([*others, entry])
-        return StoreResult.LISTED if entry in sample else StoreResult.OUTSIDE_SAMPLE
+        if held is not None and held.displaced_by(entry) == public_key:
+            return StoreResult.OUTSIDE_SAMPLE
+        return StoreResult.LISTED
 
     def put(self, entry: Entry, unix_time: float) -> StoreResult:
         """Keep an advert, if it belongs to the sample of its key.
@@ -122,14 +192,14 @@ class AdvertStore:
             self._remove(key, entry.advert.public_key)
             if key not in self._keys and len(self._keys) >= MAX_KEYS:
                 self._drop_furthest_key()
-            held = self._keys.setdefault(key, {})
-            held[entry.advert.public_key] = entry
+            held = self._keys.get(key)
+            if held is None:
+                held = self._keys[key] = KeySample(self._epoch)
+            elif (displaced := held.displaced_by(entry)) is not None:
+                self._remove(key, displaced)
+            held.put(entry)
             self._count += 1
             self._networks[network_of(entry.address)] += 1
-            self._sorted.pop(key, None)
-            kept = {other.advert.public_key for other in self._sample(list(held.values()))}
-            for public_key in held.keys() - kept:
-                self._remove(key, public_key)
         return result
 
     def withdraw(self, advert: Advert, expires_at: float) -> None:
@@ -157,9 +227,9 @@ class AdvertStore:
             How many adverts that was.
         """
         expired = [
-            (key, public_key)
+            (key, entry.advert.public_key)
             for key, held in self._keys.items()
-            for public_key, entry in held.items()
+            for entry in held.entries
             if entry.expires_at <= now
         ]
         for key, public_key in expired:
@@ -174,42 +244,25 @@ class AdvertStore:
 
     def _drop_furthest_key(self) -> None:
         furthest = max(self._keys, key=self._distance)
-        for public_key in list(self._keys[furthest]):
-            self._remove(furthest, public_key)
+        for entry in list(self._keys[furthest].entries):
+            self._remove(furthest, entry.advert.public_key)
 
     def _remove(self, key: bytes, public_key: bytes) -> None:
-        held = self._keys.get(key, {})
-        entry = held.pop(public_key, None)
-        if entry is None:
+        held = self._keys.get(key)
+        entry = None if held is None else held.pop(public_key)
+        if held is None or entry is None:
             return
         self._count -= 1
         network = network_of(entry.address)
         self._networks[network] -= 1
         if not self._networks[network]:
             del self._networks[network]
-        if not held:
+        if not len(held):
             del self._keys[key]
-        self._sorted.pop(key, None)
 
     def _enter_epoch(self, unix_time: float) -> None:
         epoch = epoch_of(unix_time)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._sorted.clear()
-
-    def _in_order(self, entries: Iterable[Entry]) -> list[Entry]:
-        return sorted(
-            entries,
-            key=lambda entry: (sample_rank(entry.address, self._epoch), entry.advert.public_key),
-        )
-
-    def _sample(self, entries: list[Entry]) -> list[Entry]:
-        """Choose the adverts that stay: first in order, and few of one network."""
-        taken: Counter[bytes] = Counter()
-        sample = []
-        for entry in self._in_order(entries):
-            network = network_of(entry.address)
-            if taken[network] < MAX_PER_NETWORK_AND_KEY:
-                taken[network] += 1
-                sample.append(entry)
-        return sample[:SAMPLE_SIZE]
+            for held in self._keys.values():
+                held.enter(epoch)

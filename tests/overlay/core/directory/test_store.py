@@ -1,8 +1,9 @@
 import random
+from collections import Counter
 
 import pytest
 
-from overlay.core.addresses import Address
+from overlay.core.addresses import Address, network_of
 from overlay.core.choice.tables import relay_name
 from overlay.core.directory.records import sign_advert
 from overlay.core.directory.store import (
@@ -283,3 +284,32 @@ def test_one_party_does_not_keep_others_from_being_verified(
     assert verifications.wait(entry(("9.9.9.9", 1)))
     verifications.conclude(taken[0], None, 1.0)
     assert verifications.wait(entry(places[-1]))
+
+
+def test_what_stays_is_what_a_sort_of_all_would_leave() -> None:
+    rng = random.Random(11)
+    store = AdvertStore(bytes(20))
+    offered = [entry((f"9.9.{rng.randrange(60)}.{rng.randrange(1, 9)}", 4000)) for _ in range(300)]
+    for one in offered:
+        store.put(one, UNIX_TIME)
+    assert store.get(KEY, UNIX_TIME) == sample_of(offered, UNIX_TIME)
+    assert len(store) == SAMPLE_SIZE
+    # The next day all stay, in another order.
+    held = list(store.get(KEY, UNIX_TIME))
+    assert store.get(KEY, UNIX_TIME + EPOCH) == sample_of(held, UNIX_TIME + EPOCH) != held
+
+
+def sample_of(entries: list[Entry], unix_time: float) -> list[Entry]:
+    """By brute force: all in order, two of a network, 64 in all."""
+    taken: Counter[bytes] = Counter()
+    sample = []
+    epoch = epoch_of(unix_time)
+    for one in sorted(entries, key=lambda one: (sample_rank(one.address, epoch), relay_key(one))):
+        taken[network_of(one.address)] += 1
+        if taken[network_of(one.address)] <= MAX_PER_NETWORK_AND_KEY:
+            sample.append(one)
+    return sample[:SAMPLE_SIZE]
+
+
+def relay_key(one: Entry) -> bytes:
+    return one.advert.public_key
