@@ -1,7 +1,7 @@
 """The UDP ports of channels: four in a row, P even, as all XEP-0278 relays have them.
 
 Ports are drawn at random, so that nobody can tell which will be used next, and one that was just
-freed comes last: its former peers may still be sending.
+freed rests: its former peers may still be sending, and whoever sends first is latched.
 """
 
 import random
@@ -21,6 +21,10 @@ DEFAULT_RANGE = (20000, 29999)
 """First and last port, inclusive; below those from which Linux picks its own (32768 up)."""
 
 MAX_PORT = 65535
+
+REST = 10.0
+"""Seconds for which ports are not drawn again: five times what locks a port to its source, and
+ample for the last packets of a call that has ended. The same for ports that another program has."""
 
 Reachable = Callable[[], Collection[int] | None]
 
@@ -64,10 +68,10 @@ class PortAllocator:
     ) -> None:
         self._rng = rng or random.SystemRandom()
         self._reachable = reachable
-        self._ready = list(first_ports(first, last))
-        self._freed: deque[int] = deque()
+        self._rested = list(first_ports(first, last))
+        self._resting: deque[tuple[float, int]] = deque()
         self._family = widest_family()
-        self.capacity = len(self._ready)
+        self.capacity = len(self._rested)
         """Channels that the range has ports for."""
 
     @property
@@ -76,42 +80,53 @@ class PortAllocator:
         reachable = self._reachable()
         return self.capacity if reachable is None else len(reachable)
 
-    def open(self) -> PortBlock:
-        """Open four ports.
+    def open(self, now: float) -> PortBlock:
+        """Open four ports at `now` (seconds).
 
         Raises:
             Refused: no four ports in a row are left.
             OSError: no sockets are.
         """
-        taken = []
+        self._wake(now)
         reachable = self._reachable()
+        drawn, unreachable = self._rested, []
+        if reachable is not None:
+            drawn = [first for first in self._rested if first in reachable]
+            unreachable = [first for first in self._rested if first not in reachable]
         try:
-            for _ in range(len(self._ready) + len(self._freed)):
-                first = self._draw()
-                if reachable is not None and first not in reachable:
-                    taken.append(first)
-                    continue
+            while drawn:
+                first = self._draw(drawn)
                 try:
                     return PortBlock(first, self._bind_all(first))
                 except OSError as error:
-                    taken.append(first)
                     if error.errno in OUT_OF_SOCKETS:
+                        drawn.append(first)
                         raise
+                    self._rest(first, now)  # another program has one of them
         finally:
-            self._freed.extend(taken)
+            self._rested = drawn + unreachable
         raise resource_constraint("no ports left")
 
-    def free(self, block: PortBlock) -> None:
-        """Give back ports whose sockets are closed."""
-        self._freed.append(block.first)
+    def free(self, block: PortBlock, now: float) -> None:
+        """Give back ports whose sockets are closed, at `now` (seconds)."""
+        self._rest(block.first, now)
 
-    def _draw(self) -> int:
-        if not self._ready:  # the half that has been free the longest
-            self._ready = [self._freed.popleft() for _ in range((len(self._freed) + 1) // 2)]
-        ready = self._ready
-        index = self._rng.randrange(len(ready))
-        ready[index], ready[-1] = ready[-1], ready[index]
-        return ready.pop()
+    def resting(self, now: float) -> int:
+        """Channels whose ports are neither open nor to be had at `now` (seconds)."""
+        self._wake(now)
+        return len(self._resting)
+
+    def _wake(self, now: float) -> None:
+        while self._resting and self._resting[0][0] <= now:
+            self._rested.append(self._resting.popleft()[1])
+
+    def _rest(self, first: int, now: float) -> None:
+        self._resting.append((now + REST, first))
+
+    def _draw(self, firsts: list[int]) -> int:
+        index = self._rng.randrange(len(firsts))
+        firsts[index], firsts[-1] = firsts[-1], firsts[index]
+        return firsts.pop()
 
     def _bind_all(self, first: int) -> tuple[socket.socket, ...]:
         with ExitStack() as stack:
@@ -159,7 +174,7 @@ def check_port_range(first: int, last: int) -> None:
     except OSError:
         pass  # another program has this one
     try:
-        block = allocator.open()
+        block = allocator.open(now=0)
     except Refused as refused:
         raise PortRangeError(f"{name}: {refused.text}; use a range that is free") from None
     except OSError as error:

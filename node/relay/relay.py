@@ -235,7 +235,7 @@ class RelayService:
         self._meter.check()
         self._admission.admit(requester, trio.current_time())
         try:
-            block = self._ports.open()
+            block = self._ports.open(trio.current_time())
         except (Refused, OSError) as error:
             self._admission.leave(requester)
             raise self._cannot_open(error) from error
@@ -334,8 +334,9 @@ class RelayService:
         if self._draining or not self.forwarder.ready or not self._in_hours():
             return 0.0
         capacity = self.capacity
-        share = 1 - len(self._channels) / capacity if capacity else 0.0
-        return max(0.0, min(share, self._meter.headroom))
+        with_ports = self._ports.usable - self._ports.resting(trio.current_time())
+        places = min(capacity, with_ports) - len(self._channels)
+        return max(0.0, min(places / capacity if capacity else 0.0, self._meter.headroom))
 
     def _in_hours(self) -> bool:
         hours = self.limits.hours
@@ -377,12 +378,14 @@ class RelayService:
         if now >= self._next_warning:
             self._next_warning = now + WARNING_PERIOD
             _log.warning("channels are refused: %s", reason)
-        return resource_constraint("this relay cannot open a channel now; ask again in a second")
+        return resource_constraint(
+            "this relay cannot open a channel now; ask again in some seconds"
+        )
 
     def _forget(self, channel_id: str) -> None:
         channel = self._channels.pop(channel_id, None)
         if channel is not None:
-            self._ports.free(channel.block)
+            self._ports.free(channel.block, trio.current_time())
             self._admission.leave(channel.requester)
             channel.closed.set()
 

@@ -231,17 +231,21 @@ async def test_ports_that_run_out_take_no_place() -> None:
         assert [status.id for status in await relay.status()] == [grant.id]
 
 
-async def test_a_forwarder_that_fails_gives_everything_back() -> None:
+async def test_a_forwarder_that_fails_gives_everything_back(autojump_clock: MockClock) -> None:
     async with faked(ports=(22_000, 22_003), channels_per_jid=1) as (relay, forwarder):
         forwarder.failure = ForwarderUnavailable("the forwarder is about to restart")
         refused = await refusal(relay)
         assert (refused.condition, refused.kind) == ("resource-constraint", "wait")
         assert "ask again" in refused.text
         forwarder.failure = None
+        assert relay.free == 0
+        await trio.sleep(ports.REST)
+        assert relay.free == 1
         with trio.CancelScope() as scope:
             scope.cancel()
             await relay.request_channel(ROMEO)
         assert await relay.status() == []
+        await trio.sleep(ports.REST)
         await relay.request_channel(ROMEO)
 
 
@@ -278,13 +282,15 @@ async def test_a_system_without_sockets_refuses_and_the_volunteer_hears_of_it_no
         await relay.request_channel(ROMEO)
 
 
-async def test_ends_that_nobody_reads_are_dropped_and_counted() -> None:
+async def test_ends_that_nobody_reads_are_dropped_and_counted(autojump_clock: MockClock) -> None:
     ten_channels = (PORTS[0], PORTS[0] + 39)
     async with faked(ports=ten_channels) as (relay, _):
         for _ in range(13):
             grant = await relay.request_channel(ROMEO)
             await relay.release(grant.id, ROMEO)
+            await trio.sleep(ports.REST / 5)
         assert relay.unread_ends == 3
+        await trio.sleep(ports.REST)
         assert relay.free == 1
 
 
