@@ -9,10 +9,9 @@ import trio
 
 from node.doctor.findings import Check, Finding, failed, failure, ok, skipped, warning
 from node.doctor.patient import Patient
-from node.relay.channel import PORTS
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse, Wanted, look
 from node.relay.ports import check_port_range
-from node.relay.resources import RESERVED
+from node.relay.resources import channels_within, descriptors_for
 from node.settings.run import KEY_FILE
 from overlay.state import load_identity
 
@@ -53,11 +52,11 @@ async def check_files(patient: Patient) -> Finding:
 
 def judge_files(most: int, channels: int) -> Finding:
     """What a hard limit of open files means for so many channels."""
-    needed = RESERVED + PORTS * channels
+    needed = descriptors_for(channels)
     if most == resource.RLIM_INFINITY or most >= needed:
-        return ok(f"{channels} channels need {needed} open files, and may have them")
+        return ok(f"{channels} channels need a limit of {needed} open files, and have it")
     remedy = f"raise the limit to {needed} (ulimit -Hn, or LimitNOFILE= of systemd)"
-    room = (most - RESERVED) // PORTS
+    room = channels_within(most)
     if room < 1:
         return failed(f"{most} files may be open, too few for a single channel", remedy)
     return warning(f"{most} files may be open, enough for {room} of {channels} channels", remedy)

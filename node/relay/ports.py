@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from node.errors import UserError
 from node.relay.admission import Refused, resource_constraint
 from node.relay.channel import PORTS
-from node.relay.resources import OUT_OF_SOCKETS, explain
+from node.relay.resources import OUT_OF_SOCKETS, check_descriptors, explain
 from node.relay.sockets import bind_udp, widest_family
 
 DEFAULT_RANGE = (20000, 29999)
@@ -85,7 +85,7 @@ class PortAllocator:
 
         Raises:
             Refused: no four ports in a row are left.
-            OSError: no sockets are.
+            OSError: no sockets are, or hardly any.
         """
         self._wake(now)
         reachable = self._reachable()
@@ -134,6 +134,7 @@ class PortAllocator:
                 stack.enter_context(bind_udp(self._family, first + offset))
                 for offset in range(PORTS)
             )
+            check_descriptors(max(sock.fileno() for sock in sockets))
             stack.pop_all()
             return sockets
 

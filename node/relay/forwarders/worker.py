@@ -38,6 +38,7 @@ from node.relay.forwarders.control import (
 )
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.media import MediaChannel
+from node.relay.resources import check_descriptors
 
 if TYPE_CHECKING:  # else only a process that uses it loads it
     from node.relay.forwarders.kernel import Kernel
@@ -120,6 +121,7 @@ class Worker:
         if len(sockets) != PORTS:  # no descriptors were left to receive the others
             return errno.EMFILE
         try:
+            check_descriptors(max(sock.fileno() for sock in sockets))
             self._channels[channel_id] = MediaChannel(
                 self._loop,
                 sockets,
