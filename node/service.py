@@ -15,8 +15,8 @@ from node.nat.mapping import MappingStatus, PortMapping, open_port_mapping
 from node.nat.server import StunServer, open_stun_server
 from node.nat.watch import SERVICE, NatWatch
 from node.relay.forwarders.base import Reason
+from node.relay.forwarders.pool import ForwarderPool, processes_for
 from node.relay.forwarders.use import kernel_use
-from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
 from node.settings import RunSettings
 from node.settings.run import LIFETIME_FILE, QUOTA_FILE
@@ -269,6 +269,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     ports = settings.relay_port_range()
     alternate = settings.stun_alternate_address()
     use = await kernel_use(settings.forwarder)
+    processes = settings.forwarder_processes or processes_for(limits, use)
     async with (
         open_peer(settings.peer_settings()) as peer,
         _open_mapping(settings, peer) as mapping,
@@ -280,7 +281,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
             reachable=lambda: None if mapping is None else mapping.channels,
             quota_file=settings.state_directory() / QUOTA_FILE,
             contacts=lambda: session.subscribers,
-            make_forwarder=partial(UserspaceForwarder, use=use),
+            make_forwarder=partial(ForwarderPool, use=use, processes=processes),
         ) as relay,
         open_observer(
             Parts(peer, relay, session, settings.relay_ports),

@@ -77,6 +77,11 @@ class RelayLimits(ChannelRules):
                 raise ValueError(f"{name} is {getattr(self, name)}: give a number from 1 up")
 
     @property
+    def limits_all(self) -> bool:
+        """Whether anything limits the packets of all channels together."""
+        return self.node_kbps is not None or self.quota is not None
+
+    @property
     def channel_rules(self) -> ChannelRules:
         """The limits of each channel by itself."""
         return ChannelRules(

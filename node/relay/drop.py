@@ -9,7 +9,7 @@ class Drop(StrEnum):
     PRIVATE = "private"
     """Its source is not globally routable."""
     OWN = "own"
-    """Its source is a port of this relay; two of them could send each other a packet forever."""
+    """Its source is on this relay's ports; two of them could send each other a packet forever."""
     LOCKED = "locked"
     """The port is latched onto another source, which is still live."""
     MAXKBPS = "maxkbps"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from node.errors import UserError
 from node.relay.admission import Admission, Refused, RelayLimits, resource_constraint
 from node.relay.channel import ChannelStats
 from node.relay.forwarders.base import (
@@ -129,13 +130,14 @@ async def open_relay(
 
     Raises:
         PortRangeError: the ports cannot be used.
-        UserError: there are no descriptors for channels, or the forwarder does not start.
+        UserError: there are no descriptors for channels, the limits take a single process and the
+            forwarder has more, or it does not start.
     """
     check_port_range(*ports)
     report_sender, reports = trio.open_memory_channel[Report](0)
-    forwarder = make_forwarder(report_sender)
+    forwarder = make_forwarder(report_sender, ports)
     allocator = PortAllocator(*ports, reachable=reachable)
-    limits = _feasible(limits, allocator)
+    limits = _feasible(limits, allocator, forwarder.processes)
     meter = Meter(forwarder, quota_file, clock)
     meter.set_quota(limits.quota)
     relay = RelayService(
@@ -155,9 +157,18 @@ async def open_relay(
                 await meter.settle()
 
 
-def _feasible(limits: RelayLimits, ports: PortAllocator) -> RelayLimits:
-    """The limits with as many channels as there are ports and descriptors for."""
-    channels = channels_with_descriptors(min(limits.channels, ports.capacity))
+def _feasible(limits: RelayLimits, ports: PortAllocator, processes: int) -> RelayLimits:
+    """The limits with as many channels as there are ports and descriptors for.
+
+    Raises:
+        UserError: there are none for a single one, or too many processes for these limits.
+    """
+    if limits.limits_all and processes > 1:
+        raise UserError(
+            "a limit of bandwidth or volume for all channels together takes a single process, and "
+            f"{processes} carry media: start the node again, without --forwarder-processes"
+        )
+    channels = channels_with_descriptors(min(limits.channels, ports.capacity), processes)
     return replace(limits, channels=channels)
 
 
@@ -268,7 +279,7 @@ class RelayService:
         Raises:
             UserError: that cannot be; the limits stay as they were.
         """
-        limits = _feasible(limits, self._ports)
+        limits = _feasible(limits, self._ports, self.forwarder.processes)
         self._meter.set_quota(limits.quota)
         self.limits = self._admission.limits = limits
         await self.forwarder.limit(limits.node_kbps)

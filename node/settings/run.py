@@ -31,6 +31,9 @@ from overlay.settings import PeerSettings
 from overlay.sockets import source_host
 from overlay.state import load_identity
 
+MAX_PROCESSES = 256
+"""Processes that may carry media: more than machines have cores."""
+
 QUOTA_FILE = "quota.json"
 """Name of the count of what was used of the quota, within the state directory."""
 
@@ -120,6 +123,10 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
     nftables as soon as a call is steady, which costs far less, but takes root or CAP_NET_ADMIN and
     a kernel that forwards (sysctl net.ipv4.ip_forward=1); auto, by the kernel where that works."""
 
+    forwarder_processes: Annotated[int | None, between(1, MAX_PROCESSES)] = None
+    """Processes that carry media; more than one only without --node-kbps and --quota. If not given:
+    one for each 500 channels that may be open, at most one for each core."""
+
     log_format: LogFormat = "text"
     """How standard error is written: lines of text, or one JSON object a line."""
 
@@ -167,6 +174,11 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
         self.relay_limits()
         self.status_page()
         self.check_policy()
+        if self.relay_limits().limits_all and (self.forwarder_processes or 1) > 1:
+            raise UsageError(
+                "--node-kbps and --quota are counted by a single process: "
+                "leave --forwarder-processes out"
+            )
         if self.jid is not None and self.component is not None:
             raise UsageError("--jid and --component exclude each other: pass one of them")
 

@@ -76,6 +76,10 @@ class Forwarder(Protocol):
         """Whether it has the kernel carry what it can."""
 
     @property
+    def processes(self) -> int:
+        """How many processes carry the packets; `limit` and `allow` take a single one."""
+
+    @property
     def ready(self) -> bool:
         """Whether it can take channels, as far as it knows."""
 
@@ -128,5 +132,6 @@ class Forwarder(Protocol):
         """
 
 
-MakeForwarder = Callable[[trio.MemorySendChannel[Report]], Forwarder]
-"""Makes a forwarder that reports there; its reports must be read while it runs."""
+MakeForwarder = Callable[[trio.MemorySendChannel[Report], tuple[int, int]], Forwarder]
+"""Makes a forwarder that reports there, which must be read while it runs, for channels whose ports
+are the first to the last of a range."""

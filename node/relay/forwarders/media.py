@@ -48,7 +48,7 @@ class MediaChannel:
         sockets: in the order of ports; owned from here on.
         rules: what the channel may do.
         budget: what it shares with the other channels.
-        relay_ports: the ports of all open channels; this one's are among them while it is open.
+        relay_ports: those that the relay has channels on.
         on_expired: called when the channel has been idle for too long.
         kernel: carries steady media; None: nothing does.
 
@@ -62,7 +62,7 @@ class MediaChannel:
         sockets: list[socket.socket],
         rules: ChannelRules,
         budget: Budget,
-        relay_ports: set[int],
+        relay_ports: range,
         on_expired: Callable[[], object],
         kernel: "Kernel | None" = None,
     ) -> None:
@@ -82,8 +82,6 @@ class MediaChannel:
             raise
         self.relay_ports = relay_ports
         self._on_expired = on_expired
-        self._own_ports = {sock.getsockname()[1] for sock in sockets}
-        relay_ports |= self._own_ports
         for port in self.ports:
             port.opposite = self.ports[port.offset ^ 2]
         loop.call_at(self.channel.expires_at, self._check_idle)
@@ -95,7 +93,6 @@ class MediaChannel:
             on_closed: called when that is done, and all that the kernel has carried is counted.
         """
         self.closed = True
-        self.relay_ports -= self._own_ports
         for port in self.ports:
             port.withdraw()
             port.close()

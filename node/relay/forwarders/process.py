@@ -33,11 +33,12 @@ class NotStartedError(UserError):
 
 @asynccontextmanager
 async def open_process(
-    *, kernel: bool
+    ports: tuple[int, int], *, kernel: bool
 ) -> AsyncIterator[tuple[trio.Process, trio.socket.SocketType]]:
     """Run the process during the block.
 
     Args:
+        ports: first and last port of the relay's channels.
         kernel: whether it may have the kernel carry steady media.
 
     Yields:
@@ -52,7 +53,7 @@ async def open_process(
         raise NotStartedError(explain(error)) from error
     with trio.socket.from_stdlib_socket(ours) as control:
         with theirs:
-            process = await _start(theirs, kernel=kernel)
+            process = await _start(theirs, ports, kernel=kernel)
         try:
             await _greet(control)
             yield process, control
@@ -69,10 +70,11 @@ async def receive(control: trio.socket.SocketType) -> bytes:
         return b""
 
 
-async def _start(control: socket.socket, *, kernel: bool) -> trio.Process:
+async def _start(control: socket.socket, ports: tuple[int, int], *, kernel: bool) -> trio.Process:
+    arguments = [*map(str, (control.fileno(), *ports)), *(["kernel"] if kernel else [])]
     try:
         return await trio.lowlevel.open_process(
-            [sys.executable, "-m", WORKER, str(control.fileno()), *(["kernel"] if kernel else [])],
+            [sys.executable, "-m", WORKER, *arguments],
             pass_fds=[control.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in a terminal is for the relay

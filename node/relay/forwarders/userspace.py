@@ -69,13 +69,21 @@ class UserspaceForwarder:
 
     Args:
         reports: where the ends of channels and of allowances are reported.
+        ports: first and last port of the relay's channels.
         use: whether the kernel may carry steady media.
     """
 
+    processes = 1
+    """See `Forwarder.processes`."""
+
     def __init__(
-        self, reports: trio.MemorySendChannel[Report], use: KernelUse = IN_USERSPACE
+        self,
+        reports: trio.MemorySendChannel[Report],
+        ports: tuple[int, int],
+        use: KernelUse = IN_USERSPACE,
     ) -> None:
         self._reports = reports
+        self._ports = ports
         self.use = use
         """See `Forwarder.use`."""
         self._control: trio.socket.SocketType | None = None
@@ -105,7 +113,10 @@ class UserspaceForwarder:
         while True:
             began = trio.current_time()
             try:
-                async with open_process(kernel=self.use.possible) as (process, control):
+                async with open_process(self._ports, kernel=self.use.possible) as (
+                    process,
+                    control,
+                ):
                     self._control, self.pid = control, process.pid
                     if not has_run:
                         task_status.started()

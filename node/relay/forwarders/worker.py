@@ -1,8 +1,9 @@
-"""The process that carries the media: `python -m node.relay.forwarders.worker FD [kernel]`.
+"""The process that carries the media: `python -m node.relay.forwarders.worker FD PORTS [kernel]`.
 
 A process of its own keeps packets from waiting for the interpreter while the relay computes. It
 imports little, so that a crashed one is replaced in no time; it ends when the relay does, which it
-learns from the control socket FD; and it writes nothing anywhere but its messages.
+learns from the control socket FD; and it writes nothing anywhere but its messages. PORTS are the
+first and the last of the relay.
 """
 
 import errno
@@ -49,15 +50,18 @@ class Worker:
 
     Args:
         control: non-blocking socket to the relay.
+        relay_ports: those of all channels of the relay, also of its other processes.
         kernel: whether the kernel may carry steady media.
     """
 
-    def __init__(self, control: socket.socket, *, kernel: bool = False) -> None:
+    def __init__(
+        self, control: socket.socket, relay_ports: range = range(0), *, kernel: bool = False
+    ) -> None:
         self._control = control
+        self._relay_ports = relay_ports
         self._loop = Loop()
         self._channels: dict[str, MediaChannel] = {}
         self._budget = Budget(lambda *spent: self._send(Spent(*spent)))
-        self._relay_ports: set[int] = set()
         self._ended = Traffic()  # what the channels that have ended carried
         # Bounded by what the relay asks: one question at a time, each channel closes once, and
         # of what it allows two reports are due.
@@ -182,9 +186,10 @@ def main() -> None:
     # Which channels there are descriptors for, the relay decides, and it may change its mind.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    control = socket.socket(fileno=int(sys.argv[1]))
+    fd, first, last = map(int, sys.argv[1:4])
+    control = socket.socket(fileno=fd)
     control.setblocking(False)
-    worker = Worker(control, kernel="kernel" in sys.argv[2:])
+    worker = Worker(control, range(first, last + 1), kernel="kernel" in sys.argv[4:])
     gc.freeze()
     worker.run()
 

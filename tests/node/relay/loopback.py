@@ -1,5 +1,7 @@
 """A relay on loopback, and the two ends of its channels."""
 
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -39,8 +41,8 @@ async def loopback_relay(
     """Open a relay that takes peers on loopback."""
     forwarders = []
 
-    def make(reports: trio.MemorySendChannel[Report]) -> UserspaceForwarder:
-        forwarders.append(UserspaceForwarder(reports))
+    def make(reports: trio.MemorySendChannel[Report], ports: tuple[int, int]) -> UserspaceForwarder:
+        forwarders.append(UserspaceForwarder(reports, ports))
         return forwarders[0]
 
     unlimited = dict.fromkeys(
@@ -102,3 +104,10 @@ async def ready_again(relay: LoopbackRelay) -> None:
     while not relay.forwarder.ready:
         assert time.monotonic() < deadline
         await trio.to_thread.run_sync(time.sleep, 0.02)
+
+
+def forged(ports: tuple[int, int], payload: bytes) -> None:
+    """Send a datagram of any source port to another port, on loopback; takes root."""
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as sock:
+        header = struct.pack("!HHHH", *ports, 8 + len(payload), 0)
+        sock.sendto(header + payload, ("127.0.0.1", 0))

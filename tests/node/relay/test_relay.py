@@ -33,6 +33,8 @@ ROMEO = "romeo@montague.example/orchard"
 class FakeForwarder:
     """Keeps the channels that it should carry."""
 
+    processes = 1
+
     def __init__(self, reports: trio.MemorySendChannel[Report]) -> None:
         self._reports = reports
         self.kbps: int | None = None
@@ -84,7 +86,7 @@ async def faked(
 ) -> AsyncIterator[tuple[RelayService, FakeForwarder]]:
     forwarders = []
 
-    def make(reports: trio.MemorySendChannel[Report]) -> FakeForwarder:
+    def make(reports: trio.MemorySendChannel[Report], _: tuple[int, int]) -> FakeForwarder:
         forwarders.append(FakeForwarder(reports))
         return forwarders[0]
 

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import socket
-import struct
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from math import inf
@@ -23,6 +21,7 @@ from tests.node.relay.loopback import (
     REQUESTER,
     End,
     LoopbackRelay,
+    forged,
     loopback_relay,
     open_end,
     ready_again,
@@ -79,17 +78,13 @@ async def test_a_packet_from_one_of_the_relays_own_ports_is_dropped() -> None:
         # What a forged source would do: the port of one channel as an end of another.
         async with open_end(second.localport) as stranger:
             await stranger.send(b"before the other leg has latched")
-            forged = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
-            with forged:
-                payload = b"loop"
-                ports = struct.pack("!HHHH", first.localport, second.remoteport, 8 + 4, 0)
-                forged.sendto(ports + payload, ("127.0.0.1", 0))
-                with trio.fail_after(PATIENCE):
-                    while not any(
-                        status.stats and status.stats.drops.get(Drop.OWN)
-                        for status in await relay.service.status()
-                    ):
-                        await trio.sleep(0.01)
+            forged((first.localport, second.remoteport), b"loop")
+            with trio.fail_after(PATIENCE):
+                while not any(
+                    status.stats and status.stats.drops.get(Drop.OWN)
+                    for status in await relay.service.status()
+                ):
+                    await trio.sleep(0.01)
 
 
 async def test_a_packet_before_the_other_leg_latches_arrives() -> None:

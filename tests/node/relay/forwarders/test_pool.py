@@ -1,0 +1,194 @@
+"""Several processes that carry media: what each has, and what becomes of the others' channels."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from math import inf
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from node.errors import UserError
+from node.relay.admission import Refused, RelayLimits
+from node.relay.channel import PORTS as PORTS_OF_A_CHANNEL
+from node.relay.drop import Drop
+from node.relay.forwarders.base import Reason
+from node.relay.forwarders.pool import ForwarderPool, processes_for
+from node.relay.forwarders.use import IN_USERSPACE, KernelUse
+from node.relay.quota import Quota
+from node.relay.relay import ChannelGrant, RelayService, open_relay
+from tests.node.relay.loopback import PATIENCE, PORTS, REQUESTER, forged, open_end, talk
+
+pytestmark = pytest.mark.trio
+
+LIMITS = RelayLimits(channels_per_jid=100, requests_per_minute=1000, allow_private_peers=True)
+
+
+@asynccontextmanager
+async def pooled(processes: int) -> AsyncIterator[tuple[RelayService, ForwarderPool]]:
+    make = partial(ForwarderPool, processes=processes)
+    async with open_relay(LIMITS, lambda: ["127.0.0.1"], ports=PORTS, make_forwarder=make) as relay:
+        assert isinstance(relay.forwarder, ForwarderPool)
+        yield relay, relay.forwarder
+
+
+def ports_of(pid: int) -> set[int]:
+    """The ports of the sockets that a process has."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/udp6").read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in inodes}
+
+
+def carried(pool: ForwarderPool, grants: list[ChannelGrant]) -> dict[int, list[ChannelGrant]]:
+    """By the process: the channels that it carries."""
+    ports = {pid: ports_of(pid) for pid in pool.pids}
+    return {pid: [grant for grant in grants if grant.localport in ports[pid]] for pid in ports}
+
+
+async def check(grant: ChannelGrant) -> None:
+    """Media goes both ways."""
+    async with open_end(grant.localport) as requester, open_end(grant.remoteport) as peer:
+        await talk(requester, peer)
+
+
+async def test_channels_are_spread_and_each_process_carries_its_own() -> None:
+    async with pooled(3) as (relay, pool):
+        assert len(set(pool.pids)) == 3
+        grants = [await relay.request_channel(REQUESTER) for _ in range(6)]
+        before = carried(pool, grants)
+        assert [len(channels) for channels in before.values()] == [2, 2, 2]
+        for pid in pool.pids:
+            assert len(ports_of(pid)) == 2 * PORTS_OF_A_CHANNEL
+        for grant in grants:
+            await check(grant)
+        assert {status.id for status in await relay.status() if status.stats} == {
+            grant.id for grant in grants
+        }
+        assert (await relay.totals()).carried.requester_packets == 6 * 4
+        relieved = pool.pids[1]
+        for grant in before[relieved]:
+            assert await relay.release(grant.id, REQUESTER)
+        assert ports_of(relieved) == set()
+        again = [await relay.request_channel(REQUESTER) for _ in range(2)]
+        assert carried(pool, again)[relieved] == again
+        assert (await relay.totals()).carried.requester_packets == 6 * 4
+
+
+async def test_a_crash_ends_the_channels_of_one_process_and_no_packet_of_another() -> None:
+    async with pooled(2) as (relay, pool):
+        grants = [await relay.request_channel(REQUESTER) for _ in range(4)]
+        before = carried(pool, grants)
+        victim, survivor = pool.pids
+        async with AsyncExitStack() as stack:
+            kept = before[survivor][0]
+            ends = [
+                await stack.enter_async_context(open_end(port))
+                for port in (kept.localport, kept.remoteport)
+            ]
+            await talk(ends[0], ends[1])
+            os.kill(victim, signal.SIGKILL)
+            with trio.fail_after(PATIENCE):
+                closed = [await relay.closed.receive() for _ in range(2)]
+            assert {end.id for end in closed} == {grant.id for grant in before[victim]}
+            assert {end.reason for end in closed} == {Reason.CRASHED}
+            for sender, receiver in ((ends[0], ends[1]), (ends[1], ends[0])):
+                for number in range(50):
+                    await sender.send(b"%d" % number)
+                    assert await receiver.receive() == b"%d" % number
+            assert pool.ready
+            assert relay.free > 0
+            meanwhile = [await relay.request_channel(REQUESTER) for _ in range(2)]
+            assert carried(pool, meanwhile)[survivor] == meanwhile
+            assert (await relay.totals()).carried.requester_packets == 4 + 50
+            with trio.fail_after(PATIENCE):
+                while len(pool.pids) < 2:
+                    await trio.sleep(0.05)
+            assert survivor in pool.pids
+            after = await relay.request_channel(REQUESTER)
+            assert carried(pool, [after])[survivor] == []
+            await check(after)
+            assert (await relay.totals()).carried.requester_packets == 4 + 50 + 4
+            assert relay.closed.statistics().current_buffer_used == 0
+
+
+async def test_one_that_hangs_costs_one_refusal_and_holds_up_no_statistics(
+    mock_clock: MockClock,
+) -> None:
+    async with pooled(2) as (relay, pool):
+        grants = [await relay.request_channel(REQUESTER) for _ in range(2)]
+        hung = next(
+            pid for pid, channels in carried(pool, grants).items() if channels == grants[:1]
+        )
+        os.kill(hung, signal.SIGSTOP)
+        mock_clock.autojump_threshold = 0
+        with pytest.raises(Refused) as caught:
+            await relay.request_channel(REQUESTER)
+        mock_clock.autojump_threshold = inf
+        assert caught.value.condition == "resource-constraint"
+        more = [await relay.request_channel(REQUESTER) for _ in range(3)]
+        mock_clock.autojump_threshold = 0.3  # real seconds, in which the other one answers
+        answered = {status.id for status in await relay.status() if status.stats}
+        assert answered == {grant.id for grant in (grants[1], *more)}
+        while relay.closed.statistics().current_buffer_used == 0:
+            await trio.sleep(1)
+        mock_clock.autojump_threshold = inf
+        closed = await relay.closed.receive()
+        assert (closed.id, closed.reason) == (grants[0].id, Reason.CRASHED)
+
+
+async def test_what_limits_all_channels_takes_one_process() -> None:
+    quota = Quota.parse("1GB/day")
+    for limits in (RelayLimits(node_kbps=64), RelayLimits(quota=quota)):
+        with pytest.raises(UserError, match="takes a single process, and 2 carry media: start"):
+            async with open_relay(
+                limits, lambda: ["127.0.0.1"], make_forwarder=partial(ForwarderPool, processes=2)
+            ):
+                pytest.fail("it opened")
+    async with pooled(2) as (relay, _):
+        for limits in (RelayLimits(node_kbps=64), RelayLimits(quota=quota)):
+            with pytest.raises(UserError, match="single process"):
+                await relay.change(limits)
+            assert relay.limits.channels_per_jid == LIMITS.channels_per_jid
+        await relay.change(RelayLimits(channels_per_jid=1))
+        assert relay.limits.channels_per_jid == 1
+    async with open_relay(
+        RelayLimits(node_kbps=64), lambda: ["127.0.0.1"], ports=PORTS, make_forwarder=ForwarderPool
+    ) as relay:
+        await relay.change(RelayLimits(node_kbps=128, quota=quota))
+
+
+async def test_there_are_as_many_processes_as_channels_and_cores_call_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
+    counts = {
+        channels: processes_for(RelayLimits(channels=channels), IN_USERSPACE)
+        for channels in (1, 100, 500, 501, 1500, 10_000)
+    }
+    assert counts == {1: 1, 100: 1, 500: 1, 501: 2, 1500: 3, 10_000: 4}
+    limited = RelayLimits(channels=10_000, node_kbps=1000)
+    assert processes_for(limited, IN_USERSPACE) == 1
+    assert processes_for(RelayLimits(channels=10_000), KernelUse(possible=True)) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can forge a source")
+async def test_a_packet_from_a_port_of_another_process_is_dropped() -> None:
+    async with pooled(2) as (relay, pool):
+        grants = [await relay.request_channel(REQUESTER) for _ in range(2)]
+        assert all(len(channels) == 1 for channels in carried(pool, grants).values())
+        first, second = grants
+        forged((first.localport, second.remoteport), b"loop")
+        with trio.fail_after(PATIENCE):
+            while True:
+                drops = Counter[str]()
+                for status in await relay.status():
+                    drops += Counter(status.stats.drops if status.stats else {})
+                if drops == {Drop.OWN: 1}:
+                    break
