@@ -11,6 +11,7 @@ than one.
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 from node.relay.addresses import Address, address_of
 from node.relay.budget import Budget
@@ -26,12 +27,21 @@ if TYPE_CHECKING:  # else only a process that uses it loads it
 MAX_DATAGRAM = 65535
 """Bytes: no UDP payload is longer."""
 
-MAX_QUEUED = 8192
-"""Packets taken from a socket's queue when it is connected; more do not fit into its buffer."""
+MAX_QUEUED = 2048
+"""Packets taken from a socket's queue when it is connected: no more fit into its buffer, where each
+takes 768 bytes and up, and others must not wait for one whose port is flooded meanwhile."""
+
+CONNECT_AGAIN = 0.5
+"""Seconds until a port that could not be connected is tried again; until then it works without."""
 
 STEADY = 1.0
 """Seconds that a source has to be live before the kernel carries its packets: the checks of ICE
 and the first words of a call are not worth a transaction."""
+
+STUCK_AGAIN = 2.0
+LONGEST_STUCK = 600.0
+"""Seconds until the kernel may try again what it could not pass on, since a route may be back;
+doubled each time from the first to the longest, because each try costs some packets."""
 
 RECHECK = 0.1
 """Seconds until something is looked at again that waits for the kernel's counters."""
@@ -84,7 +94,7 @@ class MediaChannel:
         self._on_expired = on_expired
         for port in self.ports:
             port.opposite = self.ports[port.offset ^ 2]
-        loop.call_at(self.channel.expires_at, self._check_idle)
+        self._check_idle_at(self.channel.expires_at)
 
     def close(self, on_closed: Callable[[], object]) -> None:
         """Close the sockets.
@@ -113,16 +123,22 @@ class MediaChannel:
         """What the channel has carried until now."""
         return self.channel.stats(self.loop.now)
 
+    def _check_idle_at(self, when: float) -> None:
+        # The loop forgets a time only when it has come: until then a channel that has closed would
+        # stay in memory, and a relay that is asked for many would fill it.
+        weak = WeakMethod(self._check_idle)
+        self.loop.call_at(when, lambda: (check := weak()) and check())
+
     def _check_idle(self) -> None:
         if self.closed:
             return
         if self.channel.expires_at <= self.loop.now:
             if self.carried and self.kernel and self.kernel.read_at < self.channel.expires_at:
-                self.loop.call_at(self.loop.now + RECHECK, self._check_idle)
+                self._check_idle_at(self.loop.now + RECHECK)
             else:
                 self._on_expired()
         else:
-            self.loop.call_at(self.channel.expires_at, self._check_idle)
+            self._check_idle_at(self.channel.expires_at)
 
 
 class _MediaPort:
@@ -131,14 +147,15 @@ class _MediaPort:
     __slots__ = (
         "_ancillary",
         "_carried",
-        "_live_since",
+        "_connect_after",
         "_loop",
         "_media",
+        "_offer_after",
         "_port",
         "_recv_into",
         "_sockaddr",
         "_socket",
-        "_stuck",
+        "_stuck_for",
         "offset",
         "opposite",
         "send",
@@ -152,9 +169,9 @@ class _MediaPort:
         self._port = media.channel.ports[offset]
         self._sockaddr: Any = None  # of the latched source, as the socket's family writes it
         self._ancillary: list[tuple[int, int, bytes]] = []  # names the address that it sent to
-        self._live_since = 0.0
+        self._offer_after = self._connect_after = 0.0
+        self._stuck_for = STUCK_AGAIN / 2
         self._carried: CarriedPath | None = None
-        self._stuck = False
         self.offset = offset
         self.send: Callable[[Any], int]
         """Sends to the latched source."""
@@ -194,7 +211,7 @@ class _MediaPort:
             live = self._take(self._socket)
         except OSError:
             return
-        if live and self.opposite._sockaddr is not None:
+        if live and self.opposite._sockaddr is not None and self._loop.now >= self._connect_after:
             self._connect()
 
     def _take(self, sock: socket.socket) -> bool:
@@ -231,10 +248,11 @@ class _MediaPort:
         return self._socket.sendmsg([payload], self._ancillary, 0, self._sockaddr)
 
     def _connect(self) -> None:
+        self._connect_after = self._loop.now + CONNECT_AGAIN
         try:
             connected = twin(self._socket, bindable_host(self._ancillary))
         except OSError:
-            return  # no memory or descriptors just now: it works without, too
+            return  # no memory or descriptors just now
         try:
             connected.connect(self._sockaddr)
         except OSError:
@@ -246,7 +264,7 @@ class _MediaPort:
         self._empty(connected)
         self.close()
         self._use(connected, connected=True)
-        self._live_since = self._loop.now
+        self._offer_after = max(self._offer_after, self._loop.now + STEADY)
         self._watch_silence()
 
     def _empty(self, sock: socket.socket) -> None:
@@ -294,7 +312,7 @@ class _MediaPort:
     def _offer(self) -> None:
         """Have the kernel carry what comes in here, if the source is steady and it can."""
         kernel, maxkbps = self._media.kernel, self._media.channel.rules.maxkbps
-        if kernel is None or self._stuck or self._loop.now - self._live_since < STEADY:
+        if kernel is None or self._loop.now < self._offer_after:
             return
         if maxkbps is not None and self.offset % 2:
             return  # the limit is of RTP and RTCP together; so the kernel has all of it for RTP
@@ -324,7 +342,8 @@ class _MediaPort:
 
     def on_stuck(self) -> None:
         """The kernel cannot pass on what comes in here."""
-        self._stuck = True
+        self._stuck_for = min(2 * self._stuck_for, LONGEST_STUCK)
+        self._offer_after = self._loop.now + self._stuck_for
         self.withdraw()
 
     def on_gone(self, carried: "CarriedPath") -> None:

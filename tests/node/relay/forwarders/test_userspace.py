@@ -238,6 +238,12 @@ async def test_a_dead_peer_does_not_close_a_channel() -> None:
         for _ in range(20):  # the system answers these with ICMP
             await requester.send(b"anybody there?")
         await carried(relay, packets=4 + 20)
+        assert relay.forwarder.pid is not None
+        stat = Path(f"/proc/{relay.forwarder.pid}/stat")
+        before = stat.read_text().split()[13:15]  # clock ticks that it has used
+        await trio.sleep(0.2)
+        used = stat.read_text().split()[13:15]
+        assert sum(map(int, used)) - sum(map(int, before)) <= 2  # no error is heard again and again
         with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
             await sock.bind(address)
             await talk(requester, End(sock, *peer.relay), rounds=10)
