@@ -263,6 +263,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
         UserError: Something in the settings or around the node keeps it from serving.
         OverlayError: The same, as the overlay says it.
     """
+    settings.check()
     status_page = settings.status_page()
     account = settings.xmpp_account()
     limits = settings.relay_limits()

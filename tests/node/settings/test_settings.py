@@ -346,3 +346,12 @@ def test_a_status_page_for_others_has_to_be_asked_for(text: str) -> None:
     with pytest.raises(UsageError, match="--allow-remote-status"):
         RunSettings(status_address=text).status_page()
     assert RunSettings(status_address=text, allow_remote_status=True).status_page() is not None
+
+
+@pytest.mark.parametrize("limit", [{"node_kbps": 64}, {"quota": "1GB/day"}])
+def test_what_limits_all_channels_takes_one_process(limit: dict[str, Any]) -> None:
+    RunSettings(forwarder_processes=4).check()
+    RunSettings(forwarder_processes=1, **limit).check()
+    RunSettings(**limit).check()
+    with pytest.raises(UsageError, match="leave --forwarder-processes out"):
+        RunSettings(forwarder_processes=2, **limit).check()
