@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.errors import UserError
 from node.relay.admission import Refused
-from node.relay.channel import Traffic
+from node.relay.channel import PORTS, Traffic
 from node.relay.drop import Drop
 from node.relay.forwarders import process
 from node.relay.forwarders.base import Reason
@@ -197,6 +197,30 @@ async def test_a_stopped_process_is_waited_for_a_second_and_opens_nothing_later(
         [status] = await relay.service.status()  # by now it has read all that it was sent
         assert (status.id, status.stats is None) == (kept.id, False)
         assert (descriptors(), descriptors(pid)) == before
+        await relay.channel()
+
+
+async def test_a_process_that_dies_while_a_channel_opens_takes_its_ports_along() -> None:
+    async with loopback_relay() as relay:
+        pid = relay.forwarder.pid
+        assert pid is not None
+        before = descriptors()
+        os.kill(pid, signal.SIGSTOP)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refusal, relay)
+            with trio.fail_after(PATIENCE):
+                while not relay.service.open_channels:
+                    await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked()  # the process has been sent the sockets
+            [opening] = relay.service._channels.values()
+            os.kill(pid, signal.SIGKILL)
+        await ended(pid)
+        assert relay.service.open_channels == 0
+        await ready_again(relay)
+        assert descriptors() == before
+        table = Path("/proc/net/udp6").read_text().splitlines()[1:]
+        used = {int(line.split()[1].rpartition(":")[2], 16) for line in table}
+        assert not used & set(range(opening.block.first, opening.block.first + PORTS))
         await relay.channel()
 
 
