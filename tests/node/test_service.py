@@ -451,3 +451,20 @@ async def test_a_page_for_others_is_refused_before_anything_is_opened(
     with pytest.raises(UsageError, match="--allow-remote-status"):
         async with open_node(settings):
             pass
+
+
+async def test_a_node_with_several_processes_lends_and_takes_no_limit_of_all_channels(
+    node_settings: RunSettings,
+) -> None:
+    settings = changed(node_settings, forwarder_processes=2)
+    async with open_node(settings) as node:
+        ports = {(await node.request_channel("a@b/c", "udp")).localport for _ in range(2)}
+        assert len(ports) == 2
+        with pytest.raises(UserError, match="takes a single process, and 2 carry media"):
+            await node.change(changed(settings, node_kbps=64))
+        assert node.settings == settings
+        await node.change(changed(settings, maxkbps=64))
+        assert node.settings.maxkbps == 64
+    with pytest.raises(UsageError, match="leave --forwarder-processes out"):
+        async with open_node(changed(settings, quota="1GB/day")):
+            pytest.fail("it opened")
