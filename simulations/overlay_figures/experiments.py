@@ -30,6 +30,8 @@ _WATCHERS: Final = 20
 _GLANCE: Final = 0.05  # seconds between two look-ups for one advert
 _WATCHED: Final = 10.0  # seconds that they go on
 _SEEN: Final = 0.99
+# Seconds that a look-up may take, so that far-off clients see what is there, too.
+_LOOKING: Final = 2 * TIMEOUT
 
 
 @dataclass(slots=True)
@@ -205,13 +207,16 @@ def time_to_be_seen(world: World, adverts: int) -> list[float]:
         relay = world.rng.choice(_uncrowded(world))
         world.plain.remove(relay)
         world.relays.append(relay)
+        # As it does every quarter of an hour: when it last did, there may have been no relays yet.
+        relay.find_node(relay.core.peer_id, _nothing)
+        world.heap.run(_TAIL)
         seen: dict[float, bool] = {}
         offer = Offer("late@relay.example", ("channel",), "public", 512, 16, 1.0)
         relay.advertise(offer, _nothing)
         for at in range(round(_WATCHED / _GLANCE)):
             watcher, rng = watchers[at % _WATCHERS]
             world.heap.after(at * _GLANCE, _glance, watcher, rng, relay, at * _GLANCE, seen)
-        world.heap.run(_WATCHED + TIMEOUT)
+        world.heap.run(_WATCHED + _LOOKING)
         delays.append(_first_seen(seen))
     for watcher, _ in watchers:
         watcher.leave()
@@ -276,7 +281,7 @@ def _glance(
 
     seen[started] = False
     rng.prefix = relay.core.peer_id
-    watcher.find_relays(SAMPLE, TIMEOUT, found)
+    watcher.find_relays(SAMPLE, _LOOKING, found)
 
 
 def _first_seen(seen: dict[float, bool]) -> float:
@@ -295,5 +300,5 @@ def _requests(peer: SimulatedPeer) -> int:
     return counters["answered"] + counters["stun_answered"] + counters["rate_limited"]
 
 
-def _nothing(_: Advertised | Outcome) -> None:
+def _nothing(_: Advertised | LookupEnded | Outcome) -> None:
     """Its outcome is read elsewhere."""
