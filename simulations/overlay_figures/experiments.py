@@ -31,7 +31,7 @@ _GLANCE: Final = 0.05  # seconds between two look-ups for one advert
 _WATCHED: Final = 10.0  # seconds that they go on
 _SEEN: Final = 0.99
 # Seconds that a look-up may take, so that far-off clients see what is there, too.
-_LOOKING: Final = 2 * TIMEOUT
+_LOOKING: Final = 30.0
 
 
 @dataclass(slots=True)
