@@ -47,6 +47,7 @@ class Call:
         requests: What the other side sends after it; ends after its session-terminate.
         accepted: Whether the call was accepted.
         ended: Why it is over; None as long as it is not.
+        ended_by_peer: Whether the other side has ended it.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Call:
         self._sender, self.requests = trio.open_memory_channel[Request](MAX_REQUESTS)
         self.accepted = False
         self.ended: Reason | None = None
+        self.ended_by_peer = False
 
     async def send(
         self,
@@ -83,8 +85,8 @@ class Call:
         """End the call, unless it is over; whether the other side hears of it does not matter."""
         if self.ended is not None:
             return
-        reason = Reason(condition, text)
-        self.note_end(reason)
+        self.ended = reason = Reason(condition, text)
+        self._sender.close()
         with trio.move_on_after(END_TIMEOUT, shield=True):
             with suppress(XmppError):  # it is gone, then
                 await self.send(Action.SESSION_TERMINATE, reason=reason)
@@ -100,13 +102,9 @@ class Call:
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             pass
         if request.action is Action.SESSION_TERMINATE:
-            self.note_end(request.reason or Reason("success"))
-
-    def note_end(self, reason: Reason) -> None:
-        """Note that the call is over."""
-        if self.ended is None:
-            self.ended = reason
-        self._sender.close()
+            self.ended_by_peer = self.ended is None
+            self.ended = self.ended or request.reason or Reason("success")
+            self._sender.close()
 
 
 class Calls:
