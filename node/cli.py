@@ -18,7 +18,13 @@ from cyclopts.config import Env
 
 from node.errors import UsageError, UserError
 from node.logs import complaint_line, start_logging
-from node.settings import AccountSettings, OverlaySettings, RunSettings, StatusSettings
+from node.settings import (
+    AccountSettings,
+    AudioSettings,
+    OverlaySettings,
+    RunSettings,
+    StatusSettings,
+)
 from node.settings.file import lines_of_options, read_config_file
 from node.settings.values import between, checked
 from node.version import version
@@ -34,6 +40,9 @@ _ENVIRONMENT = "JINGLE_NODES_"
 
 _DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
 """Of the extra demo; the programs that the demo starts import them."""
+
+_CALL_PACKAGES = ("aiortc",)
+"""Of the extra call."""
 
 MAX_HOLD = 365 * 86400
 """Seconds that ``--seconds`` may say; without it a channel is held for ever."""
@@ -150,6 +159,44 @@ def borrow(
 
 
 @app.command
+def call(
+    peer: Annotated[str | None, checked(parse_jid)] = None,
+    /,
+    account: AccountSettings = AccountSettings(),
+    overlay: OverlaySettings = OverlaySettings(),
+    audio: AudioSettings = AudioSettings(),
+    *,
+    answer: bool = False,
+    relay: str | None = None,
+    seconds: Annotated[float | None, between(0.1, MAX_HOLD)] = None,
+    timeout: Annotated[float, between(1, 170)] = 60.0,
+    config: Path | None = None,
+    json: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Make an audio call, or take one; a relay is borrowed if there is no direct path.
+
+    Example: jingle-nodes call bob@example.net/phone --jid me@example.org --password-file pw
+    --bootstrap example.org --play hello.wav --record answer.wav
+
+    Args:
+        peer: Whom to call, user@domain/resource; with --answer, whose call to take, else anybody's.
+        answer: Wait for a call, take it, and end with it.
+        relay: JID of the relay to borrow if one is needed; the best one if not given.
+        seconds: Hang up after so long.
+        timeout: Seconds that it may ring.
+        config: TOML file of these settings, such as: jid = "me@example.org"
+        json: Print what the call was like as a JSON object.
+        verbose: Tell on standard error what happens.
+    """
+    _need("call", _CALL_PACKAGES)
+    from node.commands.call import call as hold_call
+
+    start_logging(verbose=verbose)
+    trio.run(hold_call, account, overlay, audio, peer, answer, relay, seconds, timeout, json)
+
+
+@app.command
 def status(
     settings: StatusSettings = StatusSettings(),
     *,
@@ -240,13 +287,18 @@ def demo(*, json: bool = False) -> int:
     Args:
         json: Print the result as a JSON object.
     """
-    if missing := [name for name in _DEMO_PACKAGES if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"the demo needs more packages ({', '.join(missing)}): pip install 'jingle-nodes[demo]'"
-        )
+    _need("demo", _DEMO_PACKAGES)
     from simulations.lab.demo import demo as run_demo
 
     return trio.run(run_demo, json)
+
+
+def _need(extra: str, packages: Sequence[str]) -> None:
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        raise UserError(
+            f"the {extra} needs more packages ({', '.join(missing)}): "
+            f"pip install 'jingle-nodes[{extra}]'"
+        )
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import trio
 from node.client.channel import BorrowedChannel, keep_alive, take_up, watch
 from node.entrance import enter_overlay
 from node.errors import UserError
-from node.xmpp import Account, Session, XmppError, open_session
+from node.xmpp import Account, Calls, Session, XmppError, open_session
 from node.xmpp.session import OPEN_TIMEOUT
 from overlay.dht import open_peer
 from overlay.discovery import Relay
@@ -51,24 +51,50 @@ class Client:
         """The full JID of the session."""
         return self._session.jid
 
-    async def find(self) -> list[Relay]:
-        """The relays that answered a probe, nearest first, those that failed lately last."""
-        return await self._pool.choose()
+    @property
+    def calls(self) -> Calls:
+        """The calls of the session."""
+        return self._session.calls
+
+    async def find(self, theirs: bytes | None = None) -> list[Relay]:
+        """The relays that answered a probe, nearest first, those that failed lately last.
+
+        Args:
+            theirs: The table of the other end of a call: nearest to both, then.
+
+        Raises:
+            RemoteProtocolError: It is none.
+            OverlayError: Nobody in the overlay answered.
+        """
+        return await self._pool.choose(theirs)
+
+    async def table(self, theirs: bytes | None = None) -> bytes:
+        """What has been measured, for the other end of a call; see RelayPool.table.
+
+        Raises:
+            RemoteProtocolError: ``theirs`` is no table.
+        """
+        return await self._pool.table(theirs)
 
     @asynccontextmanager
     async def borrow(
-        self, relay: str | None = None, *, timeout: float = BORROW_TIMEOUT
+        self,
+        relay: str | None = None,
+        *,
+        theirs: bytes | None = None,
+        timeout: float = BORROW_TIMEOUT,
     ) -> AsyncIterator[BorrowedChannel]:
         """Borrow a channel, hold it during the block, and give it back.
 
         Args:
             relay: JID of the relay to ask; by default the nearest that grants one.
+            theirs: The table of the other end of a call: the nearest to both, then.
             timeout: Seconds after which the attempt is given up.
 
         Raises:
             NoRelayError: Nobody lent a channel in time.
         """
-        channel = await self._request(relay, timeout)
+        channel = await self._request(relay, theirs, timeout)
         key = (channel.relay, channel.offer.id)
         self._held[key] = channel
         try:
@@ -82,11 +108,13 @@ class Client:
             del self._held[key]
             await self._release(channel)
 
-    async def _request(self, relay: str | None, timeout: float) -> BorrowedChannel:
+    async def _request(
+        self, relay: str | None, theirs: bytes | None, timeout: float
+    ) -> BorrowedChannel:
         refusals: list[str] = []
         reason = f"nobody answered within {timeout:g} s"
         with trio.move_on_after(timeout):
-            candidates = [relay] if relay else await self.find()
+            candidates = [relay] if relay else await self.find(theirs)
             if channel := await self._first_channel(candidates, refusals):
                 return channel
             reason = "none was found"

@@ -5,18 +5,41 @@ The only place that knows slixmpp and asyncio; all that is exported is for Trio.
 
 import node.xmpp.hardening  # noqa: F401  (before anything else imports slixmpp)
 from node.xmpp.account import Account, ComponentAccount, TlsPolicy
+from node.xmpp.calls import Call, Calls
 from node.xmpp.errors import Refusal, StanzaError, XmppError, XmppRefused
 from node.xmpp.session import Grant, RelayHandler, Session, open_session
+from node.xmpp.xep_0166 import Action, Content, Part, Reason, Request
+from node.xmpp.xep_0167 import PayloadType, RtpDescription, RtpInfo
+from node.xmpp.xep_0176 import IceCandidate, IceTransport
+from node.xmpp.xep_0177 import RawCandidate, RawTransport
 from node.xmpp.xep_0278 import ChannelOffer, Killed, ServiceEntry
+from node.xmpp.xep_0278.tables import RelayTable
+from node.xmpp.xep_0320 import Fingerprint
 
 __all__ = [
     "Account",
+    "Action",
+    "Call",
+    "Calls",
     "ChannelOffer",
     "ComponentAccount",
+    "Content",
+    "Fingerprint",
     "Grant",
+    "IceCandidate",
+    "IceTransport",
     "Killed",
+    "Part",
+    "PayloadType",
+    "RawCandidate",
+    "RawTransport",
+    "Reason",
     "Refusal",
     "RelayHandler",
+    "RelayTable",
+    "Request",
+    "RtpDescription",
+    "RtpInfo",
     "ServiceEntry",
     "Session",
     "StanzaError",

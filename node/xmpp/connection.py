@@ -21,7 +21,9 @@ from node.xmpp.account import CLIENT_PORT, Account, ComponentAccount, is_loopbac
 from node.xmpp.errors import XmppError, one_line
 from node.xmpp.roster import Roster
 from node.xmpp.streams import Client, Component
+from node.xmpp.xep_0166 import XEP_0166
 from node.xmpp.xep_0278 import XEP_0278, Handler
+from node.xmpp.xep_0278.tables import TABLE_TAG, parse_relay_table_untrusted
 
 log = logging.getLogger(__name__)
 # slixmpp logs as errors what is told by exceptions here; without any handler they go to stderr.
@@ -61,9 +63,12 @@ class Connection:
         else:
             self.client = Component(account, account.domain())
         self.client.register_plugin("xep_0199")
-        self.client.register_plugin("xep_0278", module="node.xmpp.xep_0278")
+        for name in ("xep_0278", "xep_0166", "xep_0320", "xep_0167", "xep_0176", "xep_0177"):
+            self.client.register_plugin(name, module=f"node.xmpp.{name}")
         plugins: Mapping[str, Any] = self.client.plugin
         self.jingle_nodes: XEP_0278 = plugins["xep_0278"]
+        self.jingle: XEP_0166 = plugins["xep_0166"]
+        self.jingle.parsers[TABLE_TAG] = parse_relay_table_untrusted
         self._lost = asyncio.Event()
         self._replaced = False
         self.client.add_event_handler("disconnected", self._note_disconnected)
@@ -96,7 +101,7 @@ class Connection:
         self.connected = True
         if self.roster is not None:
             await self.roster.resume()
-        if self.jingle_nodes.serving:
+        if self._shown:
             await self._announce()
 
     async def _attempt(self, timeout: float) -> None:
@@ -141,8 +146,10 @@ class Connection:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 if self.connected:
                     self.connected = False
-                    if self.jingle_nodes.serving:
-                        await self.stop_serving()
+                    if self._shown:
+                        self.jingle_nodes.stop_serving()
+                        self.jingle.stop_listening()
+                        self._show_or_hide()
                     await self.client.disconnect(wait=CLOSE_TIMEOUT / 2)
         except TimeoutError:
             pass
@@ -165,8 +172,18 @@ class Connection:
     async def stop_serving(self) -> None:
         """Answer no requests any more, and show that."""
         self.jingle_nodes.stop_serving()
-        if self.client.is_connected() and isinstance(self.client, Client):
-            self.client.send_presence(ptype="unavailable")
+        self._show_or_hide()
+
+    async def listen(self) -> None:
+        """Take invitations to calls, and show that."""
+        self.jingle.listen()
+        if self.connected:
+            await self._announce()
+
+    async def stop_listening(self) -> None:
+        """Take no invitations any more, and show that."""
+        self.jingle.stop_listening()
+        self._show_or_hide()
 
     async def ask(self, jid: str, payload: ET.Element, timeout: float) -> ET.Element:
         """Send a request with this payload, and return the answer.
@@ -181,6 +198,15 @@ class Connection:
         iq.append(payload)
         answer: ET.Element = (await iq.send(timeout=timeout)).xml
         return answer
+
+    @property
+    def _shown(self) -> bool:
+        """Whether others are to see that we are here: because somebody asks us for something."""
+        return self.jingle_nodes.serving or self.jingle.sessions.listening
+
+    def _show_or_hide(self) -> None:
+        if not self._shown and self.client.is_connected() and isinstance(self.client, Client):
+            self.client.send_presence(ptype="unavailable")
 
     async def _announce(self) -> None:
         if isinstance(self.client, Client):

@@ -21,15 +21,18 @@ class XmppRefused(XmppError):  # noqa: N818
         text: What the other side says, in one line; often empty.
     """
 
-    def __init__(self, jid: str, condition: str, kind: str, text: str) -> None:
+    def __init__(
+        self, jid: str, condition: str, kind: str, text: str, remedy: str | None = None
+    ) -> None:
         self.condition = condition
         self.kind = kind
         self.text = one_line(text)
         reason = f"{condition}: {self.text}" if self.text else condition
-        remedy = "ask another relay, or this one later"
-        if "@" in jid and "/" not in jid:
-            # The server answers for an account; only what is logged in can be a relay.
-            remedy = "name the relay by its full JID with the resource, as find shows it"
+        if remedy is None:
+            remedy = "ask another relay, or this one later"
+            if "@" in jid and "/" not in jid:
+                # The server answers for an account; only what is logged in can be a relay.
+                remedy = "name the relay by its full JID with the resource, as find shows it"
         super().__init__(f"{jid} refused: {reason}; {remedy}")
 
 

@@ -19,6 +19,7 @@ from slixmpp.exceptions import IqError, IqTimeout
 from node.xmpp import entity_time
 from node.xmpp.account import Account, ComponentAccount, parse_jid
 from node.xmpp.bridge import Bridge, BridgeBusy, BridgeClosed, open_bridge
+from node.xmpp.calls import Calls
 from node.xmpp.connection import Connection
 from node.xmpp.errors import StanzaError, XmppError, XmppRefused
 from node.xmpp.xep_0278 import (
@@ -53,6 +54,7 @@ class Session:
         killed: Events about channels, as they come in. Anybody can send one: it is true only if
             its ``relay`` granted that channel.
         dropped_events: How many such events were dropped because nobody read them.
+        calls: The calls of this session.
     """
 
     def __init__(self, bridge: Bridge, connection: Connection) -> None:
@@ -60,6 +62,7 @@ class Session:
         self._connection = connection
         self._killed_sender, self.killed = trio.open_memory_channel[Killed](KILLED_QUEUE)
         self.dropped_events = 0
+        self.calls = Calls(bridge, connection, self._run)
         connection.client.add_event_handler(
             "jingle_nodes_killed", lambda killed: bridge.tell_trio(self._note_killed, killed)
         )

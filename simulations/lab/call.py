@@ -16,7 +16,6 @@ end gets host:remoteport as a candidate of type relay.
 from __future__ import annotations
 
 import argparse
-import fractions
 import json
 import logging
 import sys
@@ -33,51 +32,25 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
-from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import SessionDescription
 from av import AudioFrame
-from av.frame import Frame
 
+from node.rtc.audio import RATE, Tone
 from simulations.lab import tone
 
-FRAME = tone.RATE // 50  # samples in the 20 ms of a packet
-ANALYSED = 2 * tone.RATE  # samples; the last two seconds of the call
+ANALYSED = 2 * RATE  # samples; the last two seconds of the call
 LINGER = 2.0
 """Seconds that an end stays after its report, so that the other can finish its own."""
 
 CLOSE_TIMEOUT = 2.0  # seconds
 
 
-class ToneTrack(AudioStreamTrack):
-    """An endless tone in real time."""
-
-    def __init__(self, frequency: int) -> None:
-        super().__init__()
-        self._frequency = frequency
-        self._sent = 0
-        self._started = 0.0
-
-    async def recv(self) -> Frame:
-        """Return the next 20 ms when they are due."""
-        if not self._sent:
-            self._started = anyio.current_time()
-        await anyio.sleep_until(self._started + self._sent / tone.RATE)
-        frame = AudioFrame(format="s16", layout="mono", samples=FRAME)
-        plane = frame.planes[0]
-        samples = tone.sine(self._frequency, self._sent, FRAME).tobytes()
-        plane.update(samples.ljust(plane.buffer_size, b"\0"))
-        frame.sample_rate = tone.RATE
-        frame.pts = self._sent
-        frame.time_base = fractions.Fraction(1, tone.RATE)
-        self._sent += FRAME
-        return frame
-
-
 class Recorder:
     """Keeps the last seconds of what arrives.
 
     Attributes:
-        samples: the left channel, at `tone.RATE`.
+        samples: the left channel, at `RATE`.
     """
 
     def __init__(self) -> None:
@@ -125,7 +98,7 @@ async def call(arguments: argparse.Namespace) -> None:
     connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
     recorder = Recorder()
     settled = anyio.Event()
-    connection.addTrack(ToneTrack(arguments.tone))
+    connection.addTrack(Tone(arguments.tone))
 
     async with anyio.create_task_group() as tasks:
 
@@ -182,7 +155,7 @@ async def _report(connection: RTCPeerConnection, recorder: Recorder) -> dict[str
         "sent": outbound.packetsSent if outbound else 0,
         "received": inbound.packetsReceived if inbound else 0,
         "lost": inbound.packetsLost if inbound else 0,
-        "jitter_ms": round(inbound.jitter / tone.RATE * 1000, 2) if inbound else None,
+        "jitter_ms": round(inbound.jitter / RATE * 1000, 2) if inbound else None,
         # From the other end's RTCP receiver reports (RFC 3550, section 6.4.1).
         "rtt_ms": round(remote.roundTripTime * 1000, 2)
         if remote and remote.roundTripTime is not None

@@ -1,25 +1,14 @@
-"""A tone to send, and the proof that it arrived: the Goertzel algorithm (G. Goertzel, 1958)."""
+"""The proof that a tone arrived: the Goertzel algorithm (G. Goertzel, 1958)."""
 
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Sequence
 
-RATE = 48_000
-"""Samples per second, as Opus has it."""
-
-AMPLITUDE = 12_000
-"""Peak of the tone, of 32,767."""
+from node.rtc.audio import RATE
 
 _ANALYSIS_RATE = 8_000
 _SEARCHED = range(100, 2001, 20)  # Hz
-
-
-def sine(frequency: int, first: int, count: int) -> array[int]:
-    """Return `count` samples of a tone, the first of them number `first` of the whole."""
-    step = 2 * math.pi * frequency / RATE
-    return array("h", (round(AMPLITUDE * math.sin(step * n)) for n in range(first, first + count)))
 
 
 def share(samples: Sequence[int], frequency: float, rate: int = RATE) -> float:

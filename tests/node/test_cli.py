@@ -27,7 +27,7 @@ def complaint(capsys: pytest.CaptureFixture[str], arguments: list[str], status: 
     return err
 
 
-@pytest.mark.parametrize("command", ["run", "find", "borrow", "status", "doctor", "demo"])
+@pytest.mark.parametrize("command", ["run", "find", "borrow", "call", "status", "doctor", "demo"])
 def test_every_subcommand_helps_with_an_example(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -67,6 +67,13 @@ def test_init_helps_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         ["run", "--log-format", "xml"],
         ["status", "more"],
         ["borrow", "--jid", "a@b"],
+        ["call"],
+        ["call", "bob@b/c"],
+        ["call", "bob@b", "--bootstrap", "127.0.0.1:9"],
+        ["call", "@", "--bootstrap", "127.0.0.1:9"],
+        ["call", "bob@b/c", "--bootstrap", "127.0.0.1:9"],
+        ["call", "--answer", "--bootstrap", "127.0.0.1:9", "--tone", "440", "--play", "a.wav"],
+        ["call", "--answer", "--bootstrap", "127.0.0.1:9", "--tone", "1"],
         ["borrow", "--bootstrap", "127.0.0.1:9"],
         ["borrow", "--bootstrap", "127.0.0.1:9", "--seconds", "-1"],
         ["borrow", "--bootstrap", "127.0.0.1:9", "--seconds", "inf"],
@@ -173,7 +180,7 @@ def test_settings_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert "/else/where" in complaint(capsys, ["run", *flags], 1)
 
 
-@pytest.mark.parametrize("command", ["run", "find", "borrow"])
+@pytest.mark.parametrize("command", ["run", "find", "borrow", "call"])
 def test_one_file_serves_every_command(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:

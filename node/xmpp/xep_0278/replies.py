@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as ET
 
+from node.xmpp.attributes import integer_untrusted, local_name
 from node.xmpp.errors import one_line
 from node.xmpp.xep_0278.stanza import SERVICES
 from overlay.core.errors import RemoteProtocolError
@@ -98,8 +99,8 @@ def parse_channel_untrusted(iq: ET.Element, relay: str) -> ChannelOffer:
     channel_id = channel.get("id") or None
     if channel_id is not None and len(channel_id) > MAX_ID:
         raise RemoteProtocolError(f"an id of {len(channel_id)} characters")
-    localport = _integer(channel, "localport", 1, MAX_PORT)
-    remoteport = _integer(channel, "remoteport", 1, MAX_PORT)
+    localport = integer_untrusted(channel, "localport", 1, MAX_PORT)
+    remoteport = integer_untrusted(channel, "remoteport", 1, MAX_PORT)
     if localport is None or remoteport is None or localport == remoteport:
         raise RemoteProtocolError("no ports, or one for both ends")
     return ChannelOffer(
@@ -108,8 +109,8 @@ def parse_channel_untrusted(iq: ET.Element, relay: str) -> ChannelOffer:
         host=_host(channel.get("host", "")),
         localport=localport,
         remoteport=remoteport,
-        maxkbps=_integer(channel, "maxkbps", 1, MAX_KBPS),
-        expire=_integer(channel, "expire", 1, MAX_EXPIRE) or DEFAULT_EXPIRE,
+        maxkbps=integer_untrusted(channel, "maxkbps", 1, MAX_KBPS),
+        expire=integer_untrusted(channel, "expire", 1, MAX_EXPIRE) or DEFAULT_EXPIRE,
         host6=_host6(channel.get("host6", "")),
     )
 
@@ -128,7 +129,7 @@ def parse_services_untrusted(iq: ET.Element) -> list[ServiceEntry]:
     """
     entries: dict[tuple[str, str], ServiceEntry] = {}
     for element in _child(iq, "services"):
-        kind = _local_name(element)
+        kind = local_name(element)
         address = element.get("address", "")
         if (
             kind not in SERVICES
@@ -137,7 +138,7 @@ def parse_services_untrusted(iq: ET.Element) -> list[ServiceEntry]:
         ):
             continue
         try:
-            port = _integer(element, "port", 1, 65535)
+            port = integer_untrusted(element, "port", 1, 65535)
         except RemoteProtocolError:
             continue
         # Whatever is not said to be public is not passed on.
@@ -164,7 +165,7 @@ def parse_killed_untrusted(event: ET.Element, sender: str) -> Killed:
         raise RemoteProtocolError("an event other than killed")
     channel_id = channel_id_untrusted(event)
     try:
-        seconds = _integer(event, "time", 0, MAX_SECONDS)
+        seconds = integer_untrusted(event, "time", 0, MAX_SECONDS)
     except RemoteProtocolError:
         seconds = None  # the Erlang relay sends fractions; nobody needs the figure
     return Killed(sender, channel_id, seconds)
@@ -184,25 +185,9 @@ def channel_id_untrusted(event: ET.Element) -> str:
 
 def _child(iq: ET.Element, name: str) -> ET.Element:
     for element in iq:
-        if _local_name(element) == name:
+        if local_name(element) == name:
             return element
     raise RemoteProtocolError(f"an answer without <{name}/>")
-
-
-def _local_name(element: ET.Element) -> str:
-    # Comments have a function for a tag.
-    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
-
-
-def _integer(element: ET.Element, name: str, least: int, most: int) -> int | None:
-    """The value of an attribute, or None if it is missing or empty."""
-    text = element.get(name, "").strip()
-    if not text:
-        return None
-    # int() alone would also take "1_0", Arabic digits, and a gigabyte of nines.
-    if text.isascii() and text.isdecimal() and len(text) <= 10 and least <= int(text) <= most:
-        return int(text)
-    raise RemoteProtocolError(f"{name} {one_line(text)!r} not in {least}-{most}")
 
 
 def _host(text: str) -> str:

@@ -24,7 +24,7 @@ class FakePool:
             for jid in jids
         ]
 
-    async def choose(self) -> list[Relay]:
+    async def choose(self, theirs: bytes | None = None) -> list[Relay]:
         await trio.lowlevel.checkpoint()
         return self.relays
 

@@ -1,0 +1,151 @@
+"""One call that was accepted: what it does with the other end's requests, and what it was like."""
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aioice.candidate import Candidate
+
+from node.errors import UserError
+from node.rtc.phone import MediaReport, Phone
+from node.xmpp import (
+    Action,
+    Call,
+    Content,
+    IceCandidate,
+    IceTransport,
+    Reason,
+    Request,
+    XmppError,
+)
+from node.xmpp.bridge import Bridge
+
+
+class CallFailedError(UserError):
+    """A call came to nothing."""
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """A call that was."""
+
+    peer: str
+    """Full JID of the other end."""
+    incoming: bool
+    setup_ms: float
+    """From accept to the first sound that was heard here."""
+    seconds: float
+    """How long there was sound."""
+    relay: str | None
+    """JID of the relay that was borrowed here; None: the path was direct, or the other end's."""
+    media: MediaReport
+    ended_by_peer: bool
+    reason: str
+
+
+@dataclass
+class Talk:
+    """A call that was accepted."""
+
+    call: Call
+    phone: Phone
+    own: Content
+    """What this end has told of itself."""
+    accepted_at: float
+    direct_time: float
+    early: Sequence[Request] = ()
+    """What the other end sent before it accepted."""
+    heard_at: float = math.nan
+    """When there was sound."""
+    relay: str | None = None
+    """JID of the relay that was borrowed here."""
+    trouble: str = ""
+    """What ended the call, if nobody did."""
+
+    def report(self, ended_at: float, media: MediaReport) -> CallReport:
+        """What the call was like.
+
+        Raises:
+            CallFailedError: It was none, or was cut off.
+        """
+        call = self.call
+        if self.trouble:
+            raise CallFailedError(
+                f"the call with {call.peer} was cut off: {self.trouble}; call again"
+            )
+        if math.isnan(self.heard_at):
+            who = f"{call.peer} ended the call" if call.ended_by_peer else "the call was ended"
+            raise CallFailedError(f"{who} before it began ({call.ended})")
+        return CallReport(
+            peer=call.peer,
+            incoming=call.incoming,
+            setup_ms=round((self.heard_at - self.accepted_at) * 1000, 1),
+            seconds=round(ended_at - self.heard_at, 2),
+            relay=self.relay,
+            media=media,
+            ended_by_peer=call.ended_by_peer,
+            reason=str(call.ended),
+        )
+
+    async def tell(self, candidates: list[Candidate]) -> None:
+        """Send candidates to the other end."""
+        told = tuple(
+            IceCandidate(one.host, one.port, one.type, one.priority, one.foundation, one.component)
+            for one in candidates
+        )
+        own = self.own.transport
+        assert isinstance(own, IceTransport)  # noqa: S101  (content_of)
+        transport = IceTransport(own.ufrag, own.pwd, told)
+        content = Content(self.own.name, self.own.creator, transport=transport)
+        await self.call.send(Action.TRANSPORT_INFO, (content,))
+
+
+class PhoneAgent:
+    """A phone's ICE agent, from Trio."""
+
+    def __init__(self, bridge: Bridge, phone: Phone) -> None:
+        self._bridge = bridge
+        self._phone = phone
+
+    async def wait_path(self) -> bool:
+        """See relaying.Agent."""
+        return await self._bridge.run(self._phone.wait_path)
+
+    async def checks_take(self) -> float:
+        """See relaying.Agent."""
+        return await self._bridge.run(self._phone.checks_take)
+
+    async def check(self, candidates: Sequence[Candidate]) -> None:
+        """See relaying.Agent."""
+        await self._bridge.run(self._phone.check, candidates)
+
+    async def sends_to(self) -> tuple[str, int] | None:
+        """See relaying.Agent."""
+        return await self._bridge.run(self._phone.sends_to)
+
+
+async def follow(talk: Talk, bridge: Bridge) -> None:
+    """Do what the other end asks for, until it has hung up."""
+    call = talk.call
+    for request in talk.early:
+        await _do(talk, bridge, request)
+    async for request in call.requests:
+        await _do(talk, bridge, request)
+
+
+async def _do(talk: Talk, bridge: Bridge, request: Request) -> None:
+    match request.action:
+        case Action.TRANSPORT_INFO:
+            for content in request.contents:
+                if content.key == talk.own.key:
+                    await bridge.run(talk.phone.add_candidates, candidates_of(content))
+        case Action.TRANSPORT_REPLACE:
+            reason = Reason("failed-transport", "this call stays with its transport")
+            with suppress(XmppError):
+                await talk.call.send(Action.TRANSPORT_REJECT, request.contents, reason=reason)
+
+
+def candidates_of(content: Content) -> tuple[IceCandidate, ...]:
+    """The candidates of a content; none if it does not go over ICE."""
+    return content.transport.candidates if isinstance(content.transport, IceTransport) else ()
