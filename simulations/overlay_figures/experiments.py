@@ -22,7 +22,7 @@ from overlay.discovery import SAMPLE
 from simulations.audit import Audit
 from simulations.overlay_figures.world import World
 from simulations.peers import UNIX_TIME, SimulatedPeer
-from simulations.relays import TIMEOUT, Outcome, RelaySearch, Visitor
+from simulations.relays import Outcome, RelaySearch, Visitor
 
 _TAIL: Final = 15.0  # seconds after the last start until everything has ended
 IDLE: Final = 300.0  # seconds
