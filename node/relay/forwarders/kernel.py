@@ -7,6 +7,7 @@ Whatever goes wrong, the table vanishes and every path is back in userspace.
 """
 
 import queue
+import signal
 import socket
 import threading
 import time
@@ -299,6 +300,7 @@ def _converse(
     ring: socket.socket,
 ) -> None:
     """Talk with the kernel, in a thread, until it refuses or nothing more is to be said."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # which is the loop's
     with ring, ExitStack() as stack:
         nftables: Nftables | None = None
         while (round_ := rounds.get()) is not None:
