@@ -15,12 +15,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from math import inf
+from typing import Any
 
 MAX_EVENTS = 128
 """Ready descriptors taken at once: bounds how long timers and the control socket wait."""
 
 SHORTEST_WAIT = 0.002
 """Seconds from one alarm to the next, at least: with thousands of timers many are due at once."""
+
+
+Timer = list[Any]
+"""When (seconds), a number that decides between equals, and what is to be called then."""
+
+
+def _nothing() -> None:
+    """What a cancelled timer does."""
 
 
 class Loop:
@@ -34,8 +43,9 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[], object]] = {}
         self._order = count()  # of timers that are due at once
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
-        self.call_at(inf, lambda: None)  # so that there is a first one
+        self._timers: list[Timer] = []
+        self._cancelled = 0
+        self.call_at(inf, _nothing)  # so that there is a first one
         self._alarm_at = inf
         self._running = False
         self.now = time.monotonic()
@@ -55,9 +65,21 @@ class Loop:
         del self._handlers[fd]
         self._epoll.unregister(fd)
 
-    def call_at(self, when: float, handler: Callable[[], object]) -> None:
+    def call_at(self, when: float, handler: Callable[[], object]) -> Timer:
         """Call `handler` once, at `when` (seconds on this loop's clock)."""
-        heapq.heappush(self._timers, (when, next(self._order), handler))
+        timer: Timer = [when, next(self._order), handler]
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Forget a timer that has not come."""
+        timer[2] = _nothing
+        self._cancelled += 1
+        if 2 * self._cancelled > len(self._timers):
+            self._timers[:] = [kept for kept in self._timers if kept[2] is not _nothing]
+            heapq.heapify(self._timers)
+            self.call_at(inf, _nothing)
+            self._cancelled = 0
 
     def stop(self) -> None:
         """Return from `run` after what is being handled."""

@@ -11,7 +11,6 @@ than one.
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod
 
 from node.relay.addresses import IPV4_MAPPED, Address, address_of
 from node.relay.budget import Budget
@@ -94,7 +93,7 @@ class MediaChannel:
         self._on_expired = on_expired
         for port in self.ports:
             port.opposite = self.ports[port.offset ^ 2]
-        self._check_idle_at(self.channel.expires_at)
+        self._idle_check = loop.call_at(self.channel.expires_at, self._check_idle)
 
     def close(self, on_closed: Callable[[], object]) -> None:
         """Close the sockets.
@@ -103,6 +102,7 @@ class MediaChannel:
             on_closed: called when that is done, and all that the kernel has carried is counted.
         """
         self.closed = True
+        self.loop.cancel(self._idle_check)
         for port in self.ports:
             port.withdraw()
             port.close()
@@ -116,29 +116,27 @@ class MediaChannel:
             self._check_closed()
 
     def _check_closed(self) -> None:
-        if not self.carried:
-            self._on_closed()
+        if self.carried:
+            return
+        for port in self.ports:
+            port.let_go()
+        self.ports.clear()
+        on_closed = self._on_closed
+        del self._on_closed
+        on_closed()
 
     def stats(self) -> ChannelStats:
         """What the channel has carried until now."""
         return self.channel.stats(self.loop.now)
 
-    def _check_idle_at(self, when: float) -> None:
-        # The loop forgets a time only when it has come: until then a channel that has closed would
-        # stay in memory, and a relay that is asked for many would fill it.
-        weak = WeakMethod(self._check_idle)
-        self.loop.call_at(when, lambda: (check := weak()) and check())
-
     def _check_idle(self) -> None:
-        if self.closed:
-            return
-        if self.channel.expires_at <= self.loop.now:
-            if self.carried and self.kernel and self.kernel.read_at < self.channel.expires_at:
-                self._check_idle_at(self.loop.now + RECHECK)
-            else:
+        at = self.channel.expires_at
+        if at <= self.loop.now:
+            if not self.carried or not self.kernel or self.kernel.read_at >= at:
                 self._on_expired()
-        else:
-            self._check_idle_at(self.channel.expires_at)
+                return
+            at = self.loop.now + RECHECK
+        self._idle_check = self.loop.call_at(at, self._check_idle)
 
 
 class _MediaPort:
@@ -181,6 +179,10 @@ class _MediaPort:
     def close(self) -> None:
         self._loop.remove(self._socket.fileno())
         self._socket.close()
+
+    def let_go(self) -> None:
+        """Refer to nothing that refers to this: so its memory is free at once."""
+        del self.opposite, self.send
 
     def _use(self, sock: socket.socket, *, connected: bool = False) -> None:
         self._socket = sock
