@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -26,7 +27,7 @@ from node.settings import (
     StatusSettings,
 )
 from node.settings.file import lines_of_options, read_config_file
-from node.settings.values import between, checked
+from node.settings.values import between, checked, parsed
 from node.version import version
 from node.xmpp.account import parse_jid
 from overlay import OverlayError
@@ -291,6 +292,35 @@ def demo(*, json: bool = False) -> int:
     from simulations.lab.demo import demo as run_demo
 
     return trio.run(run_demo, json)
+
+
+@app.command
+def bench(
+    *,
+    what: str | None = None,
+    relays: str | None = None,
+    rounds: Annotated[int | None, between(1, 1000)] = None,
+    quick: bool = False,
+    json: bool = False,
+) -> None:
+    """Measure what relaying costs on this machine, beside coturn and rtpengine; best as root.
+
+    Example: sudo jingle-nodes bench --what cost --relays ours,kernel,coturn --rounds 3
+
+    Args:
+        what: What to measure, with commas between: cost, delay, loss, memory, idle, setup; all of
+            it if not given.
+        relays: Whose cost, with commas between: ours, kernel, coturn, rtpengine; all if not given.
+        rounds: How often to measure the cost; 7 times if not given, 3 with --quick.
+        quick: Measure the cost with 100 channels and 172 bytes only, and all else not as long.
+        json: Print the results as a JSON object.
+    """
+    from simulations.lab.bench.bench import RELAYS, WHAT, parse_names
+    from simulations.lab.bench.bench import bench as run_bench
+
+    measured = parsed("--what", what, partial(parse_names, known=WHAT)) if what else WHAT
+    compared = parsed("--relays", relays, partial(parse_names, known=RELAYS)) if relays else RELAYS
+    trio.run(run_bench, measured, compared, rounds, quick, json)
 
 
 def _need(extra: str, packages: Sequence[str]) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 Address = tuple[str, int]
 """Host (an IPv4 address, or an IPv6 one that is not IPv4-mapped) and port."""
 
-_MAPPED = "::ffff:"
+IPV4_MAPPED = "::ffff:"
+"""What an IPv4 address has before it where a dual-stack socket shows it."""
+
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 section 2.4; IANA assigns no other
 _PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; not all known to Python
 
@@ -18,8 +20,8 @@ _PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; not a
 def address_of(sockaddr: tuple[Any, ...]) -> Address:
     """The address in a socket address; a dual-stack socket shows IPv4 as IPv4-mapped IPv6."""
     host: str = sockaddr[0]
-    if host.startswith(_MAPPED) and "." in host:
-        host = host.removeprefix(_MAPPED)
+    if host.startswith(IPV4_MAPPED) and "." in host:
+        host = host.removeprefix(IPV4_MAPPED)
     return host, sockaddr[1]
 
 

@@ -70,7 +70,7 @@ class Budget:
             once when half of it is spent, and when it ends.
     """
 
-    __slots__ = ("_bucket", "_left", "_report", "_serial", "_size", "_tell_below")
+    __slots__ = ("_bucket", "_left", "_report", "_serial", "_size", "_tell_below", "unlimited")
 
     def __init__(self, report: Callable[[int, int, bool], object] = lambda *_: None) -> None:
         self._report = report
@@ -80,10 +80,13 @@ class Budget:
         """Bytes of the slice; None: not limited, or ended."""
         self._left: float = inf
         self._tell_below: float = 0
+        self.unlimited = True
+        """Whether anything may pass, so that nobody needs to ask."""
 
     def limit(self, kbps: int | None, now: float) -> None:
         """Set the bandwidth of all directions of all channels together; None: not limited."""
         self._bucket = bandwidth(kbps, now)
+        self._note_limits()
 
     def allow(self, serial: int, size: int | None) -> None:
         """Begin a slice of `size` bytes, which ends the one before; None: not limited.
@@ -96,6 +99,7 @@ class Budget:
         self._serial, self._size = serial, size
         self._left = inf if size is None else size
         self._tell_below = 0 if size is None else size / 2
+        self._note_limits()
 
     def take(self, size: int, now: float) -> Drop | None:
         """Let a packet of `size` bytes pass, or say what forbids it."""
@@ -150,6 +154,10 @@ class Budget:
             self._size = None
             self._report(self._serial, spent, True)
         self._left = self._tell_below = 0
+        self._note_limits()
+
+    def _note_limits(self) -> None:
+        self.unlimited = self._bucket is None and self._left == inf
 
     @property
     def _spent(self) -> int:

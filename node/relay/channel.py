@@ -97,14 +97,15 @@ class Port:
     """One of the four ports of a channel: whom it has latched onto, and what came in there.
 
     A forwarder that lets the kernel filter sources writes `heard` and calls `admit` by itself for
-    each packet of the latched source; all else goes through `Channel.receive`.
+    each packet of the latched source; all else goes through `Channel.receive`. While nothing limits
+    what passes (`is_limited`, `budget.unlimited`) it may count it by itself, too.
     """
 
-    __slots__ = ("_bucket", "_budget", "_drops", "bytes", "heard", "held", "packets", "source")
+    __slots__ = ("_bucket", "_drops", "budget", "bytes", "heard", "held", "packets", "source")
 
     def __init__(self, bucket: TokenBucket | None, budget: Budget, drops: Counter[str]) -> None:
         self._bucket = bucket
-        self._budget = budget
+        self.budget = budget
         self._drops = drops
         self.source: Address | None = None
         self.heard = -inf
@@ -123,12 +124,17 @@ class Port:
         self.heard = now
         return True
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether the port has a limit of its own, besides what it shares with all."""
+        return self._bucket is not None
+
     def admit(self, size: int, now: float) -> bool:
         """Whether the channel's and the node's limits let a packet pass, which is then counted."""
         if self._bucket is not None and not self._bucket.take(size, now):
             self._drops[Drop.MAXKBPS] += 1
             return False
-        lack = self._budget.take(size, now)
+        lack = self.budget.take(size, now)
         if lack is not None:
             self._drops[lack] += 1
             return False
@@ -140,7 +146,7 @@ class Port:
         """Count packets, of `size` bytes together, that the kernel has passed on by itself."""
         if self._bucket is not None:
             self._bucket.charge(size)
-        self._budget.charge(size)
+        self.budget.charge(size)
         self.packets += packets
         self.bytes += size
 

@@ -11,6 +11,9 @@ RECEIVE_BUFFER = 512 * 1024
 ANCILLARY_SPACE = socket.CMSG_SPACE(20)
 """Bytes: room for one in6_pktinfo, the address that a datagram was sent to (RFC 3542 section 6)."""
 
+Ancillary = list[tuple[int, int, bytes]]
+"""Ancillary data of a datagram, as `socket.recvmsg` gives it."""
+
 
 def bind_udp(
     family: socket.AddressFamily, port: int, *, host: str = "", shared: bool = False
@@ -39,30 +42,25 @@ def bind_udp(
     return sock
 
 
-def twin(sock: socket.socket, host: str = "") -> socket.socket:
-    """Another socket on the port of `sock`, to take its place.
+def twin(sock: socket.socket, family: socket.AddressFamily, host: str = "") -> socket.socket:
+    """Another socket on the port of `sock`, of this address family, to take its place.
 
     So a port is connected and, later, open to everybody again. Disconnecting a socket by connecting
     it to AF_UNSPEC would not do: Linux (seen in 6.18) then goes on to refuse IPv6 packets from all
     other addresses.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    return bind_udp(sock.family, sock.getsockname()[1], host=host, shared=True)
+    return bind_udp(family, sock.getsockname()[1], host=host, shared=True)
 
 
-def bindable_host(ancillary: list[tuple[int, int, bytes]]) -> str:
-    """The address that a datagram was sent to, as its socket writes it; empty if not known."""
+def local_host(ancillary: Ancillary) -> str:
+    """The address that a datagram was sent to; empty if not known."""
     for _, _, pktinfo in ancillary:
-        return socket.inet_ntop(socket.AF_INET6, pktinfo[:16])
+        return address_of((socket.inet_ntop(socket.AF_INET6, pktinfo[:16]), 0))[0]
     return ""
 
 
-def local_host(ancillary: list[tuple[int, int, bytes]]) -> str:
-    """The same as hosts are written elsewhere: IPv4 as IPv4."""
-    return address_of((bindable_host(ancillary), 0))[0]
-
-
-def reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+def reply_from(ancillary: Ancillary) -> Ancillary:
     """Ancillary data to answer a datagram from the address that it was sent to, by any route."""
     return [(level, kind, pktinfo[:16] + bytes(4)) for level, kind, pktinfo in ancillary]
 

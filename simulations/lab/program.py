@@ -117,6 +117,10 @@ class Program:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise ProgramError(self._epitaph()) from None
 
+    async def end_input(self) -> None:
+        """Close its standard input."""
+        await self._stdin.aclose()
+
     async def read_all(self) -> str:
         """Return the rest of its standard output, up to the end of the program."""
         async for data in self._stdout:

@@ -2,7 +2,7 @@
 # Prepares a Debian machine for the demo and the lab tests.
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
-#   setup.sh system            the programs that the tests run: Prosody, nftables, coturn, miniupnpd, ...
+#   setup.sh system            the programs that the tests run: Prosody, nftables, coturn, rtpengine, ...
 #   setup.sh browser           Chromium, in which the tests look at the status page
 #
 # Packages are only installed by root and only if missing; services are not started by the
@@ -66,6 +66,10 @@ system() {
     command -v turnserver >/dev/null || {
         packages="$packages coturn"
         mask coturn
+    }
+    PATH=$PATH:/usr/sbin:/sbin command -v rtpengine >/dev/null || {
+        packages="$packages rtpengine-daemon"
+        mask rtpengine-daemon
     }
     PATH=$PATH:/usr/sbin:/sbin command -v miniupnpd >/dev/null || {
         packages="$packages miniupnpd miniupnpd-nftables"

@@ -7,11 +7,12 @@ Whatever goes wrong, the table vanishes and every path is back in userspace.
 """
 
 import queue
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Protocol
@@ -136,21 +137,31 @@ class Kernel:
         """Seconds: all that came before has been read."""
         self._rounds: queue.SimpleQueue[_Round | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[_Round] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._bell, ring = socket.socketpair()
         self._bell.setblocking(False)
         loop.add(self._bell.fileno(), self._answered)
-        talk = (self._table, self._rounds, self._done, ring)
+        try:
+            # Now, while descriptors are few: the library waits with select(2), and ends the process
+            # if its socket is not below 1024.
+            nftables = Nftables()
+        except NftablesError as error:
+            ring.close()
+            self._lose(f"nftables ({error})")
+            return
+        talk = (nftables, self._table, self._rounds, self._done, ring)
         self._thread = threading.Thread(target=_converse, args=talk, daemon=True)
         try:
             self._thread.start()
         except RuntimeError:
             ring.close()
+            nftables.close()
             self._lose("one more thread (raise the limit of processes: ulimit -u)")
 
     def close(self) -> None:
         """Carry nothing any more, after the loop has ended; its table is gone then."""
         self._rounds.put(None)
-        if self._thread.ident is not None:
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join()
         self._bell.close()
 
@@ -293,19 +304,21 @@ def _is_local(host: str) -> bool:
 
 
 def _converse(
+    nftables: Nftables,
     table: str,
     rounds: "queue.SimpleQueue[_Round | None]",
     done: "queue.SimpleQueue[_Round]",
     ring: socket.socket,
 ) -> None:
     """Talk with the kernel, in a thread, until it refuses or nothing more is to be said."""
-    with ring, ExitStack() as stack:
-        nftables: Nftables | None = None
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])  # which is the loop's
+    with ring, nftables:
+        has_table = False
         while (round_ := rounds.get()) is not None:
             try:
-                if nftables is None:
-                    nftables = stack.enter_context(Nftables())
+                if not has_table:
                     nftables.run(rules.make_table(table))
+                    has_table = True
                 _hold(nftables, table, round_)
             except NftablesError as error:
                 round_.failure = f"nftables that take its rules ({error})"

@@ -11,15 +11,14 @@ than one.
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod
 
-from node.relay.addresses import Address, address_of
+from node.relay.addresses import IPV4_MAPPED, Address, address_of
 from node.relay.budget import Budget
 from node.relay.channel import Channel, ChannelRules, ChannelStats
 from node.relay.drop import Drop
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.rules import Path
-from node.relay.sockets import ANCILLARY_SPACE, bindable_host, local_host, reply_from, twin
+from node.relay.sockets import ANCILLARY_SPACE, Ancillary, local_host, reply_from, twin
 
 if TYPE_CHECKING:  # else only a process that uses it loads it
     from node.relay.forwarders.kernel import Carried, CarriedPath, Kernel
@@ -94,7 +93,7 @@ class MediaChannel:
         self._on_expired = on_expired
         for port in self.ports:
             port.opposite = self.ports[port.offset ^ 2]
-        self._check_idle_at(self.channel.expires_at)
+        self._idle_check = loop.call_at(self.channel.expires_at, self._check_idle)
 
     def close(self, on_closed: Callable[[], object]) -> None:
         """Close the sockets.
@@ -103,6 +102,7 @@ class MediaChannel:
             on_closed: called when that is done, and all that the kernel has carried is counted.
         """
         self.closed = True
+        self.loop.cancel(self._idle_check)
         for port in self.ports:
             port.withdraw()
             port.close()
@@ -116,29 +116,27 @@ class MediaChannel:
             self._check_closed()
 
     def _check_closed(self) -> None:
-        if not self.carried:
-            self._on_closed()
+        if self.carried:
+            return
+        for port in self.ports:
+            port.let_go()
+        self.ports.clear()
+        on_closed = self._on_closed
+        del self._on_closed
+        on_closed()
 
     def stats(self) -> ChannelStats:
         """What the channel has carried until now."""
         return self.channel.stats(self.loop.now)
 
-    def _check_idle_at(self, when: float) -> None:
-        # The loop forgets a time only when it has come: until then a channel that has closed would
-        # stay in memory, and a relay that is asked for many would fill it.
-        weak = WeakMethod(self._check_idle)
-        self.loop.call_at(when, lambda: (check := weak()) and check())
-
     def _check_idle(self) -> None:
-        if self.closed:
-            return
-        if self.channel.expires_at <= self.loop.now:
-            if self.carried and self.kernel and self.kernel.read_at < self.channel.expires_at:
-                self._check_idle_at(self.loop.now + RECHECK)
-            else:
+        at = self.channel.expires_at
+        if at <= self.loop.now:
+            if not self.carried or not self.kernel or self.kernel.read_at >= at:
                 self._on_expired()
-        else:
-            self._check_idle_at(self.channel.expires_at)
+                return
+            at = self.loop.now + RECHECK
+        self._idle_check = self.loop.call_at(at, self._check_idle)
 
 
 class _MediaPort:
@@ -148,11 +146,11 @@ class _MediaPort:
         "_ancillary",
         "_carried",
         "_connect_after",
+        "_family",
         "_loop",
         "_media",
         "_offer_after",
         "_port",
-        "_recv_into",
         "_sockaddr",
         "_socket",
         "_stuck_for",
@@ -168,7 +166,8 @@ class _MediaPort:
         self._loop = media.loop
         self._port = media.channel.ports[offset]
         self._sockaddr: Any = None  # of the latched source, as the socket's family writes it
-        self._ancillary: list[tuple[int, int, bytes]] = []  # names the address that it sent to
+        self._ancillary: Ancillary = []  # names the address that it sent to
+        self._family = sock.family  # takes whatever the port does
         self._offer_after = self._connect_after = 0.0
         self._stuck_for = STUCK_AGAIN / 2
         self._carried: CarriedPath | None = None
@@ -181,29 +180,43 @@ class _MediaPort:
         self._loop.remove(self._socket.fileno())
         self._socket.close()
 
+    def let_go(self) -> None:
+        """Refer to nothing that refers to this: so its memory is free at once."""
+        del self.opposite, self.send
+
     def _use(self, sock: socket.socket, *, connected: bool = False) -> None:
         self._socket = sock
-        self._recv_into = sock.recv_into
         self.send = sock.send if connected else self._sendto
-        self._loop.add(sock.fileno(), self.receive_connected if connected else self.receive)
+        self._loop.add(sock.fileno(), self._pass_on(sock) if connected else self.receive)
 
-    def receive_connected(self) -> None:
-        """Receive from the live source: the hot path."""
-        try:
-            size = self._recv_into(_BUFFER)
-        except OSError:
-            return  # an ICMP error: the peer may be back any moment, and if not the channel expires
-        port = self._port
-        now = self._loop.now
-        if not size:
-            self._media.channel.touch(now)
-            return
-        port.heard = now
-        if port.admit(size, now):
+    def _pass_on(self, sock: socket.socket) -> Callable[[], None]:
+        """What receives from the live source: the hot path, so all it needs is at hand."""
+        receive, port, loop, opposite = sock.recv_into, self._port, self._loop, self.opposite
+        channel, budget, limited = self._media.channel, port.budget, port.is_limited
+        buffer, view = _BUFFER, _VIEW
+
+        def pass_on() -> None:
             try:
-                self.opposite.send(_VIEW[:size])
+                size = receive(buffer)
             except OSError:
-                self.opposite.send_again(_VIEW[:size])
+                return  # an ICMP error: the peer may be back any moment; else the channel expires
+            now = loop.now
+            if not size:
+                channel.touch(now)
+                return
+            port.heard = now
+            if limited or not budget.unlimited:
+                if not port.admit(size, now):
+                    return
+            else:
+                port.packets += 1
+                port.bytes += size
+            try:
+                opposite.send(view[:size])
+            except OSError:
+                opposite.send_again(view[:size])
+
+        return pass_on
 
     def receive(self) -> None:
         """Receive from anybody."""
@@ -214,9 +227,16 @@ class _MediaPort:
         if live and self.opposite._sockaddr is not None and self._loop.now >= self._connect_after:
             self._connect()
 
-    def _take(self, sock: socket.socket) -> bool:
-        """Receive a packet and do as the channel says; whether it is from a live source."""
+    def _take(self, sock: socket.socket, arrival: Ancillary | None = None) -> bool:
+        """Receive a packet and do as the channel says; whether it is from a live source.
+
+        Args:
+            sock: where it comes in.
+            arrival: where it was sent to, if the socket does not say: it is one of IPv4 alone.
+        """
         size, ancillary, _, sockaddr = sock.recvmsg_into([_BUFFER], ANCILLARY_SPACE)
+        if arrival is not None:
+            ancillary, sockaddr = arrival, (IPV4_MAPPED + sockaddr[0], sockaddr[1], 0, 0)
         port, channel, now = self._port, self._media.channel, self._loop.now
         source = address_of(sockaddr)
         if source[1] in self._media.relay_ports and source[0] == local_host(ancillary):
@@ -248,29 +268,33 @@ class _MediaPort:
         return self._socket.sendmsg([payload], self._ancillary, 0, self._sockaddr)
 
     def _connect(self) -> None:
+        """Have a socket for the live source alone, of IPv4 if it is: that has the shorter way."""
         self._connect_after = self._loop.now + CONNECT_AGAIN
+        source, sockaddr, arrival = address_of(self._sockaddr), self._sockaddr, self._ancillary
+        is_narrow = self._family is socket.AF_INET6 and ":" not in source[0]
+        family = socket.AF_INET if is_narrow else self._family
         try:
-            connected = twin(self._socket, bindable_host(self._ancillary))
+            connected = twin(self._socket, family, local_host(arrival))
         except OSError:
             return  # no memory or descriptors just now
         try:
-            connected.connect(self._sockaddr)
+            connected.connect(source if is_narrow else sockaddr)
         except OSError:
             connected.close()
             return  # no route just now
         # What others sent before is queued, and has to be judged by its source. So has what came to
         # the new socket before it was connected.
         self._empty(self._socket)
-        self._empty(connected)
+        self._empty(connected, arrival if is_narrow else None)
         self.close()
         self._use(connected, connected=True)
         self._offer_after = max(self._offer_after, self._loop.now + STEADY)
         self._watch_silence()
 
-    def _empty(self, sock: socket.socket) -> None:
+    def _empty(self, sock: socket.socket, arrival: Ancillary | None = None) -> None:
         for _ in range(MAX_QUEUED):
             try:
-                self._take(sock)
+                self._take(sock, arrival)
             except BlockingIOError:
                 return
             except OSError:
@@ -289,7 +313,7 @@ class _MediaPort:
             self._loop.call_at(silent_at, self._watch_silence)
             return
         try:
-            unconnected = twin(self._socket)
+            unconnected = twin(self._socket, self._family)
         except OSError:  # no memory or descriptors just now
             self._loop.call_at(self._loop.now + lock, self._watch_silence)
             return

@@ -120,6 +120,32 @@ def rig(monkeypatch: pytest.MonkeyPatch, tmp_path: File) -> Iterator[Rig]:
     rig.epoll.close()
 
 
+def test_the_library_is_opened_at_once_while_descriptors_are_few(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the process if its socket is not below 1024: it waits with select(2)."""
+    opened = []
+
+    def note() -> FakeNftables:
+        opened.append(FakeNftables())
+        return opened[0]
+
+    monkeypatch.setattr(module, "Nftables", note)
+    Kernel(rig.loop, rig.budget, rig.lost.append).close()
+    assert len(opened) == 1
+
+
+def test_without_the_library_nothing_is_carried(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> FakeNftables:
+        raise NftablesError("libnftables.so.1 is not here: install the package nftables")
+
+    monkeypatch.setattr(module, "Nftables", missing)
+    kernel = Kernel(rig.loop, rig.budget, rig.lost.append)
+    assert kernel.carry(PATH, None, rig.owner) is None
+    assert "install the package nftables" in rig.lost[0]
+    kernel.close()
+
+
 def test_a_family_that_the_kernel_does_not_forward_is_not_carried(rig: Rig) -> None:
     assert rig.kernel.carry(PATH6, None, rig.owner) is None
 
@@ -171,6 +197,7 @@ def test_when_the_kernel_refuses_everything_is_back_in_userspace(rig: Rig) -> No
     assert rig.lost == ["nftables that take its rules (the kernel says no)"]
     assert (rig.owner.stuck, rig.owner.gone) == (1, [carried])
     assert rig.kernel.carry(PATH, None, rig.owner) is None
+    assert rig.kernel._thread is not None
     rig.kernel._thread.join()
     rig.loop.call_at(rig.loop.now, rig.loop.stop)
     rig.run()  # and hears that the thread has ended
