@@ -32,7 +32,9 @@ from overlay.core.reachability.witnesses import Witnesses
 # The id of a contact of which only the endpoint is known: a bootstrap address.
 UNKNOWN_ID: Final = bytes(ID_LENGTH)
 
-_HELD_MEMORY: Final = 9  # replies that tell how many adverts a peer holds
+# Parts of the id space of each of which the latest reply tells how many adverts a peer holds:
+# neighbours hold the same ones, so that a look-up's last replies are all one word.
+_HELD_PARTS: Final = 16
 MAX_OUTBOX: Final = 4096  # datagrams that wait for the socket
 
 
@@ -121,7 +123,7 @@ class Rpc:
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.counters = counters
         self.on_contact: Callable[[Contact, float], None] = _ignore
-        self._held: tuple[int, ...] = ()  # adverts that a peer holds, as the latest have told
+        self._held: dict[int, int] = {}  # adverts that a peer holds, by part of the id space
         self._is_ipv6 = is_ipv6
         self._rng = rng
 
@@ -135,7 +137,7 @@ class Rpc:
         if not self._held:
             return size
         # Without the lowest and the highest third: liars.
-        ordered = sorted(self._held)
+        ordered = sorted(self._held.values())
         out = len(ordered) // 3
         return estimated_relays(size, statistics.fmean(ordered[out : len(ordered) - out]))
 
@@ -235,7 +237,7 @@ class Rpc:
             elif not is_known and contact in self.table:
                 self.on_contact(contact, now)
         if isinstance(reply.body, Nodes):
-            self._held = (*self._held, reply.body.held)[-_HELD_MEMORY:]
+            self._held[contact.id[0] * _HELD_PARTS >> 8] = reply.body.held
         pending.sink.answered(contact, reply, now)
         return changed
 
