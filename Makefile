@@ -12,7 +12,7 @@ demo: venv system
 	$(BIN)/jingle-nodes demo
 
 test: venv system browser
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(PYTEST_ARGS)
 
 lint: venv
 	$(BIN)/ruff check .
