@@ -16,13 +16,22 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from node.relay import ports
 from node.relay.admission import Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
-from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report, Totals
+from node.relay.forwarders.base import (
+    Allocated,
+    AllocationWanted,
+    ForwarderUnavailable,
+    ForwardingEnded,
+    Reason,
+    Report,
+    Totals,
+)
 from node.relay.forwarders.control import Allow
 from node.relay.forwarders.use import IN_USERSPACE
+from node.relay.grants import ChannelClosed
 from node.relay.hours import Hours
 from node.relay.meter import local_time
 from node.relay.ports import PortBlock, Reachable
-from node.relay.relay import ChannelClosed, RelayService, open_relay
+from node.relay.relay import RelayService, open_relay
 
 pytestmark = pytest.mark.trio
 
@@ -43,12 +52,20 @@ class FakeForwarder:
         self.ready = True
         self.use = IN_USERSPACE
         self.ends_while_opening = False
+        self.refused: list[tuple[int, int]] = []
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
         await trio.sleep_forever()
 
-    async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
+    async def open(
+        self,
+        channel_id: str,
+        block: PortBlock,
+        rules: ChannelRules,
+        turn: Allocated | None = None,
+    ) -> None:
+        self.allocated = turn, len(block.sockets)
         for sock in block.sockets:
             sock.close()
         await trio.lowlevel.checkpoint()
@@ -58,6 +75,15 @@ class FakeForwarder:
         if self.ends_while_opening:
             await self.close(channel_id, Reason.CRASHED)
             await wait_all_tasks_blocked()  # until the relay knows
+
+    async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
+        self.turn = listener, secret
+
+    async def refuse_allocation(self, serial: int, code: int) -> None:
+        self.refused.append((serial, code))
+
+    async def want_allocation(self, wanted: AllocationWanted) -> None:
+        await self._reports.send(wanted)
 
     async def limit(self, kbps: int | None) -> None:
         self.kbps = kbps
