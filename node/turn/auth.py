@@ -21,9 +21,9 @@ REALM: Final = "jingle-nodes"
 NONCE_LIFETIME: Final = 3600
 """Seconds that a nonce is taken (RFC 8656 section 5: at least once an hour another one)."""
 
-_MD5: Final = b"\0\1\0\0"
-_SHA256: Final = b"\0\2\0\0"
-PASSWORD_ALGORITHMS: Final = _SHA256 + _MD5
+MD5: Final = b"\0\1\0\0"
+SHA256: Final = b"\0\2\0\0"
+PASSWORD_ALGORITHMS: Final = SHA256 + MD5
 """Those that may be used, the better one first (RFC 8489 section 14.11)."""
 
 _COOKIE: Final = b"obMatJos2"
@@ -118,8 +118,8 @@ class Authenticator:
             request.get(Attr.PASSWORD_ALGORITHMS),
         )
         if chosen is None and offered is None:
-            return _MD5
-        if offered != PASSWORD_ALGORITHMS or chosen not in (_MD5, _SHA256):
+            return MD5
+        if offered != PASSWORD_ALGORITHMS or chosen not in (MD5, SHA256):
             raise Rejected(Code.BAD_REQUEST)
         return chosen
 
@@ -138,9 +138,9 @@ class Authenticator:
         return right and 0 <= now - time < NONCE_LIFETIME
 
 
-def key_of(username: str, password: str, algorithm: bytes = _MD5) -> bytes:
+def key_of(username: str, password: str, algorithm: bytes = MD5, *, realm: str = REALM) -> bytes:
     """The key that signs requests and answers (RFC 8489 section 18.5.1)."""
-    text = f"{username}:{REALM}:{password}".encode()
-    if algorithm == _SHA256:
+    text = f"{username}:{realm}:{password}".encode()
+    if algorithm == SHA256:
         return hashlib.sha256(text).digest()
     return hashlib.md5(text, usedforsecurity=False).digest()  # what every client can

@@ -4,6 +4,9 @@ As with channels, system calls are what a packet costs. So a client with channel
 is connected to it, and so does the peer that sends through one: a packet then costs one receive
 into a shared buffer, where the header of ChannelData goes before it or is cut off, and one send.
 All else goes through the server's port or the relayed one, and through the server's state.
+
+The kernel cannot carry ChannelData as it carries channels: nftables rewrites bytes of a packet where
+they are, but neither cuts four of them out nor puts them in.
 """
 
 import secrets

@@ -105,8 +105,8 @@ class Worker:
         match decode(record):
             case Open() as message:
                 self._open(message, [socket.socket(fileno=fd) for fd in fds])
-            case ServeTurn(secret) if fds:  # else there are no descriptors left
-                self._serve_turn(socket.socket(fileno=fds[0]), secret)
+            case ServeTurn(secret):
+                self._serve_turn([socket.socket(fileno=fd) for fd in fds], secret)
             case RefuseAllocation(serial, code) if self._turn is not None:
                 self._turn.refuse(serial, code)
             case Close(channel_id, reason):
@@ -159,12 +159,16 @@ class Worker:
             self._kernel,
         )
 
-    def _serve_turn(self, listener: socket.socket, secret: bytes) -> None:
+    def _serve_turn(self, listeners: list[socket.socket], secret: bytes) -> None:
+        if self._turn is not None or not listeners:  # told twice, or no descriptors are left
+            for listener in listeners:
+                listener.close()
+            return
         from node.turn.sockets import TurnSockets
 
         self._turn = TurnSockets(
             self._loop,
-            listener,
+            listeners[0],
             secret,
             self._budget,
             self._relay_ports,
