@@ -73,6 +73,10 @@ class TurnSockets:
         self._ticking = False
         loop.add(listener.fileno(), self._receive)
 
+    def close(self) -> None:
+        """Close the server's port, after the loop has ended."""
+        self._listener.close()
+
     def open(
         self,
         place_id: str,

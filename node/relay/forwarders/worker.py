@@ -82,6 +82,8 @@ class Worker:
         self._loop.run()
         if self._kernel is not None:
             self._kernel.close()
+        if self._turn is not None:
+            self._turn.close()
 
     def _open_kernel(self) -> "Kernel":
         from node.relay.forwarders.kernel import Kernel
