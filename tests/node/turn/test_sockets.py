@@ -35,7 +35,7 @@ from node.relay.forwarders.control import (
     pair,
 )
 from node.relay.sockets import bind_udp, widest_family
-from node.turn import place, sockets
+from node.turn import allocating, place, sockets
 from node.turn.credentials import issue
 from node.turn.fast import HEADER
 from node.turn.place import SILENCE
@@ -315,7 +315,8 @@ def test_without_descriptors_for_more_sockets_it_works_all_the_same(
         assert ended.reason == "released"
 
 
-def test_refused_closed_and_never_granted() -> None:
+def test_refused_closed_and_never_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocating, "PATIENCE", 0.1)
     with in_process() as (turn, client):
         errors: list[int | None] = []
 
