@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from errno import EMFILE
 from typing import Any
@@ -14,7 +15,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.relay import ports
-from node.relay.admission import Refused, RelayLimits
+from node.relay.access import Access
+from node.relay.admission import LimitReached, Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.forwarders.base import (
     Allocated,
@@ -31,7 +33,8 @@ from node.relay.grants import ChannelClosed
 from node.relay.hours import Hours
 from node.relay.meter import local_time
 from node.relay.ports import PortBlock, Reachable
-from node.relay.relay import RelayService, open_relay
+from node.relay.relay import MAX_WANTED, RelayService, open_relay
+from node.turn.service import TurnService
 
 pytestmark = pytest.mark.trio
 
@@ -345,3 +348,48 @@ async def test_a_grant_names_the_ipv6_address_besides_the_ipv4_one(
     async with faked(hosts) as (relay, _):
         grant = await relay.request_channel(ROMEO)
         assert (grant.host, grant.host6) == expected
+
+
+WANTED = AllocationWanted(7, "romeo@montague.example", pair=False)
+
+
+async def test_an_allocation_takes_the_place_of_a_channel() -> None:
+    async with faked(("192.0.2.1", "2001:db8::1"), channels_per_jid=2) as (relay, forwarder):
+        for pair, sockets in ((False, 1), (True, 2)):
+            await relay.allocate(replace(WANTED, pair=pair))
+            turn = Allocated(7, ("192.0.2.1", "2001:db8::1"))
+            assert forwarder.allocated == (turn, sockets)
+        assert (relay.open_channels, relay.open_allocations) == (2, 2)
+        with pytest.raises(LimitReached):
+            await relay.allocate(WANTED)
+        assert (await refusal(relay)).condition == "resource-constraint"
+        await relay.close_all()
+        assert relay.ends == {Reason.SHUTDOWN: 2}
+        assert relay.closed.statistics().current_buffer_used == 0  # nobody is told over XMPP
+        assert relay.open_allocations == 0
+
+
+async def test_users_of_the_turn_server_are_admitted_or_refused() -> None:
+    async with faked(channels_per_jid=1) as (relay, forwarder), trio.open_nursery() as nursery:
+        turn = TurnService(relay, b"north", list)
+        nursery.start_soon(turn.run)
+        for serial in (1, 2):
+            await forwarder.want_allocation(replace(WANTED, serial=serial))
+        await wait_all_tasks_blocked()
+        assert relay.open_allocations == 1
+        denied = Access(deny=frozenset({"montague.example"}))
+        await relay.change(replace(relay.limits, access=denied))
+        await forwarder.want_allocation(replace(WANTED, serial=3))
+        await wait_all_tasks_blocked()
+        relay.drain()
+        await forwarder.want_allocation(replace(WANTED, serial=4, requester="a@b.example"))
+        await wait_all_tasks_blocked()
+        assert forwarder.refused == [(2, 486), (3, 403), (4, 508)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_allocations_that_nobody_opens_in_time_are_dropped() -> None:
+    async with faked() as (relay, forwarder):
+        for serial in range(2 * MAX_WANTED):
+            await forwarder.want_allocation(replace(WANTED, serial=serial))
+        assert relay.wanted_allocations.statistics().current_buffer_used == MAX_WANTED
