@@ -111,7 +111,15 @@ class Allocating:
         hosts: Mapping[bool, str],
         now: float,
     ) -> list[Action]:
-        """A user gets an allocation; arguments as for `TurnServer.granted`."""
+        """A user gets an allocation.
+
+        Args:
+            serial: of the question.
+            place: that it takes.
+            ports: that it has there: an even one, and the next if a pair was asked for.
+            hosts: where they are, by whether it is IPv6.
+            now: seconds.
+        """
         asked = self._forget(serial)
         if asked is None or self._table.of(asked.five_tuple) is not None:  # it took too long
             return [Ended(place.id, "released")]

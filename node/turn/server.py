@@ -15,7 +15,7 @@ from node.relay.budget import TokenBucket
 from node.relay.drop import Drop
 from node.turn.actions import Action, Reply, ToPeer
 from node.turn.allocating import Allocating
-from node.turn.allocation import FIRST_CHANNEL, LAST_CHANNEL, Allocation, FiveTuple, Full, Place
+from node.turn.allocation import FIRST_CHANNEL, LAST_CHANNEL, Allocation, FiveTuple, Full
 from node.turn.auth import Authenticator, User
 from node.turn.errors import Code, Rejected
 from node.turn.peers import Peers
@@ -62,7 +62,9 @@ class TurnServer:
         token: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.allocations = Table()
-        self._allocating = Allocating(self.allocations, authenticator, token)
+        """All that there are."""
+        self.allocating = Allocating(self.allocations, authenticator, token)
+        """Takes the answers to the questions who gets one."""
         self._authenticator = authenticator
         self._peers = peers
         self._token = token
@@ -76,7 +78,7 @@ class TurnServer:
     @property
     def idle(self) -> bool:
         """Whether there is nothing that could expire."""
-        return not (self.allocations or self._allocating)
+        return not (self.allocations or self.allocating)
 
     def receive(self, data: bytes, five_tuple: FiveTuple, now: float) -> list[Action]:
         """Take in what came to the server's port.
@@ -121,36 +123,13 @@ class TurnServer:
         message = encode(Method.DATA, Class.INDICATION, transaction_id, attributes)
         return [Reply(allocation.five_tuple, message)]
 
-    def granted(
-        self,
-        serial: int,
-        place: Place,
-        ports: tuple[int, ...],
-        hosts: Mapping[bool, str],
-        now: float,
-    ) -> list[Action]:
-        """A user gets an allocation.
-
-        Args:
-            serial: of the question.
-            place: that it takes.
-            ports: that it has there: an even one, and the next if a pair was asked for.
-            hosts: where they are, by whether it is IPv6.
-            now: seconds.
-        """
-        return self._allocating.granted(serial, place, ports, hosts, now)
-
-    def refused(self, serial: int, code: Code) -> list[Action]:
-        """A user gets no allocation, but this error."""
-        return self._allocating.refused(serial, code)
-
     def close(self, place_id: str) -> list[Action]:
         """Delete what is at a place that ends because somebody else says so."""
         return self.allocations.clear(place_id)
 
     def handle_timer(self, now: float) -> list[Action]:
         """End what has expired; to be called once a second while not idle."""
-        self._allocating.forget_unanswered(now)
+        self.allocating.forget_unanswered(now)
         return self.allocations.end_expired(now)
 
     def _channel_data(self, data: bytes, five_tuple: FiveTuple, now: float) -> list[Action]:
@@ -210,7 +189,7 @@ class TurnServer:
     ) -> list[Action]:
         _check_understood(request)
         if request.method == Method.ALLOCATE:
-            return self._allocating.request(request, five_tuple, user, now)
+            return self.allocating.request(request, five_tuple, user, now)
         allocation = self.allocations.of(five_tuple)
         if allocation is None:
             raise Rejected(Code.ALLOCATION_MISMATCH)

@@ -5,8 +5,8 @@ is connected to it, and so does the peer that sends through one: a packet then c
 into a shared buffer, where the header of ChannelData goes before it or is cut off, and one send.
 All else goes through the server's port or the relayed one, and through the server's state.
 
-The kernel cannot carry ChannelData as it carries channels: nftables rewrites bytes of a packet where
-they are, but neither cuts four of them out nor puts them in.
+The kernel cannot carry ChannelData as it carries channels: nftables rewrites bytes of a packet
+where they are, but neither cuts four of them out nor puts them in.
 """
 
 import secrets
@@ -21,7 +21,7 @@ from node.relay.channel import ChannelRules
 from node.relay.forwarders.loop import Loop
 from node.relay.sockets import ANCILLARY_SPACE, host_in, leave_from, local_host, twin
 from node.turn.actions import Action, Ask, Deleted, Ended, Reply, ToPeer
-from node.turn.allocation import FiveTuple, Place
+from node.turn.allocation import Allocation, FiveTuple, Place
 from node.turn.auth import Authenticator
 from node.turn.errors import Code
 from node.turn.fast import BUFFER, VIEW, ClientSocket, Send, empty, send_again
@@ -71,6 +71,7 @@ class TurnSockets:
         self._places: dict[str, TurnPlace] = {}
         self._clients: dict[FiveTuple, ClientSocket] = {}
         self._ticking = False
+        self._emptying = False
         loop.add(listener.fileno(), self._receive)
 
     def close(self) -> None:
@@ -103,12 +104,14 @@ class TurnSockets:
         self._peers.own_hosts.update(hosts)
         by_family = {":" in host: host for host in hosts}
         ports = tuple(sock.getsockname()[1] for sock in sockets)
-        self.perform(self.server.granted(serial, place.channel, ports, by_family, self.loop.now))
+        self.perform(
+            self.server.allocating.granted(serial, place.channel, ports, by_family, self.loop.now)
+        )
         return place
 
     def refuse(self, serial: int, code: int) -> None:
         """Give a user, of whom was asked, an error instead."""
-        self.perform(self.server.refused(serial, Code(code)))
+        self.perform(self.server.allocating.refused(serial, Code(code)))
 
     def forget(self, place: TurnPlace) -> None:
         """A place is about to be closed."""
@@ -127,8 +130,10 @@ class TurnSockets:
         five_tuple = address_of(sockaddr), local_host(ancillary)
         self.receive(bytes(VIEW[:size]), five_tuple)
         allocation = self.server.allocations.of(five_tuple)
-        if allocation is not None and allocation.channels and five_tuple not in self._clients:
-            self._connect(five_tuple)
+        if allocation is None or not allocation.channels or five_tuple in self._clients:
+            return
+        if not self._emptying:  # else with the next packet
+            self._connect(allocation)
 
     def receive(self, data: bytes, five_tuple: FiveTuple) -> None:
         """Take in a client's packet in the slow way."""
@@ -178,12 +183,9 @@ class TurnSockets:
         ancillary = leave_from(local, family)
         return lambda data: self._listener.sendmsg([data], ancillary, 0, sockaddr)
 
-    def _connect(self, five_tuple: FiveTuple) -> None:
+    def _connect(self, allocation: Allocation) -> None:
         """Give a client a socket of its own."""
-        allocation = self.server.allocations.of(five_tuple)
-        if allocation is None:
-            return
-        (host, port), local = five_tuple
+        (host, port), local = allocation.five_tuple
         family = self._listener.family
         try:
             connected = twin(self._listener, host_in(local, family) if local else "")
@@ -195,9 +197,13 @@ class TurnSockets:
         except OSError:
             connected.close()
             return
-        self._clients[five_tuple] = client
-        # What others sent before it was connected has to be told apart by its source.
+        self._clients[allocation.five_tuple] = client
+        # What the client has sent meanwhile comes first, and what others sent to the new socket
+        # before it was connected has to be told apart by its source.
+        self._emptying = True
+        empty(self._listener, self._take)
         empty(connected, self._take)
+        self._emptying = False
 
     def relayed_sender(self, place_id: str, index: int, peer: Address) -> Send:
         """How an allocation's packets get to a peer."""

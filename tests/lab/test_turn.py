@@ -56,6 +56,18 @@ async def rig(lab: Lab) -> Rig:
     return Rig(lab, server, client, peer, program)
 
 
+async def ends_settings(rig: Rig, server: Host) -> dict[str, Any]:
+    """What turn_ends.py takes, with credentials from our server."""
+    username, password = await rig.ask("grant")
+    return {
+        "server": [server.address, PORT],
+        "username": username,
+        "password": password,
+        "host": rig.client.address,
+        "far": "8.8.8.8",
+    }
+
+
 async def uclient(rig: Rig, server: str, *options: str) -> str:
     """What coturn's client says of messages that it has sent and received."""
     credentials = issue(SECRET.encode(), "romeo@montague.example", time.time())
@@ -113,34 +125,20 @@ async def test_the_client_of_coturn(lab: Lab) -> None:
 async def test_our_credentials_at_a_coturn_that_shares_the_secret(lab: Lab) -> None:
     ours = await rig(lab)
     await start_coturn(lab, ours.peer, ours.peer.address, PORT)
-    username, password = await ours.ask("grant")
-    settings = {
-        "server": [ours.peer.address, PORT],
-        "username": username,
-        "password": password,
-        "host": ours.client.address,
-        "far": "8.8.8.8",
-    }
+    settings = await ends_settings(ours, ours.peer)
     status, said = await lab.run(ours.client, sys.executable, ENDS, json.dumps(settings))
     assert status == 0
     seen = json.loads(said)
     assert seen["relayed"][0] == ours.peer.address
     assert [100, True] in seen["arrived"]
-    forged = settings | {"username": username.replace("romeo", "juliet")}
+    forged = settings | {"username": settings["username"].replace("romeo", "juliet")}
     status, _ = await lab.run(ours.client, sys.executable, ENDS, json.dumps(forged))
     assert status != 0
 
 
 async def test_fragments_and_peers_that_are_forbidden(lab: Lab) -> None:
     ours = await rig(lab)
-    username, password = await ours.ask("grant")
-    settings = {
-        "server": [ours.server.address, PORT],
-        "username": username,
-        "password": password,
-        "host": ours.client.address,
-        "far": "8.8.8.8",
-    }
+    settings = await ends_settings(ours, ours.server)
     status, said = await lab.run(ours.client, sys.executable, ENDS, json.dumps(settings))
     assert status == 0
     seen = json.loads(said)

@@ -66,7 +66,7 @@ class World:
         self.places.append(place)
         self.lent.add(first)
         ports = (first, first + 1) if ask.pair else (first,)
-        return self.server.granted(ask.serial, place, ports, self.hosts, self.now)
+        return self.server.allocating.granted(ask.serial, place, ports, self.hosts, self.now)
 
     def tick(self, seconds: float) -> list[Action]:
         self.now += seconds

@@ -173,7 +173,7 @@ def test_one_that_is_slow_to_be_granted() -> None:
     (reply,) = world.grant(again)  # type: ignore[arg-type]
     assert isinstance(reply, Reply)
     assert parse_untrusted(reply.data).transaction_id == client.request[8:20]
-    assert world.server.refused(again.serial, Code.FORBIDDEN) == []  # type: ignore[attr-defined]
+    assert world.server.allocating.refused(again.serial, Code.FORBIDDEN) == []  # type: ignore[attr-defined]
 
 
 def test_a_question_that_nobody_answers_is_forgotten() -> None:
@@ -193,7 +193,7 @@ def test_refusals(code: int) -> None:
     client.learn_nonce()
     request = client.write(Method.ALLOCATE, [UDP])
     (ask,) = world.server.receive(request, client.five_tuple, world.now)
-    (reply,) = world.server.refused(ask.serial, Code(code))  # type: ignore[union-attr]
+    (reply,) = world.server.allocating.refused(ask.serial, Code(code))  # type: ignore[union-attr]
     assert isinstance(reply, Reply)
     answer = parse_untrusted(reply.data)
     assert error_of(answer) == code
