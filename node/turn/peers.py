@@ -1,7 +1,7 @@
 """Whom a TURN server relays to (RFC 8656 section 21.2.1), and whom it does not.
 
 Not into the volunteer's own network, and not to services of this machine: of its own addresses
-only the ports that are lent, so that two who use one relay can meet there.
+only the relay's ports, so that two who use one relay can meet there.
 """
 
 import ipaddress
@@ -18,13 +18,13 @@ class Peers:
     """Judges addresses.
 
     Args:
-        *lent_ports: the ports of channels and of allocations.
+        relay_ports: those of channels and allocations.
     """
 
-    def __init__(self, *lent_ports: Container[int]) -> None:
+    def __init__(self, relay_ports: Container[int]) -> None:
         self.own_hosts: set[str] = set()
         """Under which others know this machine."""
-        self._lent_ports = lent_ports
+        self._relay_ports = relay_ports
 
     def may_permit(self, host: str, rules: ChannelRules) -> bool:
         """Whether a host may be a peer."""
@@ -40,6 +40,4 @@ class Peers:
         if not port or not self.may_permit(host, rules):
             return False
         own = host in self.own_hosts or host == allocation.five_tuple[1]
-        return (
-            rules.allow_private_peers or not own or any(port in lent for lent in self._lent_ports)
-        )
+        return rules.allow_private_peers or not own or port in self._relay_ports

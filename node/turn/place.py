@@ -41,7 +41,6 @@ class TurnPlace:
         self.turn = turn
         self.channel = channel
         self.closed = False
-        self.own_ports = {sock.getsockname()[1] for sock in sockets}
         # Behind a NAT nobody here has the address.
         self.sources = {":" in host: host for host in hosts if is_local(host)}
         self.relayed: list[RelayedSocket] = []

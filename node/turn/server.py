@@ -5,6 +5,7 @@ gets an allocation at all, and its ports, somebody else decides meanwhile.
 """
 
 import secrets
+import socket
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -35,8 +36,8 @@ from node.turn.wanted import IPV6, read_family_untrusted, read_lifetime_untruste
 
 STRANGERS_RATE: Final = 10.0
 STRANGERS_BURST: Final = 40.0
-"""Answers to a host, a second and at once, that has not shown credentials: one is up to four times
-as long as what it answers, and the source may be forged."""
+"""Answers to a host, or an IPv6 /64, that has not shown credentials, a second and at once: one is
+up to four times as long as what it answers, and the source may be forged."""
 
 MAX_STRANGERS: Final = 4096
 """Hosts whose answers are counted; a flood of new ones pushes the longest unseen out."""
@@ -68,7 +69,7 @@ class TurnServer:
         self._authenticator = authenticator
         self._peers = peers
         self._token = token
-        self._strangers: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._strangers: OrderedDict[bytes, TokenBucket] = OrderedDict()
         self._handlers: Mapping[int, _Handler] = {
             Method.REFRESH: self._refresh,
             Method.CREATE_PERMISSION: self._create_permission,
@@ -259,14 +260,20 @@ class TurnServer:
         return [Reply(allocation.five_tuple, _answer(request, user))]
 
     def _to_stranger(self, five_tuple: FiveTuple, data: bytes, now: float) -> list[Action]:
-        host = five_tuple[0][0]
-        bucket = self._strangers.get(host)
+        network = _network_of(five_tuple[0][0])
+        bucket = self._strangers.get(network)
         if bucket is None:
-            bucket = self._strangers[host] = TokenBucket(STRANGERS_RATE, STRANGERS_BURST, now)
+            bucket = self._strangers[network] = TokenBucket(STRANGERS_RATE, STRANGERS_BURST, now)
             if len(self._strangers) > MAX_STRANGERS:
                 self._strangers.popitem(last=False)
-        self._strangers.move_to_end(host)
+        self._strangers.move_to_end(network)
         return [Reply(five_tuple, data)] if bucket.take(1, now) else []
+
+
+def _network_of(host: str) -> bytes:
+    """What one party has of addresses: one of IPv4, or a /64 of IPv6 (RFC 6177)."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.inet_pton(family, host.partition("%")[0])[:8]
 
 
 def _binding(request: Message, source: Address) -> bytes:

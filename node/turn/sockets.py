@@ -41,7 +41,7 @@ class TurnSockets:
         listener: bound to the server's port; owned from here on.
         secret: from which the passwords of users follow.
         budget: what all share.
-        relay_ports: the ports of all open channels.
+        relay_ports: those of all channels and allocations.
         ask: called with what is to be found out about a user.
         end: called with the id of a place that has no allocation any more, and the reason.
 
@@ -55,7 +55,7 @@ class TurnSockets:
         listener: socket.socket,
         secret: bytes,
         budget: Budget,
-        relay_ports: set[int],
+        relay_ports: range,
         ask: Callable[[Ask], object],
         end: Callable[[str, str], object],
     ) -> None:
@@ -64,8 +64,7 @@ class TurnSockets:
         self._budget = budget
         self._ask = ask
         self._end = end
-        self._ports: set[int] = set()
-        self._peers = Peers(relay_ports, self._ports)
+        self._peers = Peers(relay_ports)
         authenticator = Authenticator(secret, secrets.token_bytes(32), time.time)
         self.server = TurnServer(authenticator, self._peers)
         self._places: dict[str, TurnPlace] = {}
@@ -100,7 +99,6 @@ class TurnSockets:
         """
         place = TurnPlace(self, Place(place_id, rules, self._budget, self.loop.now), hosts, sockets)
         self._places[place_id] = place
-        self._ports |= place.own_ports
         self._peers.own_hosts.update(hosts)
         by_family = {":" in host: host for host in hosts}
         ports = tuple(sock.getsockname()[1] for sock in sockets)
@@ -116,7 +114,6 @@ class TurnSockets:
     def forget(self, place: TurnPlace) -> None:
         """A place is about to be closed."""
         del self._places[place.channel.id]
-        self._ports -= place.own_ports
         self.perform(self.server.close(place.channel.id))
 
     def _receive(self) -> None:

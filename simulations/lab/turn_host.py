@@ -5,22 +5,17 @@ fields of `RelayLimits`. Says `[port]` when it serves, and answers each line on 
 
     "status"    open allocations, packets to peers and to clients, and what was dropped
     "grant"     credentials for romeo@montague.example: username and password
-    "crash"     kills the forwarder's process, and answers when there is another one
 """
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from typing import Any
 
 import trio
 
 from node.relay.admission import RelayLimits
-from node.relay.forwarders.base import Report
-from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.relay import open_relay
 from node.turn.service import open_turn_port, open_turn_server
 
@@ -30,18 +25,12 @@ REQUESTER = "romeo@montague.example/orchard"
 async def serve(settings: dict[str, Any]) -> None:
     """Serve until standard input ends."""
     hosts, secret = settings.pop("hosts"), settings.pop("secret").encode()
-    forwarders: list[UserspaceForwarder] = []
-
-    def make(reports: trio.MemorySendChannel[Report]) -> UserspaceForwarder:
-        forwarders.append(UserspaceForwarder(reports))
-        return forwarders[0]
-
     async with open_turn_port(settings.pop("port")) as listener:
         if listener is None:
             raise SystemExit("the port is taken")
         port: int = listener.getsockname()[1]
         async with (
-            open_relay(RelayLimits(**settings), lambda: hosts, make_forwarder=make) as relay,
+            open_relay(RelayLimits(**settings), lambda: hosts) as relay,
             open_turn_server(
                 relay, listener, secret, lambda: [(host, port) for host in hosts]
             ) as turn,
@@ -56,17 +45,6 @@ async def serve(settings: dict[str, Any]) -> None:
                     case "grant":
                         grant = turn.grant(REQUESTER)[0]
                         _say([grant.username, grant.password])
-                    case "crash":
-                        await _crash(forwarders[0])
-                        _say(None)
-
-
-async def _crash(forwarder: UserspaceForwarder) -> None:
-    pid = forwarder.pid
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-    while forwarder.pid in (pid, None):
-        await trio.sleep(0.05)
 
 
 def _say(value: object) -> None:

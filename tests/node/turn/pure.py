@@ -43,8 +43,7 @@ class World:
 
     def __init__(self, **rules: object) -> None:
         self.now = 1000.0
-        self.lent = set[int]()
-        self.peers = Peers(self.lent)
+        self.peers = Peers(range(20000, 30000))
         self.peers.own_hosts.update(OWN.values())
         self.hosts = dict(OWN)
         self.rules = ChannelRules(**rules)  # type: ignore[arg-type]
@@ -64,7 +63,6 @@ class World:
         first = next(self.ports)
         place = Place(f"place {first}", self.rules, self.budget, self.now)
         self.places.append(place)
-        self.lent.add(first)
         ports = (first, first + 1) if ask.pair else (first,)
         return self.server.allocating.granted(ask.serial, place, ports, self.hosts, self.now)
 

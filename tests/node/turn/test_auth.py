@@ -202,6 +202,9 @@ def test_strangers_get_few_answers() -> None:
     assert world.client(port=6000).send(request) is None
     elsewhere = world.client(host="198.51.100.2")
     assert elsewhere.send(request) is not None
+    # Whoever has one IPv6 address has many.
+    many = [world.client(host=f"2a00:1450::{n:x}") for n in range(1, 2 * int(STRANGERS_BURST))]
+    assert sum(one.send(request) is not None for one in many) == STRANGERS_BURST
     world.now += 1
     assert error_of(client.allocate()) is None
     for _ in range(2 * int(STRANGERS_BURST)):
