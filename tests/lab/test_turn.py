@@ -1,7 +1,8 @@
-"""TURN with programs that nobody here wrote: coturn's client and server, and aioice."""
+"""TURN with programs that nobody here wrote: coturn's client and server, aioice, Chromium."""
 
 import json
 import re
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from node.turn.credentials import issue
 from simulations.lab.netns import Host, Lab
 from simulations.lab.program import Program
 from simulations.lab.turn_cost import SECRET, start_coturn
+from tests.lab.conftest import may_skip
 from tests.lab.world import PASSWORD, World, build
 
 pytestmark = pytest.mark.lab
 
 ENDS = str(Path(__file__).with_name("turn_ends.py"))
+BROWSER = str(Path(__file__).with_name("turn_browser.py"))
 ICE = str(Path(__file__).with_name("turn_ice.py"))
 PORT, PEER_PORT = 3478, 3480
 MESSAGES = 5
@@ -88,7 +91,23 @@ def totals(said: str) -> tuple[int, int]:
     return int(sent), int(received)
 
 
-async def test_the_client_of_coturn(lab: Lab) -> None:
+async def browse(rig: Rig) -> dict[str, Any]:
+    """What two ends in a browser say of a connection that has relayed candidates alone."""
+    username, password = await rig.ask("grant")
+    url = f"turn:{rig.server.address}:{PORT}?transport=udp"
+    server = {"urls": url, "username": username, "credential": password}
+    directory = rig.lab.directory / "chromium"
+    directory.mkdir()
+    status, said = await rig.lab.run(
+        rig.client, sys.executable, BROWSER, str(directory), json.dumps(server)
+    )
+    assert status == 0
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+async def test_clients_of_others(lab: Lab) -> None:
+    """Coturn's, in all that it can do, and a browser beside it."""
     ours = await rig(lab)
     server, server6 = ours.server.address, ours.server.address6 or ""
     peers = ours.peer.address, ours.peer.address6 or ""
@@ -109,9 +128,13 @@ async def test_the_client_of_coturn(lab: Lab) -> None:
     async def run(name: str, *arguments: str) -> None:
         said[name] = await uclient(ours, *arguments)
 
+    has_browser = shutil.which("chromedriver") is not None or not may_skip()
     async with trio.open_nursery() as nursery:
         for name, arguments in variants.items():
             nursery.start_soon(run, name, *arguments)
+        if has_browser:
+            seen = await browse(ours)
+            assert seen == {"length": 100_001, "types": 4 * ["relay"]}
     for name in variants:
         sent, received = totals(said[name])
         assert (sent, received) == (sent, sent), name
@@ -119,7 +142,8 @@ async def test_the_client_of_coturn(lab: Lab) -> None:
     _, to_peers, to_clients, drops = await ours.ask("status")
     assert to_peers >= 2 * MESSAGES * len(variants)
     assert to_clients >= 2 * MESSAGES * len(variants)
-    assert drops == {}
+    # Before the two ends in the browser have permitted each other.
+    assert drops.keys() <= ({"no-permission"} if has_browser else set())
 
 
 async def test_our_credentials_at_a_coturn_that_shares_the_secret(lab: Lab) -> None:
