@@ -1,6 +1,6 @@
 """Keeps the ports of a node open on the router for as long as it runs.
 
-The overlay's port, and a pool of relay ports: four for each channel. A router takes from some ms
+The overlay's port, that of TURN, and a pool of relay ports: four for each channel. A router takes from some ms
 to a second for a mapping, too long while a call is set up, and many keep a few dozen of them. So
 the pool is mapped beforehand, channel by channel, until it is large enough or the router refuses,
 and channels use its ports alone.
@@ -37,8 +37,8 @@ from overlay.nursery import open_background_nursery
 from overlay.troubles import Troubles
 
 POOL: Final = 8
-"""Channels that ports are opened for: 33 mappings with the overlay's. Some routers have room for
-32 to 64, and each costs more than the one before: miniupnpd 2.3.1 takes 2 s for 32 on a busy
+"""Channels that ports are opened for: 34 mappings with the overlay's and TURN's. Some routers have
+room for 32 to 64, and each costs more than the one before: miniupnpd 2.3.1 takes 2 s for 32 on a busy
 machine, and 10 s for 64. Whoever lends more forwards the ports by hand."""
 
 CHECK_INTERVAL: Final = 15.0
