@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from node.relay.addresses import Address
 from node.relay.drop import Drop
 from node.relay.forwarders.loop import Loop
-from node.turn.allocation import Allocation, Channel
+from node.relay.sockets import twin
+from node.turn.allocation import Allocation, Channel, Place
 
 if TYPE_CHECKING:
     from node.turn.sockets import TurnSockets
@@ -27,7 +29,7 @@ BUFFER = bytearray(HEADER.size + MAX_DATAGRAM)
 VIEW = memoryview(BUFFER)
 BODY = VIEW[HEADER.size :]
 
-MAX_QUEUED = 8192
+MAX_QUEUED = 2048
 """Packets taken from a socket's queue when another takes over; more do not fit into its buffer."""
 
 Send = Callable[[Any], object]
@@ -45,62 +47,61 @@ class ClientSocket:
         OSError: the system cannot watch another socket.
     """
 
-    __slots__ = (
-        "_allocation",
-        "_drops",
-        "_loop",
-        "_place",
-        "_recv_into",
-        "_socket",
-        "_to_peers",
-        "_turn",
-        "outgoing",
-        "send",
-    )
-
     def __init__(self, turn: "TurnSockets", sock: socket.socket, allocation: Allocation) -> None:
         self._turn = turn
-        self._loop = turn.loop
         self._socket = sock
-        self._recv_into = sock.recv_into
         self._allocation = allocation
-        self._place = allocation.place
-        self._to_peers = allocation.place.to_peers
-        self._drops = allocation.place.drops
         self.send: Send = sock.send
         """Sends to the client."""
         self.outgoing: dict[int, tuple[Channel, Send]] = {}
         """How to send on what comes for a channel."""
-        turn.loop.add(sock.fileno(), self.receive)
+        turn.loop.add(sock.fileno(), self._pass_on())
 
     def close(self) -> None:
         """Close it; not while other sockets are being handled."""
-        self._loop.remove(self._socket.fileno())
+        self._turn.loop.remove(self._socket.fileno())
         self._socket.close()
 
-    def receive(self) -> None:
-        """Receive a packet of the client."""
-        try:
-            size = self._recv_into(BUFFER)
-        except OSError:
-            return  # an ICMP error: it may be back any moment, and if not the allocation expires
-        if size >= HEADER.size:
-            number, length = HEADER.unpack_from(BUFFER)
-            entry = self.outgoing.get(number)
-            if entry is not None:
-                channel, send = entry
-                now = self._loop.now
-                if now < channel.expires_at and length <= size - HEADER.size:
-                    self._place.heard = now
-                    if self._to_peers.admit(length, now):
-                        payload = BODY[:length]
-                        try:
-                            send(payload)
-                        except OSError:
-                            send_again(send, payload, self._drops)
+    def _pass_on(self) -> Callable[[], None]:
+        """What receives from the client: all that it needs is at hand."""
+        receive, loop, place = self._socket.recv_into, self._turn.loop, self._allocation.place
+        port, drops, outgoing = place.to_peers, place.drops, self.outgoing
+        budget, limited, receive_other = port.budget, port.is_limited, self._receive_other
+        buffer, view, body = BUFFER, VIEW, BODY
+        header, read_header = HEADER.size, HEADER.unpack_from
+
+        def pass_on() -> None:
+            try:
+                size = receive(buffer)
+            except OSError:
+                return  # an ICMP error: it may be back any moment; else the allocation expires
+            if size < header:
+                receive_other(bytes(view[:size]))
+                return
+            number, length = read_header(buffer)
+            entry = outgoing.get(number)
+            if entry is None:
+                receive_other(bytes(view[:size]))
+                return
+            channel, send = entry
+            now = loop.now
+            if now >= channel.expires_at or length > size - header:
+                del outgoing[number]
+                receive_other(bytes(view[:size]))
+                return
+            place.heard = now
+            if limited or not budget.unlimited:
+                if not port.admit(length, now):
                     return
-                del self.outgoing[number]
-        self._receive_other(bytes(VIEW[:size]))
+            else:
+                port.packets += 1
+                port.bytes += length
+            try:
+                send(body[:length])
+            except OSError:
+                send_again(send, body[:length], drops)
+
+        return pass_on
 
     def _receive_other(self, data: bytes) -> None:
         allocation = self._allocation
@@ -128,21 +129,6 @@ class PeerSocket:
         OSError: the system cannot watch another socket.
     """
 
-    __slots__ = (
-        "_client_send",
-        "_drops",
-        "_loop",
-        "_on_over",
-        "_place",
-        "_recv_into",
-        "_socket",
-        "_to_client",
-        "channel",
-        "five_tuple",
-        "heard",
-        "send",
-    )
-
     def __init__(
         self,
         loop: Loop,
@@ -154,11 +140,6 @@ class PeerSocket:
     ) -> None:
         self._loop = loop
         self._socket = sock
-        self._recv_into = sock.recv_into
-        self._place = allocation.place
-        self._to_client = allocation.place.to_client
-        self._drops = allocation.place.drops
-        self._client_send = client_send
         self._on_over = on_over
         self.five_tuple = allocation.five_tuple
         self.channel = channel
@@ -166,31 +147,71 @@ class PeerSocket:
         """When the peer last sent anything."""
         self.send: Send = sock.send
         """Sends to the peer."""
-        loop.add(sock.fileno(), self.receive)
+        loop.add(sock.fileno(), self._pass_on(allocation.place, client_send))
 
     def close(self) -> None:
         """Close it; not while other sockets are being handled."""
         self._loop.remove(self._socket.fileno())
         self._socket.close()
 
-    def receive(self) -> None:
-        """Receive a packet of the peer."""
-        try:
-            size = self._recv_into(BODY)
-        except OSError:
-            return  # an ICMP error, see above
-        channel, now = self.channel, self._loop.now
-        if now >= channel.expires_at or now >= channel.permission.expires_at:
-            self._on_over(self, bytes(BODY[:size]))
-            return
-        self.heard = self._place.heard = now
-        if self._to_client.admit(size, now):
-            HEADER.pack_into(BUFFER, 0, channel.number, size)
-            message = VIEW[: HEADER.size + size]
+    def _pass_on(self, place: Place, send: Send) -> Callable[[], None]:
+        """What receives from the peer: all that it needs is at hand."""
+        receive, loop, channel, on_over = (
+            self._socket.recv_into,
+            self._loop,
+            self.channel,
+            self._on_over,
+        )
+        port, drops, number = place.to_client, place.drops, channel.number
+        budget, limited = port.budget, port.is_limited
+        buffer, view, body = BUFFER, VIEW, BODY
+        header, write_header = HEADER.size, HEADER.pack_into
+
+        def pass_on() -> None:
             try:
-                self._client_send(message)
+                size = receive(body)
             except OSError:
-                send_again(self._client_send, message, self._drops)
+                return  # an ICMP error, see above
+            now = loop.now
+            if now >= channel.expires_at or now >= channel.permission.expires_at:
+                on_over(self, bytes(body[:size]))
+                return
+            self.heard = place.heard = now
+            if limited or not budget.unlimited:
+                if not port.admit(size, now):
+                    return
+            else:
+                port.packets += 1
+                port.bytes += size
+            write_header(buffer, 0, number, size)
+            try:
+                send(view[: header + size])
+            except OSError:
+                send_again(send, view[: header + size], drops)
+
+        return pass_on
+
+
+def connect(sock: socket.socket, peer: Address, source: str) -> socket.socket:
+    """Another socket on the port of `sock`, for a peer alone: of IPv4 if that is.
+
+    Such a one has a shorter way through the system than one of both families.
+
+    Args:
+        sock: open to everybody.
+        peer: whom it is connected to.
+        source: the host of ours that it sends from; any if empty.
+
+    Raises:
+        OSError: there are no memory, descriptors or route just now.
+    """
+    connected = twin(sock, socket.AF_INET6 if ":" in peer[0] else socket.AF_INET, source)
+    try:
+        connected.connect(peer)
+    except OSError:
+        connected.close()
+        raise
+    return connected
 
 
 def send_again(send: Send, data: Any, drops: Counter[str] | None = None) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from node.relay.addresses import Address, address_of
 from node.relay.channel import ChannelStats
 from node.relay.drop import Drop
-from node.relay.sockets import host_in, is_local, leave_from, twin
+from node.relay.sockets import host_in, is_local, leave_from
 from node.turn.allocation import Channel, Place
-from node.turn.fast import BUFFER, VIEW, PeerSocket, Send, empty, send_again
+from node.turn.fast import BUFFER, VIEW, PeerSocket, Send, connect, empty, send_again
 
 if TYPE_CHECKING:
     from node.turn.sockets import TurnSockets
@@ -156,15 +156,13 @@ class RelayedSocket:
         client = turn.client_of(allocation.five_tuple)
         if client is None:
             return
-        peer, family = channel.peer, self._socket.family
-        source = self._place.sources.get(":" in peer[0], "")
+        source = self._place.sources.get(":" in channel.peer[0], "")
         try:
-            connected = twin(self._socket, host_in(source, family) if source else "")
+            connected = connect(self._socket, channel.peer, source)
         except OSError:
-            return  # no memory or descriptors just now: it works without, too
+            return  # no memory, descriptors or route just now: it works without, too
         try:
             _fragment(connected)
-            connected.connect((host_in(peer[0], family), peer[1]))
             self._live = PeerSocket(
                 turn.loop, connected, allocation, channel, client.send, self._on_over
             )

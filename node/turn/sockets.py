@@ -19,12 +19,12 @@ from node.relay.addresses import Address, address_of
 from node.relay.budget import Budget
 from node.relay.channel import ChannelRules
 from node.relay.forwarders.loop import Loop
-from node.relay.sockets import ANCILLARY_SPACE, host_in, leave_from, local_host, twin
+from node.relay.sockets import ANCILLARY_SPACE, host_in, leave_from, local_host
 from node.turn.actions import Action, Ask, Deleted, Ended, Reply, ToPeer
 from node.turn.allocation import Allocation, FiveTuple, Place
 from node.turn.auth import Authenticator
 from node.turn.errors import Code
-from node.turn.fast import BUFFER, VIEW, ClientSocket, Send, empty, send_again
+from node.turn.fast import BUFFER, VIEW, ClientSocket, Send, connect, empty, send_again
 from node.turn.peers import Peers
 from node.turn.place import TurnPlace
 from node.turn.server import TurnServer
@@ -122,9 +122,10 @@ class TurnSockets:
         except OSError:
             return  # an ICMP error for an earlier answer
 
-    def _take(self, sock: socket.socket) -> None:
+    def _take(self, sock: socket.socket, local: str = "") -> None:
+        """Receive a packet; a socket of IPv4 alone does not say to which host of ours it went."""
         size, ancillary, _, sockaddr = sock.recvmsg_into([BUFFER], ANCILLARY_SPACE)
-        five_tuple = address_of(sockaddr), local_host(ancillary)
+        five_tuple = address_of(sockaddr), local_host(ancillary) or local
         self.receive(bytes(VIEW[:size]), five_tuple)
         allocation = self.server.allocations.of(five_tuple)
         if allocation is None or not allocation.channels or five_tuple in self._clients:
@@ -182,14 +183,12 @@ class TurnSockets:
 
     def _connect(self, allocation: Allocation) -> None:
         """Give a client a socket of its own."""
-        (host, port), local = allocation.five_tuple
-        family = self._listener.family
+        client_address, local = allocation.five_tuple
         try:
-            connected = twin(self._listener, host_in(local, family) if local else "")
+            connected = connect(self._listener, client_address, local)
         except OSError:
-            return  # no memory or descriptors just now: it works without, too
+            return  # no memory, descriptors or route just now: it works without, too
         try:
-            connected.connect((host_in(host, family), port))
             client = ClientSocket(self, connected, allocation)
         except OSError:
             connected.close()
@@ -199,7 +198,7 @@ class TurnSockets:
         # before it was connected has to be told apart by its source.
         self._emptying = True
         empty(self._listener, self._take)
-        empty(connected, self._take)
+        empty(connected, lambda sock: self._take(sock, local))
         self._emptying = False
 
     def relayed_sender(self, place_id: str, index: int, peer: Address) -> Send:

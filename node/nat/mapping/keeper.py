@@ -1,9 +1,9 @@
 """Keeps the ports of a node open on the router for as long as it runs.
 
-The overlay's port, that of TURN, and a pool of relay ports: four for each channel. A router takes from some ms
-to a second for a mapping, too long while a call is set up, and many keep a few dozen of them. So
-the pool is mapped beforehand, channel by channel, until it is large enough or the router refuses,
-and channels use its ports alone.
+The overlay's port, that of TURN, and a pool of relay ports: four for each channel. A router takes
+from some ms to a second for a mapping, too long while a call is set up, and many keep a few dozen
+of them. So the pool is mapped beforehand, channel by channel, until it is large enough or the
+router refuses, and channels use its ports alone.
 
 XEP-0278 names ports in a grant, and the overlay's peers answer to where a datagram came from. So a
 port counts as open only if it is the same outside. If the router has given it to somebody else, a
@@ -38,8 +38,8 @@ from overlay.troubles import Troubles
 
 POOL: Final = 8
 """Channels that ports are opened for: 34 mappings with the overlay's and TURN's. Some routers have
-room for 32 to 64, and each costs more than the one before: miniupnpd 2.3.1 takes 2 s for 32 on a busy
-machine, and 10 s for 64. Whoever lends more forwards the ports by hand."""
+room for 32 to 64, and each costs more than the one before: miniupnpd 2.3.1 takes 2 s for 32 on a
+busy machine, and 10 s for 64. Whoever lends more forwards the ports by hand."""
 
 CHECK_INTERVAL: Final = 15.0
 """Seconds between two looks whether the router has forgotten, or its address has changed."""

@@ -6,7 +6,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,6 @@ import trio
 from node.relay.access import Access
 from node.relay.addresses import Address
 from node.relay.channel import ChannelRules
-from node.relay.forwarders import worker as worker_module
 from node.relay.forwarders.base import Reason
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
@@ -34,8 +34,9 @@ from node.relay.forwarders.control import (
     encode,
     pair,
 )
+from node.relay.forwarders.worker import Worker
 from node.relay.sockets import bind_udp, widest_family
-from node.turn import allocating, place, sockets
+from node.turn import allocating, fast
 from node.turn.credentials import issue
 from node.turn.fast import HEADER
 from node.turn.place import SILENCE
@@ -242,29 +243,15 @@ async def test_a_process_that_crashes_is_followed_by_another_one() -> None:
 
 
 class InProcess:
-    """A worker in a thread, and the relay that it talks to."""
+    """The relay's end of the conversation with a worker of this process."""
 
-    def __init__(self) -> None:
-        self.control, theirs = pair()
+    def __init__(self, stack: ExitStack) -> None:
+        self.control, theirs = (stack.enter_context(sock) for sock in pair())
         self.control.settimeout(PATIENCE)
         theirs.setblocking(False)
-        self.theirs = theirs
-        self.listener = bind_udp(widest_family(), 0)
+        self.listener = stack.enter_context(bind_udp(widest_family(), 0))
         self.server = "127.0.0.1", self.listener.getsockname()[1]
-        self.worker = worker_module.Worker(theirs)
-        self.thread = threading.Thread(target=self.worker.run)
-
-    def __enter__(self) -> "InProcess":
-        self.thread.start()
-        self.tell(ServeTurn(SECRET), self.listener)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.control.shutdown(socket.SHUT_WR)
-        self.thread.join(PATIENCE)
-        self.control.close()
-        self.theirs.close()
-        self.listener.close()
+        self.worker = Worker(theirs)
 
     def tell(self, message: Message, *sent: socket.socket) -> None:
         socket.send_fds(self.control, [encode(message)], [sock.fileno() for sock in sent])
@@ -289,14 +276,23 @@ class InProcess:
         return TurnClient(self.server, credentials.username, credentials.password, "127.0.0.1")
 
 
-@contextmanager
-def in_process() -> Iterator[tuple[InProcess, TurnClient]]:
-    with InProcess() as turn:
+def play(scenario: Callable[[InProcess, TurnClient], None]) -> None:
+    """Run a worker here, in the main thread that its loop takes, and a scenario in another one."""
+    with ExitStack() as stack, ThreadPoolExecutor() as threads:
+        turn = InProcess(stack)
         client = turn.client()
-        try:
-            yield turn, client
-        finally:
-            client.close()
+        stack.callback(client.close)
+
+        def run() -> None:
+            try:
+                turn.tell(ServeTurn(SECRET), turn.listener)
+                scenario(turn, client)
+            finally:
+                turn.control.shutdown(socket.SHUT_WR)
+
+        played = threads.submit(run)
+        turn.worker.run()
+        played.result()
 
 
 def test_without_descriptors_for_more_sockets_it_works_all_the_same(
@@ -305,9 +301,9 @@ def test_without_descriptors_for_more_sockets_it_works_all_the_same(
     def no_twin(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(sockets, "twin", no_twin)
-    monkeypatch.setattr(place, "twin", no_twin)
-    with in_process() as (turn, client):
+    monkeypatch.setattr(fast, "twin", no_twin)
+
+    def scenario(turn: InProcess, client: TurnClient) -> None:
         grants = threading.Thread(target=turn.grant, args=(ChannelRules(allow_private_peers=True),))
         grants.start()
         through_channels(client)
@@ -316,10 +312,13 @@ def test_without_descriptors_for_more_sockets_it_works_all_the_same(
         assert isinstance(ended, Closed)
         assert ended.reason == "released"
 
+    play(scenario)
+
 
 def test_refused_closed_and_never_granted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocating, "PATIENCE", 0.1)
-    with in_process() as (turn, client):
+
+    def scenario(turn: InProcess, client: TurnClient) -> None:
         errors: list[int | None] = []
 
         def allocate() -> None:
@@ -354,9 +353,11 @@ def test_refused_closed_and_never_granted(monkeypatch: pytest.MonkeyPatch) -> No
         assert isinstance(closed, Closed)
         assert closed.reason == "shutdown"
 
+    play(scenario)
+
 
 def test_peers_outside_of_the_laboratory_only() -> None:
-    with in_process() as (turn, client):
+    def scenario(turn: InProcess, client: TurnClient) -> None:
         grants = threading.Thread(target=turn.grant, args=(ChannelRules(),))
         grants.start()
         client.allocate()
@@ -370,9 +371,11 @@ def test_peers_outside_of_the_laboratory_only() -> None:
         client.refresh(0)
         assert isinstance(turn.hear(), Closed)
 
+    play(scenario)
+
 
 def test_a_packet_that_cannot_be_sent_is_counted() -> None:
-    with in_process() as (turn, client):
+    def scenario(turn: InProcess, client: TurnClient) -> None:
         rules = ChannelRules(allow_private_peers=True)
         grants = threading.Thread(target=turn.grant, args=(rules,))
         grants.start()
@@ -386,3 +389,5 @@ def test_a_packet_that_cannot_be_sent_is_counted() -> None:
         assert isinstance(closed, Closed)
         assert closed.stats is not None
         assert closed.stats.drops == {"unsent": 1}
+
+    play(scenario)
