@@ -1,7 +1,8 @@
 """A relay node: overlay peer, relay and XMPP session, wired together for as long as it runs."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,15 +18,17 @@ from node.nat.watch import SERVICE, NatWatch
 from node.relay.forwarders.base import Reason
 from node.relay.forwarders.pool import ForwarderPool, processes_for
 from node.relay.forwarders.use import kernel_use
-from node.relay.relay import ChannelClosed, ChannelGrant, RelayService, open_relay
+from node.relay.grants import ChannelClosed, ChannelGrant
+from node.relay.relay import RelayService, open_relay
 from node.settings import RunSettings
 from node.settings.run import LIFETIME_FILE, QUOTA_FILE
-from node.status.checks import check_mapping, check_nat
+from node.status.checks import check_mapping, check_nat, check_turn
 from node.status.observer import Parts, open_observer
 from node.status.server import open_status_page
 from node.status.status import Check
+from node.turn.service import TurnGrant, TurnService, no_turn, open_turn_port, open_turn_server
 from node.xmpp import ServiceEntry, Session, open_session
-from overlay.core.addresses import format_address, is_private
+from overlay.core.addresses import Address, format_address, is_private
 from overlay.dht import RunningPeer, open_peer
 from overlay.discovery import RelayDescription, advertise
 from overlay.nursery import open_background_nursery
@@ -73,6 +76,9 @@ class Ready:
     status: str | None
     """URL of the status page; None if there is none."""
 
+    turn: str | None
+    """host:port of the TURN server; None if there is none."""
+
 
 class Node:
     """What a node answers over XMPP and says in the overlay, from the state of its relay.
@@ -89,12 +95,14 @@ class Node:
         relay: RelayService,
         session: Session,
         status_url: str | None,
+        turn: TurnService | None = None,
     ) -> None:
         self.settings = settings
         self._peer = peer
         self._mapping = mapping
         self._relay = relay
         self._session = session
+        self._turn = turn
         self.nat_watch = NatWatch(peer, is_opened=lambda: self.port_mapping.state == "open")
         self.stun_server: StunServer | None = None
         self._advertising = trio.CancelScope()
@@ -117,6 +125,21 @@ class Node:
             policy = self._relay.limits.access.advertised
             services.append(ServiceEntry("relay", self._session.jid, policy=policy))
         return services
+
+    @property
+    def offers_turn(self) -> bool:
+        """Whether there is a TURN server to get credentials for."""
+        return self._turn is not None and bool(self._turn.addresses)
+
+    async def turn(self, requester: str) -> Iterable[TurnGrant]:
+        """Hand out credentials for the TURN server.
+
+        Raises:
+            Refused: With the stanza error to answer.
+        """
+        if self._turn is None:
+            raise no_turn()
+        return self._turn.grant(requester)
 
     async def holds(self, requester: str, channel_id: str) -> bool:
         """Whether a channel is open and the requester's own."""
@@ -202,6 +225,8 @@ class Node:
         services: tuple[str, ...] = ("channel", "stun")
         if self.stun_server is not None and self.stun_server.addresses is not None:
             services += (SERVICE,)
+        if self.offers_turn:
+            services += ("turn",)
         return RelayDescription(
             jid=self._session.jid,
             services=services,
@@ -236,6 +261,8 @@ class Node:
         found = [check_nat(is_v6, behaviour) for is_v6, behaviour in self.nat.items()]
         if self._mapping is not None:
             found.append(check_mapping(self._mapping.status))
+        if self.settings.turn_wanted:
+            found.append(check_turn(offered=self.offers_turn))
         return found
 
     @property
@@ -252,6 +279,9 @@ class Node:
             forwarder=self._relay.forwarder.use.name,
             port_mapping=mapping.protocol if mapping.state == "open" else None,
             status=self._status_url,
+            turn=format_address(self._turn.addresses[0])
+            if self._turn and self.offers_turn
+            else None,
         )
 
 
@@ -271,9 +301,11 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
     alternate = settings.stun_alternate_address()
     use = await kernel_use(settings.forwarder)
     processes = settings.forwarder_processes or processes_for(limits, use)
+    settings.other_turn_server()  # whether it can be used is told before anything is opened
     async with (
         open_peer(settings.peer_settings()) as peer,
-        _open_mapping(settings, peer) as mapping,
+        open_turn_port(settings.own_turn_port()) as turn_port,
+        _open_mapping(settings, peer, turn_port) as mapping,
         open_session(account) as session,
         open_relay(
             limits,
@@ -284,13 +316,14 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
             contacts=lambda: session.subscribers,
             make_forwarder=partial(ForwarderPool, use=use, processes=processes),
         ) as relay,
+        _open_turn(settings, relay, turn_port, partial(_turn_addresses, peer, mapping)) as turn,
         open_observer(
-            Parts(peer, relay, session, settings.relay_ports),
+            Parts(peer, relay, session, settings.relay_ports, turn),
             settings.state_directory() / LIFETIME_FILE,
         ) as observer,
         open_status_page(status_page, observer.snapshot) as status_url,
     ):
-        node = Node(settings, peer, mapping, relay, session, status_url)
+        node = Node(settings, peer, mapping, relay, session, status_url, turn)
         observer.more_checks.append(node.checks)
         try:
             async with open_background_nursery() as nursery, AsyncExitStack() as stack:
@@ -323,7 +356,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
 
 @asynccontextmanager
 async def _open_mapping(
-    settings: RunSettings, peer: RunningPeer
+    settings: RunSettings, peer: RunningPeer, turn_port: socket.socket | None
 ) -> AsyncIterator[PortMapping | None]:
     """Have the router open the node's ports, if there may be one."""
     if not settings.maps_ports:
@@ -335,5 +368,34 @@ async def _open_mapping(
         settings.channels,
         settings.mapping_secret(),
         peer.opened,
+        None if turn_port is None else turn_port.getsockname()[1],
     ) as mapping:
         yield mapping
+
+
+@asynccontextmanager
+async def _open_turn(
+    settings: RunSettings,
+    relay: RelayService,
+    listener: socket.socket | None,
+    addresses: Callable[[int], list[Address]],
+) -> AsyncIterator[TurnService | None]:
+    """Offer TURN: of a server that is there already, or else of our own."""
+    other = settings.other_turn_server()
+    if other is not None:
+        address, secret = other
+        yield TurnService(relay, secret, lambda: [address])
+    elif listener is None:
+        yield None
+    else:
+        port = listener.getsockname()[1]
+        secret = settings.own_turn_secret()
+        async with open_turn_server(relay, listener, secret, lambda: addresses(port)) as turn:
+            yield turn
+
+
+def _turn_addresses(peer: RunningPeer, mapping: PortMapping | None, port: int) -> list[Address]:
+    """Where others reach our own TURN server."""
+    if mapping is not None and not mapping.reaches_turn:
+        return []
+    return [(host, port) for host, _ in served_endpoints(peer)]

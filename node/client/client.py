@@ -8,9 +8,10 @@ from functools import partial
 import trio
 
 from node.client.channel import BorrowedChannel, keep_alive, take_up, watch
+from node.client.turn import request_turn
 from node.entrance import enter_overlay
 from node.errors import UserError
-from node.xmpp import Account, Calls, Session, XmppError, open_session
+from node.xmpp import Account, Calls, ExternalService, Session, XmppError, open_session
 from node.xmpp.session import OPEN_TIMEOUT
 from overlay.dht import open_peer
 from overlay.discovery import Relay
@@ -107,6 +108,28 @@ class Client:
         finally:
             del self._held[key]
             await self._release(channel)
+
+    async def turn(
+        self, relay: str | None = None, *, timeout: float = BORROW_TIMEOUT
+    ) -> list[ExternalService]:
+        """Get credentials for a TURN server, which any WebRTC program can use.
+
+        Args:
+            relay: JID of the relay to ask; by default the nearest that offers TURN.
+            timeout: Seconds after which the attempt is given up.
+
+        Returns:
+            The addresses of one server; see `ExternalService.uri`.
+
+        Raises:
+            NoTurnError: Nobody gave any in time.
+        """
+        deadline = trio.current_time() + timeout
+        relays: list[str | Relay] = [relay] if relay else []
+        if relay is None:
+            with trio.move_on_at(deadline):
+                relays += await self.find()
+        return await request_turn(self._session, relays, deadline - trio.current_time())
 
     async def _request(
         self, relay: str | None, theirs: bytes | None, timeout: float

@@ -49,9 +49,10 @@ async def _change(node: Node, read_again: Callable[[], RunSettings]) -> None:
 
 def _as_text(ready: Ready) -> str:
     opened = f"; ports opened by {ready.port_mapping}" if ready.port_mapping else ""
+    turn = f"TURN {ready.turn}; " if ready.turn else ""
     return (
         f"ready: {ready.jid} lends channels at {ready.public_address}, "
         f"ports {ready.relay_ports}, {ready.forwarder} forwarder; "
-        f"overlay {ready.overlay}, peer {ready.peer_id}{opened}; "
+        f"{turn}overlay {ready.overlay}, peer {ready.peer_id}{opened}; "
         f"status {ready.status or 'not shown'}"
     )

@@ -24,6 +24,7 @@ _PARTS = {
     "The overlay, where relays are found, and the ports": (
         *("bootstrap", "port", "relay_ports", "public_address", "port_mapping"),
     ),
+    "TURN, for browsers": ("turn_port", "turn_server", "turn_secret_file"),
     "How much it lends": (
         *("quota", "node_kbps", "maxkbps", "hours", "channels", "channels_per_jid"),
         *("channels_per_domain", "requests_per_minute", "expire", "drain"),

@@ -41,6 +41,13 @@ def resource_constraint(text: str) -> Refused:
     return Refused("resource-constraint", "wait", text)
 
 
+class LimitReached(Refused):
+    """A limit of one requester is reached, while others may have room."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("resource-constraint", "wait", text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RelayLimits(ChannelRules):
     """How much of a relay others may use."""
@@ -113,6 +120,20 @@ class Admission:
         """Whether a JID may have channels at all."""
         return self.limits.access.permits(requester, self._contacts())
 
+    def check(self, requester: str, now: float) -> None:
+        """Count a request.
+
+        Args:
+            requester: its JID; the resource does not matter.
+            now: seconds.
+
+        Raises:
+            Refused: this JID may have nothing, or asks too often.
+        """
+        if not self.permits(requester):
+            raise Refused("forbidden", "auth", "this relay does not lend to you")
+        self._count_request(bare_jid(requester), now)
+
     def admit(self, requester: str, now: float) -> None:
         """Take a place for a channel; `leave` gives it back.
 
@@ -123,16 +144,14 @@ class Admission:
         Raises:
             Refused: this JID may have none, or a limit is reached.
         """
-        if not self.permits(requester):
-            raise Refused("forbidden", "auth", "this relay does not lend to you")
+        self.check(requester, now)
         bare = bare_jid(requester)
         domain = domain_of(bare)
         limits = self.limits
-        self._count_request(bare, now)
         if self._channels_of_jid[bare] >= limits.channels_per_jid:
-            raise resource_constraint(f"you have {limits.channels_per_jid} channels, the maximum")
+            raise LimitReached(f"you have {limits.channels_per_jid} channels, the maximum")
         if self._channels_of_domain[domain] >= limits.channels_per_domain:
-            raise resource_constraint(
+            raise LimitReached(
                 f"{domain} has {limits.channels_per_domain} channels, the maximum of a domain"
             )
         if self.channels >= limits.channels:
@@ -164,5 +183,5 @@ class Admission:
             times = self._requests[bare] = deque(times, maxlen=limit)
         self._requests.move_to_end(bare)
         if len(times) == limit and now - times[0] < MINUTE:
-            raise resource_constraint(f"more than {limit} requests in a minute")
+            raise LimitReached(f"more than {limit} requests in a minute")
         times.append(now)

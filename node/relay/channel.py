@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import Protocol
 
 from node.relay.addresses import Address, is_public
 from node.relay.budget import Budget, TokenBucket, bandwidth
@@ -242,7 +243,19 @@ class Channel:
         )
 
 
-def total(channels: Iterable[Channel]) -> Traffic:
+class Counted(Protocol):
+    """What counts as a channel does: the ports in that order, and what was dropped."""
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The four."""
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Packets that were not passed on, by `Drop`."""
+
+
+def total(channels: Iterable[Counted]) -> Traffic:
     """What channels together have carried: asked for while media waits, so nothing is built."""
     packets = size = peer_packets = peer_size = 0
     drops: Counter[str] = Counter()

@@ -8,6 +8,8 @@ class Drop(StrEnum):
 
     PRIVATE = "private"
     """Its source is not globally routable."""
+    NO_PERMISSION = "no-permission"
+    """TURN: its source is no peer that the client has permitted, or its destination none."""
     OWN = "own"
     """Its source is on this relay's ports; two of them could send each other a packet forever."""
     LOCKED = "locked"

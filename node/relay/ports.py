@@ -40,7 +40,7 @@ class PortBlock:
     first: int
     """P, even."""
     sockets: tuple[socket.socket, ...]
-    """Bound to P, P+1, P+2, P+3; non-blocking."""
+    """Bound to P, P+1, P+2, P+3, or to the first of these; non-blocking."""
 
 
 def first_ports(first: int, last: int) -> range:
@@ -80,8 +80,12 @@ class PortAllocator:
         reachable = self._reachable()
         return self.capacity if reachable is None else len(reachable)
 
-    def open(self, now: float) -> PortBlock:
-        """Open four ports at `now` (seconds).
+    def open(self, now: float, count: int = PORTS) -> PortBlock:
+        """Open four ports, or only the first of them; the others stay unused.
+
+        Args:
+            now: seconds.
+            count: how many.
 
         Raises:
             Refused: no four ports in a row are left.
@@ -97,7 +101,7 @@ class PortAllocator:
             while drawn:
                 first = self._draw(drawn)
                 try:
-                    return PortBlock(first, self._bind_all(first))
+                    return PortBlock(first, self._bind_all(first, count))
                 except OSError as error:
                     if error.errno in OUT_OF_SOCKETS:
                         drawn.append(first)
@@ -128,11 +132,11 @@ class PortAllocator:
         firsts[index], firsts[-1] = firsts[-1], firsts[index]
         return firsts.pop()
 
-    def _bind_all(self, first: int) -> tuple[socket.socket, ...]:
+    def _bind_all(self, first: int, count: int) -> tuple[socket.socket, ...]:
         with ExitStack() as stack:
             sockets = tuple(
                 stack.enter_context(bind_udp(self._family, first + offset))
-                for offset in range(PORTS)
+                for offset in range(count)
             )
             check_descriptors(max(sock.fileno() for sock in sockets))
             stack.pop_all()

@@ -8,7 +8,7 @@ import math
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Container, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,8 +17,10 @@ import trio
 
 from node.errors import UserError
 from node.relay.admission import Admission, Refused, RelayLimits, resource_constraint
-from node.relay.channel import ChannelStats
+from node.relay.channel import PORTS
 from node.relay.forwarders.base import (
+    Allocated,
+    AllocationWanted,
     AllowanceSpent,
     Forwarder,
     ForwarderUnavailable,
@@ -29,6 +31,7 @@ from node.relay.forwarders.base import (
     Totals,
 )
 from node.relay.forwarders.userspace import UserspaceForwarder
+from node.relay.grants import ChannelClosed, ChannelGrant, ChannelStatus
 from node.relay.jids import full_jid
 from node.relay.meter import Meter, local_time
 from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, Reachable, check_port_range
@@ -38,57 +41,13 @@ from overlay.nursery import open_background_nursery
 CLOSE_TIME = 2.0
 """Seconds to wait for the forwarder to say that a channel has closed."""
 
+MAX_WANTED = 64
+"""TURN allocations that may wait to be opened, or refused."""
+
 WARNING_PERIOD = 600.0
 """Seconds from one warning that channels cannot be opened to the next, at least."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ChannelGrant:
-    """A channel for its requester, as XEP-0278 section 3 describes it."""
-
-    id: str
-    """An unguessable Nmtoken."""
-    host: str
-    """The relay's public address."""
-    localport: int
-    """Where the requester sends RTP; RTCP goes to the next one."""
-    remoteport: int
-    """Where the requester's peer sends RTP; RTCP goes to the next one."""
-    maxkbps: int | None
-    """Kilobits a second in each direction; None: not limited."""
-    expire: int
-    """Seconds without a packet after which the channel closes."""
-    host6: str | None = None
-    """The relay's public IPv6 address, with the same ports, if `host` is an IPv4 one."""
-
-
-@dataclass(frozen=True)
-class ChannelClosed:
-    """A channel has ended, and its ports are closed."""
-
-    id: str
-    requester: str
-    """The full JID that asked for the channel, as it was written."""
-    reason: Reason
-    seconds: int
-    """How long the channel lived."""
-    stats: ChannelStats | None
-    """What it carried; None if that was lost in a crash."""
-
-
-@dataclass(frozen=True)
-class ChannelStatus:
-    """An open channel."""
-
-    id: str
-    requester: str
-    localport: int
-    seconds: float
-    """Since it opened."""
-    stats: ChannelStats | None
-    """What it has carried; None if the forwarder did not say in time."""
 
 
 @dataclass
@@ -96,6 +55,7 @@ class _OpenChannel:
     requester: str
     block: PortBlock
     opened_at: float
+    turn: bool
     closed: trio.Event = field(default_factory=trio.Event)
 
 
@@ -198,6 +158,11 @@ class RelayService:
         self._draining = False
         self._closed_sender, self.closed = trio.open_memory_channel[ChannelClosed](ports.capacity)
         """Each channel that has ended. Ends that nobody reads in time are counted and dropped."""
+        self._wanted_sender, self.wanted_allocations = trio.open_memory_channel[AllocationWanted](
+            MAX_WANTED
+        )
+        """TURN allocations that somebody wants. Those that nobody reads in time are dropped: they
+        are wanted again."""
         self.unread_ends = 0
         """Ends dropped from `closed`."""
         self.granted = 0
@@ -215,6 +180,10 @@ class RelayService:
                 if isinstance(report, AllowanceSpent):
                     self._meter.note(report)
                     continue
+                if isinstance(report, AllocationWanted):
+                    with suppress(trio.WouldBlock):
+                        self._wanted_sender.send_nowait(report)
+                    continue
                 channel = self._channels.get(report.channel_id)
                 if channel is not None:  # else it was given up while it opened
                     self._forget(report.channel_id)
@@ -230,38 +199,7 @@ class RelayService:
             Refused: the relay is draining or does not lend to this JID, a limit is reached, or the
                 system or the forwarder has no room for a channel.
         """
-        try:
-            grant = await self._grant(requester)
-        except Refused as refused:
-            self.refusals[refused.condition] += 1
-            raise
-        self.granted += 1
-        return grant
-
-    async def _grant(self, requester: str) -> ChannelGrant:
-        if self._draining:
-            raise Refused("service-unavailable", "cancel", "this relay is shutting down")
-        if not self._in_hours():
-            raise resource_constraint(f"this relay lends from {self.limits.hours}, its local time")
-        self._meter.check()
-        self._admission.admit(requester, trio.current_time())
-        try:
-            block = self._ports.open(trio.current_time())
-        except (Refused, OSError) as error:
-            self._admission.leave(requester)
-            raise self._cannot_open(error) from error
-        channel_id = secrets.token_hex(16)  # 128 bits; RFC 4086
-        self._channels[channel_id] = _OpenChannel(requester, block, trio.current_time())
-        try:
-            await self.forwarder.open(channel_id, block, self.limits.channel_rules)
-        except ForwarderUnavailable as error:
-            self._forget(channel_id)
-            raise self._cannot_open(error) from error
-        except BaseException:
-            self._forget(channel_id)
-            raise
-        if channel_id not in self._channels:
-            raise resource_constraint("the channel was closed while it opened")
+        channel_id, block = await self._open(requester)
         hosts = self._hosts()
         return ChannelGrant(
             id=channel_id,
@@ -272,6 +210,70 @@ class RelayService:
             maxkbps=self.limits.maxkbps,
             expire=math.ceil(self.limits.expire),
         )
+
+    async def allocate(self, wanted: AllocationWanted) -> None:
+        """Open a TURN allocation, which takes the place of a channel.
+
+        Raises:
+            Refused: as for `request_channel`.
+        """
+        await self._open(wanted.requester, wanted)
+
+    def check(self, requester: str) -> None:
+        """Count a request for something else that the relay lends.
+
+        Raises:
+            Refused: it is draining, does not lend to this JID, or is asked too often.
+        """
+        self._check_open()
+        self._admission.check(requester, trio.current_time())
+
+    async def _open(
+        self, requester: str, wanted: AllocationWanted | None = None
+    ) -> tuple[str, PortBlock]:
+        try:
+            opened = await self._admit(requester, wanted)
+        except Refused as refused:
+            self.refusals[refused.condition] += 1
+            raise
+        self.granted += 1
+        return opened
+
+    def _check_open(self) -> None:
+        if self._draining:
+            raise Refused("service-unavailable", "cancel", "this relay is shutting down")
+        if not self._in_hours():
+            raise resource_constraint(f"this relay lends from {self.limits.hours}, its local time")
+        self._meter.check()
+
+    async def _admit(
+        self, requester: str, wanted: AllocationWanted | None
+    ) -> tuple[str, PortBlock]:
+        self._check_open()
+        self._admission.admit(requester, trio.current_time())
+        try:
+            block = self._ports.open(
+                trio.current_time(), PORTS if wanted is None else 1 + wanted.pair
+            )
+        except (Refused, OSError) as error:
+            self._admission.leave(requester)
+            raise self._cannot_open(error) from error
+        channel_id = secrets.token_hex(16)  # 128 bits; RFC 4086
+        self._channels[channel_id] = _OpenChannel(
+            requester, block, trio.current_time(), turn=wanted is not None
+        )
+        turn = None if wanted is None else Allocated(wanted.serial, tuple(self._hosts()))
+        try:
+            await self.forwarder.open(channel_id, block, self.limits.channel_rules, turn)
+        except ForwarderUnavailable as error:
+            self._forget(channel_id)
+            raise self._cannot_open(error) from error
+        except BaseException:
+            self._forget(channel_id)
+            raise
+        if channel_id not in self._channels:
+            raise resource_constraint("the channel was closed while it opened")
+        return channel_id, block
 
     async def change(self, limits: RelayLimits) -> None:
         """Lend within these limits from now on; open channels keep what they were granted.
@@ -321,6 +323,11 @@ class RelayService:
         """Wait until no channel is open; drain first, or it may take for ever."""
         while self._channels:
             await next(iter(self._channels.values())).closed.wait()
+
+    @property
+    def open_allocations(self) -> int:
+        """How many of the channels are TURN allocations."""
+        return sum(channel.turn for channel in self._channels.values())
 
     @property
     def open_channels(self) -> int:
@@ -402,6 +409,8 @@ class RelayService:
 
     def _report(self, end: ForwardingEnded, channel: _OpenChannel) -> None:
         self.ends[end.reason] += 1
+        if channel.turn:
+            return  # who has it learns that from the TURN server
         seconds = int(trio.current_time() - channel.opened_at)
         closed = ChannelClosed(end.channel_id, channel.requester, end.reason, seconds, end.stats)
         try:

@@ -65,6 +65,29 @@ def reply_from(ancillary: Ancillary) -> Ancillary:
     return [(level, kind, pktinfo[:16] + bytes(4)) for level, kind, pktinfo in ancillary]
 
 
+def leave_from(host: str, family: socket.AddressFamily) -> list[tuple[int, int, bytes]]:
+    """Ancillary data to send from an address of this machine; none for an empty one."""
+    if not host or family is not socket.AF_INET6:
+        return []
+    pktinfo = socket.inet_pton(family, host_in(host, family)) + bytes(4)
+    return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, pktinfo)]
+
+
+def host_in(host: str, family: socket.AddressFamily) -> str:
+    """An address as a socket of this family writes it."""
+    return f"::ffff:{host}" if family is socket.AF_INET6 and ":" not in host else host
+
+
+def is_local(host: str) -> bool:
+    """Whether an address is one of this machine's."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with bind_udp(family, 0, host=host):
+            return True
+    except OSError:
+        return False
+
+
 def widest_family() -> socket.AddressFamily:
     """IPv6 where the system has it, else IPv4."""
     try:

@@ -17,6 +17,7 @@ from node.relay.ports import DEFAULT_RANGE, check_bounds
 from node.settings.limits import LimitSettings
 from node.settings.shared import DEFAULT_PORT, AccountSettings, OverlaySettings
 from node.settings.status import StatusPageSettings
+from node.settings.turn import TurnSettings
 from node.settings.values import (
     between,
     checked,
@@ -85,7 +86,9 @@ def _is_unicast(text: str) -> bool:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySettings):
+class RunSettings(
+    LimitSettings, StatusPageSettings, TurnSettings, AccountSettings, OverlaySettings
+):
     """Everything that a relay node can be told."""
 
     component: Annotated[str | None, checked(parse_jid)] = None
@@ -174,6 +177,7 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
         self.relay_limits()
         self.status_page()
         self.check_policy()
+        self.check_turn()
         if self.relay_limits().limits_all and (self.forwarder_processes or 1) > 1:
             raise UsageError(
                 "--node-kbps and --quota are counted by a single process: "
@@ -287,8 +291,19 @@ class RunSettings(LimitSettings, StatusPageSettings, AccountSettings, OverlaySet
         Raises:
             OverlayError: The key file is no good.
         """
+        return self._lasting_secret(b"jingle-nodes port mapping")
+
+    def own_turn_secret(self) -> bytes:
+        """The same for TURN: credentials outlive a restart of the node.
+
+        Raises:
+            OverlayError: The key file is no good.
+        """
+        return self._lasting_secret(b"jingle-nodes TURN credentials")
+
+    def _lasting_secret(self, purpose: bytes) -> bytes:
         identity = load_identity(self.state_directory() / KEY_FILE)
-        return hashlib.sha256(identity.sign(b"jingle-nodes port mapping")).digest()
+        return hashlib.sha256(identity.sign(purpose)).digest()
 
     def state_directory_name(self) -> Path:
         """Where the node's state is or will be; nothing is made.

@@ -85,6 +85,18 @@ def check_mapping(mapping: MappingStatus) -> Check:
     )
 
 
+def check_turn(*, offered: bool) -> Check:
+    """Whether browsers and other WebRTC programs can use the node."""
+    if offered:
+        return Check(name="TURN", result="ok", meaning="browsers can use this relay")
+    return Check(
+        name="TURN",
+        result="warning",
+        meaning="its port cannot be had, so browsers cannot use this relay; others can",
+        remedy="pass another --turn-port, or off; the log says why",
+    )
+
+
 def check_address(*, private: bool, allowed: bool) -> Check:
     """Whether the address of the channels is one that others can use."""
     if private and not allowed:

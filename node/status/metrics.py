@@ -29,6 +29,7 @@ class StatusCollector(Collector):
         yield _gauge("uptime_seconds", "Time since the start", status.uptime)
         yield _gauge("forwarder_ready", "1 if channels can be taken", status.forwarder.ready)
         yield from self._channels()
+        yield from self._turn()
         yield from self._traffic()
         yield from self._quota()
         yield from self._overlay()
@@ -42,6 +43,14 @@ class StatusCollector(Collector):
         yield _counter("channels_granted", "Channels that were opened", channels.granted)
         yield _counters("requests_refused", "Requests refused", "condition", channels.refused)
         yield _counters("channels_ended", "Channels that have ended", "reason", channels.ended)
+
+    def _turn(self) -> Iterator[Metric]:
+        turn = self._status.turn
+        if turn is not None:
+            yield _gauge(
+                "turn_allocations_open", "Channels that are TURN allocations", turn.allocations
+            )
+            yield _counter("turn_credentials", "TURN credentials handed out", turn.credentials)
 
     def _traffic(self) -> Iterator[Metric]:
         traffic = self._status.traffic

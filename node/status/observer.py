@@ -27,7 +27,9 @@ from node.status.status import (
     Reach,
     Status,
     Traffic,
+    Turn,
 )
+from node.turn.service import TurnService
 from node.version import version
 from node.xmpp import Session
 from overlay.core.addresses import format_address, is_private
@@ -49,6 +51,7 @@ class Parts:
     relay: RelayService
     session: Session
     relay_ports: str
+    turn: TurnService | None = None
 
 
 class Observer:
@@ -126,6 +129,7 @@ class Observer:
                 *(check for more in self.more_checks for check in more()),
             ),
             history=history,
+            turn=_turn(self._parts.turn, relay),
         )
 
 
@@ -158,6 +162,16 @@ def _channels(relay: RelayService) -> Channels:
         granted=relay.granted,
         refused=dict(relay.refusals),
         ended={reason.value: count for reason, count in relay.ends.items()},
+    )
+
+
+def _turn(turn: TurnService | None, relay: RelayService) -> Turn | None:
+    if turn is None or not turn.addresses:
+        return None
+    return Turn(
+        address=format_address(turn.addresses[0]),
+        allocations=relay.open_allocations,
+        credentials=turn.issued,
     )
 
 

@@ -167,6 +167,18 @@ class History:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Turn:
+    """The TURN server that browsers use."""
+
+    address: str
+    """host:port."""
+    allocations: int
+    """Of the channels that are open, those that are allocations of our own server."""
+    credentials: int
+    """Handed out since the start."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """A node at one moment."""
 
@@ -190,3 +202,4 @@ class Status:
     overlay: Overlay
     checks: tuple[Check, ...]
     history: History
+    turn: Turn | None = None

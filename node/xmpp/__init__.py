@@ -12,6 +12,7 @@ from node.xmpp.xep_0166 import Action, Content, Part, Reason, Request
 from node.xmpp.xep_0167 import PayloadType, RtpDescription, RtpInfo
 from node.xmpp.xep_0176 import IceCandidate, IceTransport
 from node.xmpp.xep_0177 import RawCandidate, RawTransport
+from node.xmpp.xep_0215 import ExternalService
 from node.xmpp.xep_0278 import ChannelOffer, Killed, ServiceEntry
 from node.xmpp.xep_0278.tables import RelayTable
 from node.xmpp.xep_0320 import Fingerprint
@@ -24,6 +25,7 @@ __all__ = [
     "ChannelOffer",
     "ComponentAccount",
     "Content",
+    "ExternalService",
     "Fingerprint",
     "Grant",
     "IceCandidate",

@@ -22,6 +22,10 @@ from node.xmpp.bridge import Bridge, BridgeBusy, BridgeClosed, open_bridge
 from node.xmpp.calls import Calls
 from node.xmpp.connection import Connection
 from node.xmpp.errors import StanzaError, XmppError, XmppRefused
+from node.xmpp.requests import TurnLike
+from node.xmpp.xep_0215 import ExternalService
+from node.xmpp.xep_0215.replies import parse_services_untrusted
+from node.xmpp.xep_0215.stanza import NS as EXTERNAL
 from node.xmpp.xep_0278 import (
     ChannelLike,
     ChannelOffer,
@@ -142,6 +146,30 @@ class Session:
         """
         request = self._connection.jingle_nodes.check_channel
         await self._ask(relay, timeout, partial(request, relay, channel_id, timeout=timeout))
+
+    async def request_turn(
+        self, jid: str, *, timeout: float = REQUEST_TIMEOUT
+    ) -> list[ExternalService]:
+        """Ask a relay, or a server, for TURN servers with credentials (XEP-0215).
+
+        Args:
+            jid: Whom to ask.
+            timeout: Seconds to wait for the answer.
+
+        Returns:
+            Those over UDP; maybe none.
+
+        Raises:
+            XmppRefused: As for request_channel.
+            XmppError: As for request_channel.
+        """
+
+        async def request() -> list[ExternalService]:
+            question = ET.Element(f"{{{EXTERNAL}}}services", {"type": "turn"})
+            answer = await self._connection.ask(jid, question, timeout)
+            return parse_services_untrusted(answer, "turn")
+
+        return await self._ask(jid, timeout, request)
 
     async def ping(self, jid: str, *, timeout: float = REQUEST_TIMEOUT) -> None:
         """Find out whether an entity answers (XEP-0199); arguments as for request_channel.
@@ -264,6 +292,13 @@ class _TrioHandler:
 
     async def services(self, requester: str) -> Iterable[ServiceLike]:
         return await self._call(self._handler.services, requester)
+
+    @property
+    def offers_turn(self) -> bool:
+        return self._handler.offers_turn
+
+    async def turn(self, requester: str) -> Iterable[TurnLike]:
+        return await self._call(self._handler.turn, requester)
 
     async def holds(self, requester: str, channel_id: str) -> bool:
         return await self._call(self._handler.holds, requester, channel_id)

@@ -21,7 +21,7 @@ from tests.lab.world import COMMAND, PASSWORD, holding, secret_file
 pytestmark = pytest.mark.lab
 
 PEERS = 100  # so many that some of them are strangers to a node that has just joined
-MAPPINGS = 1 + 4 * POOL
+MAPPINGS = 2 + 4 * POOL  # the ports of the overlay, of TURN, and of a pool of channels
 PATIENCE = 8 * CHECK_INTERVAL  # seconds: a lost answer costs a check, and machines are busy
 
 

@@ -40,6 +40,7 @@ def node_settings(prosody: Prosody, tmp_path: Path) -> RunSettings:
         public_address="127.0.0.1",
         allow_private_peers=True,
         status_address="127.0.0.1:0",
+        turn_port="off",
     )
 
 

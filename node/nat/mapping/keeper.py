@@ -1,9 +1,9 @@
 """Keeps the ports of a node open on the router for as long as it runs.
 
-The overlay's port, and a pool of relay ports: four for each channel. A router takes from some ms
-to a second for a mapping, too long while a call is set up, and many keep a few dozen of them. So
-the pool is mapped beforehand, channel by channel, until it is large enough or the router refuses,
-and channels use its ports alone.
+The overlay's port, that of TURN, and a pool of relay ports: four for each channel. A router takes
+from some ms to a second for a mapping, too long while a call is set up, and many keep a few dozen
+of them. So the pool is mapped beforehand, channel by channel, until it is large enough or the
+router refuses, and channels use its ports alone.
 
 XEP-0278 names ports in a grant, and the overlay's peers answer to where a datagram came from. So a
 port counts as open only if it is the same outside. If the router has given it to somebody else, a
@@ -37,9 +37,9 @@ from overlay.nursery import open_background_nursery
 from overlay.troubles import Troubles
 
 POOL: Final = 8
-"""Channels that ports are opened for: 33 mappings with the overlay's. Some routers have room for
-32 to 64, and each costs more than the one before: miniupnpd 2.3.1 takes 2 s for 32 on a busy
-machine, and 10 s for 64. Whoever lends more forwards the ports by hand."""
+"""Channels that ports are opened for: 34 mappings with the overlay's and TURN's. Some routers have
+room for 32 to 64, and each costs more than the one before: miniupnpd 2.3.1 takes 2 s for 32 on a
+busy machine, and 10 s for 64. Whoever lends more forwards the ports by hand."""
 
 CHECK_INTERVAL: Final = 15.0
 """Seconds between two looks whether the router has forgotten, or its address has changed."""
@@ -83,10 +83,12 @@ class PortMapping:
         channels: int,
         secret: bytes,
         opened: Callable[[str], None],
+        turn_port: int | None,
     ) -> None:
         self.settled = trio.Event()
         self._port = port
         self._opened = opened
+        self._turn_port = turn_port
         self._secret = secret
         self._wanted = min(channels, POOL)
         # The same after each start, so that a crash leaves no mappings of other ports behind.
@@ -136,6 +138,11 @@ class PortMapping:
         """
         return frozenset(self._blocks) if self._was_open else None
 
+    @property
+    def reaches_turn(self) -> bool:
+        """Whether strangers reach the TURN server's port, as far as it depends on the router."""
+        return not self._was_open or self._turn_port in self._leases
+
     async def run(self) -> None:
         """Open the ports and keep them open until cancelled; then close them."""
         retry = FIRST_RETRY
@@ -166,6 +173,7 @@ class PortMapping:
         try:
             host = await self._map_overlay(router)
             await self._map_first(router)
+            await self._map_turn(router)
         except MappingError:
             await self._close()
             raise
@@ -226,6 +234,23 @@ class PortMapping:
         await self._grow(router, 1)
         if not self._blocks:
             raise MappingError(f"the router {router.host} opens no relay ports: {self._refusal}")
+
+    async def _map_turn(self, router: Router) -> None:
+        """Open the TURN server's port; without it the node serves all but browsers."""
+        if self._turn_port is None:
+            return
+        try:
+            await self._map(router, self._turn_port)
+        except MappingLostError:
+            raise
+        except MappingError as error:
+            _log.warning(
+                "the router %s does not open UDP port %d, so there is no TURN server for browsers: "
+                "%s; choose another port with --turn-port",
+                router.host,
+                self._turn_port,
+                error,
+            )
 
     async def _grow(self, router: Router, wanted: int) -> None:
         """Open the ports of more channels, as long as the router plays along."""
@@ -306,6 +331,7 @@ async def open_port_mapping(
     channels: int,
     secret: bytes,
     opened: Callable[[str], None],
+    turn_port: int | None = None,
 ) -> AsyncIterator[PortMapping]:
     """Keep ports open on the router during the block; at its end they are closed.
 
@@ -317,8 +343,9 @@ async def open_port_mapping(
         channels: Most channels that will be lent.
         secret: The same at each start of a node, known to nobody else.
         opened: Is told the public IP address each time that the ports have been opened.
+        turn_port: UDP port of the TURN server, if there is one.
     """
-    mapping = PortMapping(port, relay_ports, channels, secret, opened)
+    mapping = PortMapping(port, relay_ports, channels, secret, opened, turn_port)
     async with open_background_nursery() as nursery:
         nursery.start_soon(mapping.run)
         yield mapping

@@ -4,6 +4,7 @@ A forwarder gets the four open sockets of a channel and its rules. It then latch
 expires as `node.relay.channel` says, and reports each channel exactly once when it has closed.
 """
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +54,28 @@ class AllowanceSpent:
 
 
 @dataclass(frozen=True)
+class AllocationWanted:
+    """Somebody wants a TURN allocation: `open` it, or refuse."""
+
+    serial: int
+    """Names the question."""
+    requester: str
+    """A bare JID."""
+    pair: bool
+    """Whether two ports in a row are wanted."""
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """What is opened is for a TURN allocation."""
+
+    serial: int
+    """Of the question."""
+    hosts: tuple[str, ...]
+    """Of the relayed addresses, one of each address family."""
+
+
+@dataclass(frozen=True)
 class Totals:
     """What all channels together had carried at a time."""
 
@@ -61,7 +84,7 @@ class Totals:
     carried: Traffic
 
 
-Report = ForwardingEnded | AllowanceSpent
+Report = ForwardingEnded | AllowanceSpent | AllocationWanted
 
 
 class ForwarderUnavailable(Exception):  # noqa: N818
@@ -90,13 +113,36 @@ class Forwarder(Protocol):
             UserError: it cannot start.
         """
 
-    async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
+    async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
+        """Be a TURN server as long as it runs.
+
+        Args:
+            listener: bound to the server's port; stays the caller's, who keeps it open.
+            secret: from which the passwords of users follow.
+        """
+
+    async def refuse_allocation(self, serial: int, code: int) -> None:
+        """Refuse a TURN allocation.
+
+        Args:
+            serial: of the question.
+            code: of the error that answers it.
+        """
+
+    async def open(
+        self,
+        channel_id: str,
+        block: PortBlock,
+        rules: ChannelRules,
+        turn: Allocated | None = None,
+    ) -> None:
         """Start to forward; returns when it does.
 
         Args:
             channel_id: names the channel from here on.
             block: its sockets, which belong to the forwarder from here on, also if this fails.
             rules: what the channel may do.
+            turn: it is no channel, but this allocation.
 
         Raises:
             ForwarderUnavailable: it cannot take a channel now.

@@ -21,11 +21,48 @@ STATS_PER_REPORT = 128
 
 
 @dataclass(frozen=True)
+class AllocationFor:
+    """That what is opened is for a TURN allocation."""
+
+    serial: int
+    """Of the question for it."""
+    hosts: list[str]
+    """Of the relayed addresses, one of each address family."""
+
+
+@dataclass(frozen=True)
 class Open:
-    """Relay to forwarder: carry a channel. Its four sockets come with this."""
+    """Relay to forwarder: carry a channel, or an allocation. Its sockets come with this."""
 
     channel_id: str
     rules: ChannelRules
+    turn: AllocationFor | None = None
+
+
+@dataclass(frozen=True)
+class ServeTurn:
+    """Relay to forwarder: be a TURN server, at the socket that comes with this."""
+
+    secret: bytes
+
+
+@dataclass(frozen=True)
+class AskAllocation:
+    """Forwarder to relay: may this user have an allocation? The answer is `Open` or a refusal."""
+
+    serial: int
+    requester: str
+    """A bare JID."""
+    pair: bool
+    """Whether two ports in a row are wanted."""
+
+
+@dataclass(frozen=True)
+class RefuseAllocation:
+    """Relay to forwarder: no, and with which error of STUN."""
+
+    serial: int
+    code: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +163,9 @@ class KernelLost:
 
 Message = (
     Open
+    | ServeTurn
+    | AskAllocation
+    | RefuseAllocation
     | Close
     | Limit
     | Allow
@@ -168,6 +208,8 @@ def _revive(key: str, value: Any) -> Any:
     match key:
         case "rules":
             return ChannelRules(**value)
+        case "turn" if value is not None:
+            return AllocationFor(**value)
         case "stats" if value is not None:
             return ChannelStats(**value)
         case "totals":

@@ -22,7 +22,7 @@ from node.relay.forwarders import rules
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.nftables import Nftables, NftablesError
 from node.relay.forwarders.rules import Path
-from node.relay.sockets import bind_udp
+from node.relay.sockets import is_local
 
 INTERVAL = 0.2
 """Seconds from one reading of the counters to the next, at least: what is known of a path, its
@@ -169,7 +169,7 @@ class Kernel:
         """Have the kernel carry a path as soon as it can; None if it cannot."""
         if self._lost or not path.is_plain or path.is_v6 not in self._families:
             return None
-        if _is_local(path.source[0]) or _is_local(path.destination[0]):
+        if is_local(path.source[0]) or is_local(path.destination[0]):
             return None  # packets of and for this machine take another way through its kernel
         self._count += 1
         carried = CarriedPath(self._count, path, kbps, owner)
@@ -291,16 +291,6 @@ class Kernel:
             carried.owner.on_stuck()
             carried.owner.on_gone(carried)
         self._on_lost(lacking)
-
-
-def _is_local(host: str) -> bool:
-    """Whether an address is one of this machine's."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with bind_udp(family, 0, host=host):
-            return True
-    except OSError:
-        return False
 
 
 def _converse(

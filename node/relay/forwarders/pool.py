@@ -5,6 +5,7 @@ that passes the packets on, so a relay that has such a limit has one process.
 """
 
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 from typing import TypeVar
@@ -14,6 +15,7 @@ import trio
 from node.relay.admission import RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.forwarders.base import (
+    Allocated,
     ForwarderUnavailable,
     ForwardingEnded,
     Reason,
@@ -93,13 +95,33 @@ class ForwarderPool:
                     await nursery.start(member.forwarder.run)
                 task_status.started()
 
-    async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
-        """See `Forwarder.open`; the process that carries the fewest takes it."""
+    async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
+        """See `Forwarder.serve_turn`; the first process does."""
+        await self._members[0].forwarder.serve_turn(listener, secret)
+
+    async def refuse_allocation(self, serial: int, code: int) -> None:
+        """See `Forwarder.refuse_allocation`."""
+        await self._members[0].forwarder.refuse_allocation(serial, code)
+
+    async def open(
+        self,
+        channel_id: str,
+        block: PortBlock,
+        rules: ChannelRules,
+        turn: Allocated | None = None,
+    ) -> None:
+        """See `Forwarder.open`; the process that carries the fewest takes it.
+
+        An allocation stays with the one that is the TURN server: the system would hand a client's
+        packets to another one as soon as any client has a socket of its own.
+        """
         now = trio.current_time()
         member = min(self._members, key=lambda member: member.reluctance(now))
+        if turn is not None:
+            member = self._members[0]
         member.channels.add(channel_id)
         try:
-            await member.forwarder.open(channel_id, block, rules)
+            await member.forwarder.open(channel_id, block, rules, turn)
         except BaseException as error:
             member.channels.discard(channel_id)
             if isinstance(error, ForwarderUnavailable):

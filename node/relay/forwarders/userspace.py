@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,6 +17,8 @@ import trio
 
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
 from node.relay.forwarders.base import (
+    Allocated,
+    AllocationWanted,
     AllowanceSpent,
     ForwarderUnavailable,
     ForwardingEnded,
@@ -25,7 +27,9 @@ from node.relay.forwarders.base import (
     Totals,
 )
 from node.relay.forwarders.control import (
+    AllocationFor,
     Allow,
+    AskAllocation,
     AskStats,
     AskTotals,
     Close,
@@ -36,6 +40,8 @@ from node.relay.forwarders.control import (
     Open,
     Opened,
     Ping,
+    RefuseAllocation,
+    ServeTurn,
     Spent,
     StatsReport,
     TotalsReport,
@@ -89,6 +95,7 @@ class UserspaceForwarder:
         self._control: trio.socket.SocketType | None = None
         self._sending = trio.Lock()
         self._limit, self._allowed = Limit(None), Allow(0, None)
+        self._turn: tuple[socket.socket, ServeTurn] | None = None
         self._channels: set[str] = set()
         self._asking = trio.Lock()
         self._awaited: str | int | None = None
@@ -124,6 +131,7 @@ class UserspaceForwarder:
                     try:
                         await self._send(self._limit)
                         await self._send(self._allowed)
+                        await self._serve_turn()
                         failure = await self._read(control)
                     except ForwarderUnavailable as error:
                         failure = str(error)
@@ -148,12 +156,34 @@ class UserspaceForwarder:
             await self._end_all()
             await trio.sleep(wait)
 
-    async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
+    async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
+        """See `Forwarder.serve_turn`."""
+        self._turn = listener, ServeTurn(secret)
+        with suppress(ForwarderUnavailable):  # then the next process hears of it
+            await self._serve_turn()
+
+    async def _serve_turn(self) -> None:
+        if self._turn is not None:
+            listener, message = self._turn
+            await self._send(message, _rights([listener]))
+
+    async def refuse_allocation(self, serial: int, code: int) -> None:
+        """See `Forwarder.refuse_allocation`."""
+        with suppress(ForwarderUnavailable):  # then nobody waits any more
+            await self._send(RefuseAllocation(serial, code))
+
+    async def open(
+        self,
+        channel_id: str,
+        block: PortBlock,
+        rules: ChannelRules,
+        turn: Allocated | None = None,
+    ) -> None:
         """See `Forwarder.open`."""
-        fds = array("i", [sock.fileno() for sock in block.sockets])
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes())
+        for_turn = None if turn is None else AllocationFor(turn.serial, list(turn.hosts))
+        message = Open(channel_id, rules, for_turn)
         try:
-            await self._ask(channel_id, Open(channel_id, rules), rights)
+            await self._ask(channel_id, message, _rights(block.sockets))
         except BaseException:
             with trio.CancelScope(shield=True):  # it may be open, or be opened later
                 await self.close(channel_id, Reason.CRASHED)
@@ -233,6 +263,8 @@ class UserspaceForwarder:
                     "calls are forwarded in userspace from now on; for the kernel it takes %s",
                     lacks,
                 )
+            case AskAllocation(serial, requester, pair):
+                await self._reports.send(AllocationWanted(serial, requester, pair))
             case Spent(serial, size, ended):
                 await self._reports.send(AllowanceSpent(serial, size, ended))
             case StatsReport(serial, channels, last) if serial == self._awaited:
@@ -294,3 +326,9 @@ class UserspaceForwarder:
                     raise ForwarderUnavailable("the forwarder has just failed") from error
                 return
         raise ForwarderUnavailable("the forwarder does not respond")
+
+
+def _rights(sockets: Sequence[socket.socket]) -> tuple[int, int, bytes]:
+    """Ancillary data that hands sockets to another process."""
+    fds = array("i", [sock.fileno() for sock in sockets])
+    return socket.SOL_SOCKET, socket.SCM_RIGHTS, fds.tobytes()

@@ -8,6 +8,7 @@ first and the last of the relay.
 
 import errno
 import gc
+import os
 import resource
 import signal
 import socket
@@ -16,11 +17,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from node.relay.budget import Budget
-from node.relay.channel import PORTS, ChannelRules, Traffic, total
+from node.relay.channel import PORTS, Traffic, total
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
     Allow,
+    AskAllocation,
     AskStats,
     AskTotals,
     Close,
@@ -31,6 +33,8 @@ from node.relay.forwarders.control import (
     Open,
     Opened,
     Ping,
+    RefuseAllocation,
+    ServeTurn,
     Spent,
     StatsReport,
     TotalsReport,
@@ -43,6 +47,9 @@ from node.relay.resources import check_descriptors
 
 if TYPE_CHECKING:  # else only a process that uses it loads it
     from node.relay.forwarders.kernel import Kernel
+    from node.turn.actions import Ask
+    from node.turn.place import TurnPlace
+    from node.turn.sockets import TurnSockets
 
 
 class Worker:
@@ -60,11 +67,12 @@ class Worker:
         self._control = control
         self._relay_ports = relay_ports
         self._loop = Loop()
-        self._channels: dict[str, MediaChannel] = {}
+        self._channels: dict[str, MediaChannel | TurnPlace] = {}
+        self._turn: TurnSockets | None = None
         self._budget = Budget(lambda *spent: self._send(Spent(*spent)))
         self._ended = Traffic()  # what the channels that have ended carried
         # Bounded by what the relay asks: one question at a time, each channel closes once, and
-        # of what it allows two reports are due.
+        # of what it allows two reports are due; and by what is asked for TURN.
         self._outbox: deque[bytes] = deque()
         self._loop.add(control.fileno(), self._control_ready)
         self._kernel = self._open_kernel() if kernel else None
@@ -74,6 +82,8 @@ class Worker:
         self._loop.run()
         if self._kernel is not None:
             self._kernel.close()
+        if self._turn is not None:
+            self._turn.close()
 
     def _open_kernel(self) -> "Kernel":
         from node.relay.forwarders.kernel import Kernel
@@ -97,6 +107,10 @@ class Worker:
         match decode(record):
             case Open() as message:
                 self._open(message, [socket.socket(fileno=fd) for fd in fds])
+            case ServeTurn(secret):
+                self._serve_turn([socket.socket(fileno=fd) for fd in fds], secret)
+            case RefuseAllocation(serial, code) if self._turn is not None:
+                self._turn.refuse(serial, code)
             case Close(channel_id, reason):
                 self._close(channel_id, reason)
             case Limit(kbps):
@@ -115,36 +129,64 @@ class Worker:
                 self._send(message)
 
     def _open(self, message: Open, sockets: list[socket.socket]) -> None:
-        failure = self._carry(message.channel_id, message.rules, sockets)
+        failure = self._carry(message, sockets)
         if failure:
             for sock in sockets:
                 sock.close()
         self._send(Opened(message.channel_id, failure))
 
-    def _carry(self, channel_id: str, rules: ChannelRules, sockets: list[socket.socket]) -> int:
-        if len(sockets) != PORTS:  # no descriptors were left to receive the others
-            return errno.EMFILE
+    def _carry(self, message: Open, sockets: list[socket.socket]) -> int:
         try:
-            check_descriptors(max(sock.fileno() for sock in sockets))
-            self._channels[channel_id] = MediaChannel(
-                self._loop,
-                sockets,
-                rules,
-                self._budget,
-                self._relay_ports,
-                lambda: self._close(channel_id, "expired"),
-                self._kernel,
-            )
+            check_descriptors(max((sock.fileno() for sock in sockets), default=0))
+            self._channels[message.channel_id] = self._opened(message, sockets)
         except OSError as error:
             return error.errno or errno.EIO
         return 0
+
+    def _opened(self, message: Open, sockets: list[socket.socket]) -> "MediaChannel | TurnPlace":
+        channel_id, rules, turn = message.channel_id, message.rules, message.turn
+        if turn is not None:
+            if self._turn is None or not sockets:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return self._turn.open(channel_id, turn.serial, turn.hosts, rules, sockets)
+        if len(sockets) != PORTS:  # no descriptors were left to receive the others
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return MediaChannel(
+            self._loop,
+            sockets,
+            rules,
+            self._budget,
+            self._relay_ports,
+            lambda: self._close(channel_id, "expired"),
+            self._kernel,
+        )
+
+    def _serve_turn(self, listeners: list[socket.socket], secret: bytes) -> None:
+        if self._turn is not None or not listeners:  # told twice, or no descriptors are left
+            for listener in listeners:
+                listener.close()
+            return
+        from node.turn.sockets import TurnSockets
+
+        self._turn = TurnSockets(
+            self._loop,
+            listeners[0],
+            secret,
+            self._budget,
+            self._relay_ports,
+            self._ask,
+            self._close,
+        )
+
+    def _ask(self, ask: "Ask") -> None:
+        self._send(AskAllocation(ask.serial, ask.jid, ask.pair))
 
     def _close(self, channel_id: str, reason: str) -> None:
         media = self._channels.get(channel_id)
         if media is not None and not media.closed:  # else it has expired just before
             media.close(lambda: self._end(channel_id, reason, media))
 
-    def _end(self, channel_id: str, reason: str, media: MediaChannel) -> None:
+    def _end(self, channel_id: str, reason: str, media: "MediaChannel | TurnPlace") -> None:
         del self._channels[channel_id]
         stats = media.stats()
         self._ended += stats

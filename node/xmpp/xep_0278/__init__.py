@@ -2,7 +2,8 @@
 
 from slixmpp.plugins.base import register_plugin
 
-from node.xmpp.xep_0278.jingle_nodes import XEP_0278, ChannelLike, Handler, ServiceLike
+from node.xmpp.requests import ChannelLike, Handler, ServiceLike
+from node.xmpp.xep_0278.jingle_nodes import XEP_0278
 from node.xmpp.xep_0278.replies import ChannelOffer, Killed, ServiceEntry
 
 register_plugin(XEP_0278)

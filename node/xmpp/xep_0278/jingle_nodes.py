@@ -1,19 +1,20 @@
 """XEP-0278: the plugin, for relay nodes (a handler answers requests) and for requesters."""
 
-import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, ClassVar, Literal, Protocol
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal
 from xml.etree import ElementTree as ET
 
 from slixmpp import JID, Iq
-from slixmpp.exceptions import XMPPError
 from slixmpp.plugins import BasePlugin
 from slixmpp.xmlstream import register_stanza_plugin
 from slixmpp.xmlstream.handler import CoroutineCallback
 from slixmpp.xmlstream.matcher.base import MatcherBase
 from slixmpp.xmlstream.stanzabase import StanzaBase
 
-from node.xmpp.errors import Refusal, StanzaError
+from node.xmpp.errors import StanzaError
+from node.xmpp.requests import Handler, ServiceLike, error_reply
+from node.xmpp.xep_0215 import XEP_0215
 from node.xmpp.xep_0278 import stanza
 from node.xmpp.xep_0278.replies import (
     ChannelOffer,
@@ -24,87 +25,12 @@ from node.xmpp.xep_0278.replies import (
     parse_services_untrusted,
 )
 from node.xmpp.xep_0278.stanza import NS, NS_CHANNEL, NS_EVENT, NS_REDIRECT, NS_TURN, SERVICES
-from overlay.core.errors import RemoteProtocolError
-
-log = logging.getLogger(__name__)
 
 IDENTITY: dict[str, Any] = {"category": "proxy", "itype": "relay", "name": "Jingle Nodes Relay"}
 FEATURES = (NS, NS_CHANNEL)
 
 KILLED_TIMEOUT = 30.0
 """Seconds for which the answer to a ``killed`` event is expected; it makes no difference."""
-
-
-class ChannelLike(Protocol):
-    """A channel that a relay grants."""
-
-    @property
-    def id(self) -> str:
-        """Random, an XML Nmtoken."""
-
-    @property
-    def host(self) -> str:
-        """The relay's IP address."""
-
-    @property
-    def host6(self) -> str | None:
-        """The relay's IPv6 address, if it has that besides."""
-
-    @property
-    def localport(self) -> int:
-        """UDP port for the requester."""
-
-    @property
-    def remoteport(self) -> int:
-        """UDP port for its peer."""
-
-    @property
-    def maxkbps(self) -> int | None:
-        """Bandwidth limit, kbit/s; None: none."""
-
-    @property
-    def expire(self) -> int:
-        """Seconds without a packet after which the channel ends."""
-
-
-class ServiceLike(Protocol):
-    """An entry of a tracker's list; see ServiceEntry."""
-
-    @property
-    def kind(self) -> str:
-        """One of relay, tracker, stun and turn."""
-
-    @property
-    def address(self) -> str:
-        """JID or host."""
-
-    @property
-    def policy(self) -> str:
-        """Either public or roster."""
-
-    @property
-    def port(self) -> int | None:
-        """Of a STUN or TURN server."""
-
-
-class Handler(Protocol):
-    """What a relay node does with requests.
-
-    Each may raise an exception with the attributes of Refusal, which becomes the answer.
-    ``requester`` is the full JID of the requester.
-    """
-
-    async def request_channel(self, requester: str, protocol: str) -> ChannelLike:
-        """Grant a channel; ``protocol`` is udp."""
-
-    async def services(self, requester: str) -> Iterable[ServiceLike]:
-        """List what this node knows."""
-
-    async def holds(self, requester: str, channel_id: str) -> bool:
-        """Whether a channel is open and the requester's."""
-
-    async def release(self, requester: str, channel_id: str) -> bool:
-        """End a channel if it is the requester's; whether it was."""
 
 
 class JingleNodesRequest(MatcherBase):
@@ -128,7 +54,7 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
 
     name = "xep_0278"
     description = "XEP-0278: Jingle Relay Nodes"
-    dependencies: ClassVar[set[str]] = {"xep_0030"}
+    dependencies: ClassVar[set[str]] = {"xep_0030", XEP_0215.name}
     stanza = stanza
 
     def plugin_init(self) -> None:
@@ -141,7 +67,7 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
             f"{{{NS_REDIRECT}}}channel": self._answer_redirect,
             f"{{{NS_TURN}}}turn": self._answer_turn,
         }
-        for element in (stanza.Channel, stanza.Services, stanza.Event):
+        for element in (stanza.Channel, stanza.Services, stanza.Event, stanza.TurnCredentials):
             register_stanza_plugin(Iq, element)
         for service in SERVICES.values():
             register_stanza_plugin(stanza.Services, service, iterable=True)
@@ -171,13 +97,21 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
     def serve(self, handler: Handler) -> None:
         """Answer requests with ``handler``, and show the relay in service discovery."""
         self._handler = handler
+        self._external_services.serve(handler)
         self._show()
 
     def stop_serving(self) -> None:
         """Answer requests with an error from now on."""
         if self._handler is not None:
             self._handler = None
+            self._external_services.stop_serving()
             self._hide()
+
+    @property
+    def _external_services(self) -> XEP_0215:
+        plugins: Mapping[str, Any] = self.xmpp.plugin
+        plugin: XEP_0215 = plugins[XEP_0215.name]
+        return plugin
 
     @property
     def serving(self) -> bool:
@@ -203,11 +137,13 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         disco.add_identity(**IDENTITY)
         for feature in FEATURES:
             disco.add_feature(feature)
+        if self._handler is not None and self._handler.offers_turn:
+            disco.add_feature(NS_TURN)
 
     def _hide(self) -> None:
         disco = self.xmpp.plugin["xep_0030"]
         disco.del_identity(**IDENTITY)
-        for feature in FEATURES:
+        for feature in (*FEATURES, NS_TURN):
             disco.del_feature(feature=feature)
 
     async def _handle_request(self, iq: Any) -> None:
@@ -215,7 +151,7 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
             reply = await self._answer(iq)
         except Exception as error:
             # Whatever happens, the requester is told: silence would cost it the IQ timeout.
-            raise _error_reply(error) from error
+            raise error_reply(error) from error
         reply.send()
 
     async def _answer(self, iq: Iq) -> Iq:
@@ -279,7 +215,17 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
     async def _answer_turn(self, iq: Iq, request: ET.Element) -> Iq:
         if not _protocol(request):
             raise StanzaError("bad-request", "modify", "no protocol")
-        raise StanzaError("item-not-found", "cancel", "no TURN credentials here")
+        if _protocol(request) != "udp":
+            raise StanzaError("feature-not-implemented", "cancel", "TURN is over udp here")
+        grant = next(iter(await self._serving().turn(iq["from"].full)))
+        host = f"[{grant.host}]" if ":" in grant.host else grant.host
+        reply: Iq = iq.reply()
+        turn = reply["jingle_nodes_turn"]
+        turn["uri"] = f"turn:{host}:{grant.port}?transport=udp"
+        turn["ttl"] = str(max(0, grant.expires - int(time.time())))
+        turn["username"] = grant.username
+        turn["password"] = grant.password
+        return reply
 
     def _serving(self) -> Handler:
         if self._handler is None:
@@ -361,15 +307,3 @@ def _without_traps(entries: Iterable[ServiceLike]) -> list[ServiceLike]:
         if entry.policy in ("public", "roster"):
             listed.setdefault(entry.address, entry)
     return list(listed.values())
-
-
-def _error_reply(error: Exception) -> XMPPError:
-    """The exception that makes slixmpp answer with a stanza error."""
-    if isinstance(error, RemoteProtocolError):
-        return XMPPError("bad-request", etype="modify", text=str(error))
-    if isinstance(error, Refusal):
-        condition: Any = error.condition
-        kind: Any = error.kind
-        return XMPPError(condition, etype=kind, text=error.text)
-    log.error("answering a request failed", exc_info=error)
-    return XMPPError("internal-server-error", etype="cancel")

@@ -4,14 +4,13 @@ Deployed relays leave out the namespace (as the XEP's own example does), ``id``,
 ``expire``; that is read. What cannot be meant is not: these parsers raise RemoteProtocolError.
 """
 
-import ipaddress
-import re
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as ET
 
 from node.xmpp.attributes import integer_untrusted, local_name
 from node.xmpp.errors import one_line
+from node.xmpp.hosts import host6_untrusted, host_untrusted
 from node.xmpp.xep_0278.stanza import SERVICES
 from overlay.core.errors import RemoteProtocolError
 
@@ -26,11 +25,6 @@ MAX_ID = 1023  # bytes of a JID's part (RFC 7622), for lack of another limit: id
 MAX_ADDRESS = 3071  # bytes of a JID
 MAX_SERVICES = 256
 """Entries of one tracker that are read: a client visits at most tens of them."""
-
-_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # RFC 1123 section 2.1
-BROADCAST = ipaddress.IPv4Address("255.255.255.255")
-
-_HOST_NAME = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
 
 
 @dataclass(frozen=True)
@@ -106,12 +100,12 @@ def parse_channel_untrusted(iq: ET.Element, relay: str) -> ChannelOffer:
     return ChannelOffer(
         relay=relay,
         id=channel_id,
-        host=_host(channel.get("host", "")),
+        host=host_untrusted(channel.get("host", "")),
         localport=localport,
         remoteport=remoteport,
         maxkbps=integer_untrusted(channel, "maxkbps", 1, MAX_KBPS),
         expire=integer_untrusted(channel, "expire", 1, MAX_EXPIRE) or DEFAULT_EXPIRE,
-        host6=_host6(channel.get("host6", "")),
+        host6=host6_untrusted(channel.get("host6", "")),
     )
 
 
@@ -188,27 +182,3 @@ def _child(iq: ET.Element, name: str) -> ET.Element:
         if local_name(element) == name:
             return element
     raise RemoteProtocolError(f"an answer without <{name}/>")
-
-
-def _host(text: str) -> str:
-    text = text.strip()
-    try:
-        address = ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        # A name has a letter somewhere: 1.2.3 and 999.1.1.1 are neither names nor addresses.
-        if _HOST_NAME.fullmatch(text) and not text.replace(".", "").isdecimal():
-            return text
-    else:
-        zoned = isinstance(address, ipaddress.IPv6Address) and address.scope_id
-        if not (address.is_unspecified or address.is_multicast or address == BROADCAST or zoned):
-            return str(address)
-    raise RemoteProtocolError(f"host {one_line(text)!r}")
-
-
-def _host6(text: str) -> str | None:
-    if not text.strip():
-        return None
-    host = _host(text)
-    if ":" not in host:
-        raise RemoteProtocolError(f"host6 {one_line(text)!r}")
-    return host

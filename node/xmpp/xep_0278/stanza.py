@@ -52,6 +52,15 @@ class Event(ElementBase):
     interfaces: ClassVar[set[str]] = {"event", "id", "time"}
 
 
+class TurnCredentials(ElementBase):
+    """Credentials for a TURN server, for ``ttl`` seconds; asked for with ``protocol`` alone."""
+
+    name = "turn"
+    namespace = NS_TURN
+    plugin_attrib = "jingle_nodes_turn"
+    interfaces: ClassVar[set[str]] = {"uri", "ttl", "username", "password"}
+
+
 class Services(ElementBase):
     """What a tracker knows: relays, trackers, STUN and TURN servers as children."""
 

@@ -1,12 +1,16 @@
 """Borrowing: which relay is asked, what happens when it does not lend, and the way back."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
 
+from node.client import NoTurnError
 from node.client.channel import CHECK_INTERVAL, GONE_AFTER, take_up
 from node.client.client import PATIENCE, Client, NoRelayError
-from node.xmpp import ChannelOffer, Killed, XmppError, XmppRefused
+from node.xmpp import ChannelOffer, ExternalService, Killed, XmppError, XmppRefused
 from overlay.discovery import Relay
 
 
@@ -252,3 +256,57 @@ async def test_the_borrower_sends_to_the_host_that_it_has_a_way_to(
     assert taken.requester_address == (expected, 9)
     assert taken.peer_address == (host, 11)
     assert taken.peer_address6 == ("::1", 11)
+
+
+SERVER = ExternalService("turn", "192.0.2.1", 3478, "user", "password")
+
+
+class TurnSession(FakeSession):
+    """A session in which some relays have a TURN server."""
+
+    async def request_turn(self, relay: str, *, timeout: float) -> list[ExternalService]:
+        self.asked.append(relay)
+        match self.behaviour[relay]:
+            case "refuses":
+                raise XmppRefused(relay, "resource-constraint", "wait", "full")
+            case "is silent":
+                await trio.sleep(timeout)
+                raise XmppError(f"{relay} does not answer")
+            case "has none":
+                return []
+        return [SERVER]
+
+
+def offering(session: FakeSession, *jids: str) -> Client:
+    client = client_of(session, *jids)
+    pool: Any = client._pool
+    pool.relays = [replace(relay, services=("channel", "turn")) for relay in pool.relays]
+    return client
+
+
+async def test_the_nearest_relay_with_turn_is_asked(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    session = TurnSession(full="refuses", dead="is silent", empty="has none", good="gives")
+    assert await offering(session, "full", "dead", "empty", "good").turn() == [SERVER]
+    assert session.asked == ["full", "dead", "empty", "good"]
+
+
+async def test_relays_without_turn_are_not_asked() -> None:
+    session = TurnSession(plain="gives")
+    with pytest.raises(NoTurnError, match="no relay was found that offers TURN"):
+        await client_of(session, "plain").turn()
+    assert session.asked == []
+    assert await client_of(session, "plain").turn("plain") == [SERVER]
+
+
+async def test_every_reason_is_told_if_nobody_has_turn(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    session = TurnSession(full="refuses", dead="is silent", empty="has none")
+    with pytest.raises(NoTurnError, match=r"full refused.*; empty has no TURN server"):
+        await offering(session, "full", "empty").turn()
+    start = trio.current_time()
+    with pytest.raises(NoTurnError):
+        await offering(session, "dead", "full").turn(timeout=1)
+    assert trio.current_time() - start == pytest.approx(1)

@@ -111,7 +111,10 @@ def test_the_container_has_no_root_and_no_secret() -> None:
     assert top >= {"pyproject.toml", "overlay", "node", "simulations", "README.md", "LICENSE"}
     assert re.findall(r"^COPY (.+)$", run, re.M) == [f"--from=build {VENV} {VENV}"]
     assert re.search(r"^USER 4278:4278$", run, re.M)
-    assert f"EXPOSE {DEFAULT_PORT}/udp {RunSettings.relay_ports}/udp" in run
+    assert (
+        f"EXPOSE {DEFAULT_PORT}/udp {RunSettings.turn_port}/udp {RunSettings.relay_ports}/udp"
+        in run
+    )
     assert "ENTRYPOINT [" in run
     for key in re.findall(r"JINGLE_NODES_(\w+)=", run):
         assert f"#{key.lower()} =" in render(RunSettings(), HELPS)

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from errno import EMFILE
 from typing import Any
@@ -14,15 +15,26 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from node.relay import ports
-from node.relay.admission import Refused, RelayLimits
+from node.relay.access import Access
+from node.relay.admission import LimitReached, Refused, RelayLimits
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
-from node.relay.forwarders.base import ForwarderUnavailable, ForwardingEnded, Reason, Report, Totals
+from node.relay.forwarders.base import (
+    Allocated,
+    AllocationWanted,
+    ForwarderUnavailable,
+    ForwardingEnded,
+    Reason,
+    Report,
+    Totals,
+)
 from node.relay.forwarders.control import Allow
 from node.relay.forwarders.use import IN_USERSPACE
+from node.relay.grants import ChannelClosed
 from node.relay.hours import Hours
 from node.relay.meter import local_time
 from node.relay.ports import PortBlock, Reachable
-from node.relay.relay import ChannelClosed, RelayService, open_relay
+from node.relay.relay import MAX_WANTED, RelayService, open_relay
+from node.turn.service import TurnService
 
 pytestmark = pytest.mark.trio
 
@@ -43,12 +55,20 @@ class FakeForwarder:
         self.ready = True
         self.use = IN_USERSPACE
         self.ends_while_opening = False
+        self.refused: list[tuple[int, int]] = []
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
         await trio.sleep_forever()
 
-    async def open(self, channel_id: str, block: PortBlock, rules: ChannelRules) -> None:
+    async def open(
+        self,
+        channel_id: str,
+        block: PortBlock,
+        rules: ChannelRules,
+        turn: Allocated | None = None,
+    ) -> None:
+        self.allocated = turn, len(block.sockets)
         for sock in block.sockets:
             sock.close()
         await trio.lowlevel.checkpoint()
@@ -58,6 +78,15 @@ class FakeForwarder:
         if self.ends_while_opening:
             await self.close(channel_id, Reason.CRASHED)
             await wait_all_tasks_blocked()  # until the relay knows
+
+    async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
+        self.turn = listener, secret
+
+    async def refuse_allocation(self, serial: int, code: int) -> None:
+        self.refused.append((serial, code))
+
+    async def want_allocation(self, wanted: AllocationWanted) -> None:
+        await self._reports.send(wanted)
 
     async def limit(self, kbps: int | None) -> None:
         self.kbps = kbps
@@ -319,3 +348,48 @@ async def test_a_grant_names_the_ipv6_address_besides_the_ipv4_one(
     async with faked(hosts) as (relay, _):
         grant = await relay.request_channel(ROMEO)
         assert (grant.host, grant.host6) == expected
+
+
+WANTED = AllocationWanted(7, "romeo@montague.example", pair=False)
+
+
+async def test_an_allocation_takes_the_place_of_a_channel() -> None:
+    async with faked(("192.0.2.1", "2001:db8::1"), channels_per_jid=2) as (relay, forwarder):
+        for pair, sockets in ((False, 1), (True, 2)):
+            await relay.allocate(replace(WANTED, pair=pair))
+            turn = Allocated(7, ("192.0.2.1", "2001:db8::1"))
+            assert forwarder.allocated == (turn, sockets)
+        assert (relay.open_channels, relay.open_allocations) == (2, 2)
+        with pytest.raises(LimitReached):
+            await relay.allocate(WANTED)
+        assert (await refusal(relay)).condition == "resource-constraint"
+        await relay.close_all()
+        assert relay.ends == {Reason.SHUTDOWN: 2}
+        assert relay.closed.statistics().current_buffer_used == 0  # nobody is told over XMPP
+        assert relay.open_allocations == 0
+
+
+async def test_users_of_the_turn_server_are_admitted_or_refused() -> None:
+    async with faked(channels_per_jid=1) as (relay, forwarder), trio.open_nursery() as nursery:
+        turn = TurnService(relay, b"north", list)
+        nursery.start_soon(turn.run)
+        for serial in (1, 2):
+            await forwarder.want_allocation(replace(WANTED, serial=serial))
+        await wait_all_tasks_blocked()
+        assert relay.open_allocations == 1
+        denied = Access(deny=frozenset({"montague.example"}))
+        await relay.change(replace(relay.limits, access=denied))
+        await forwarder.want_allocation(replace(WANTED, serial=3))
+        await wait_all_tasks_blocked()
+        relay.drain()
+        await forwarder.want_allocation(replace(WANTED, serial=4, requester="a@b.example"))
+        await wait_all_tasks_blocked()
+        assert forwarder.refused == [(2, 486), (3, 403), (4, 508)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_allocations_that_nobody_opens_in_time_are_dropped() -> None:
+    async with faked() as (relay, forwarder):
+        for serial in range(2 * MAX_WANTED):
+            await forwarder.want_allocation(replace(WANTED, serial=serial))
+        assert relay.wanted_allocations.statistics().current_buffer_used == MAX_WANTED

@@ -355,3 +355,33 @@ def test_what_limits_all_channels_takes_one_process(limit: dict[str, Any]) -> No
     RunSettings(**limit).check()
     with pytest.raises(UsageError, match="leave --forwarder-processes out"):
         RunSettings(forwarder_processes=2, **limit).check()
+
+
+def test_the_port_of_turn() -> None:
+    assert RunSettings().own_turn_port() == 3478
+    assert RunSettings(turn_port=" 0 ").own_turn_port() == 0
+    assert RunSettings(turn_port="off").own_turn_port() is None
+    for text in ("", "x", "-1", "65536", "٣", "1e3"):
+        with pytest.raises(UsageError, match=r"--turn-port .* is not a port"):
+            RunSettings(turn_port=text).own_turn_port()
+
+
+def test_a_turn_server_that_is_there_already(password_file: Path) -> None:
+    settings = RunSettings(turn_server="turn.example.org", turn_secret_file=password_file)
+    assert settings.other_turn_server() == (
+        ("turn.example.org", 3478),
+        read_secret("--turn-secret-file", password_file).encode(),
+    )
+    assert settings.own_turn_port() is None
+    assert settings.turn_wanted
+    assert not RunSettings(turn_port="off").turn_wanted
+    assert RunSettings().other_turn_server() is None
+    for one in ({"turn_server": "a.example"}, {"turn_secret_file": password_file}):
+        with pytest.raises(UsageError, match="go together"):
+            RunSettings(**one).check()
+
+
+def test_the_secrets_of_a_node_have_one_purpose_each(tmp_path: Path) -> None:
+    settings = RunSettings(state_dir=tmp_path)
+    assert settings.own_turn_secret() == RunSettings(state_dir=tmp_path).own_turn_secret()
+    assert settings.own_turn_secret() != settings.mapping_secret()

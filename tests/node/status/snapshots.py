@@ -15,6 +15,7 @@ from node.status.status import (
     Reach,
     Status,
     Traffic,
+    Turn,
 )
 
 BUSY = Status(
@@ -80,6 +81,7 @@ BUSY = Status(
         to_requesters=tuple(90_000.0 + 450 * second for second in range(110)),
         channels=tuple(1 + second // 10 for second in range(110)),
     ),
+    turn=Turn(address="203.0.113.7:3478", allocations=3, credentials=57),
 )
 
 EMPTY = replace(
@@ -96,4 +98,5 @@ EMPTY = replace(
     overlay=replace(BUSY.overlay, neighbours=0, events={}, reachability=()),
     checks=(Check(name="overlay", result="unknown", meaning="no other peer is known"),),
     history=History(interval=1.0, to_peers=(), to_requesters=(), channels=()),
+    turn=None,
 )

@@ -41,6 +41,8 @@ ALWAYS = replace(BUSY.limits, hours=None)
         (checks.check_mapping(OPENED), "ok", "2 channels open (PCP)"),
         (checks.check_mapping(replace(FAILED, state="open")), "warning", "no answer"),
         (checks.check_mapping(FAILED), "warning", "no answer"),
+        (checks.check_turn(offered=True), "ok", "browsers"),
+        (checks.check_turn(offered=False), "warning", "cannot be had"),
         (checks.check_address(private=False, allowed=False), "ok", "known"),
         (checks.check_address(private=True, allowed=True), "ok", "laboratory"),
         (checks.check_address(private=True, allowed=False), "failed", "private"),

@@ -42,6 +42,8 @@ def test_metrics_say_what_the_snapshot_says() -> None:
         ("reachable", "ipv4"): 1,
         ("reachable", "ipv6"): 0,
         ("check", "XMPP", "ok"): 1,
+        ("turn_allocations_open",): 3,
+        ("turn_credentials_total",): 57,
     }
     for (name, *labels), value in expected.items():
         assert values[(f"jingle_nodes_{name}", *labels)] == value

@@ -17,6 +17,15 @@ class Granted:
     host6: str | None = None
 
 
+@dataclass(frozen=True)
+class Turn:
+    host: str = "192.0.2.7"
+    port: int = 3478
+    username: str = "2000000000:romeo@example.org"
+    password: str = "c2VjcmV0"
+    expires: int = 2_000_000_000
+
+
 @dataclass
 class FakeRelay:
     """Grants the same channel to everyone, or raises what it is told to."""
@@ -25,6 +34,7 @@ class FakeRelay:
     entries: Sequence[ServiceEntry] = ()
     error: Exception | None = None
     owner: str | None = None
+    turns: Sequence[Turn] = ()
 
     async def request_channel(self, requester: str, protocol: str) -> Granted:
         if self.error is not None:
@@ -34,6 +44,17 @@ class FakeRelay:
 
     async def services(self, requester: str) -> Sequence[ServiceEntry]:
         return self.entries
+
+    @property
+    def offers_turn(self) -> bool:
+        return bool(self.turns)
+
+    async def turn(self, requester: str) -> Sequence[Turn]:
+        if self.error is not None:
+            raise self.error
+        if not self.turns:
+            raise StanzaError("item-not-found", "cancel", "no TURN server here")
+        return self.turns
 
     async def holds(self, requester: str, channel_id: str) -> bool:
         return (requester, channel_id) == (self.owner, self.granted.id)

@@ -87,10 +87,14 @@ def router(monkeypatch: pytest.MonkeyPatch) -> FakeRouter:
 
 
 @asynccontextmanager
-async def mapped(channels: int = 100) -> AsyncIterator[tuple[PortMapping, list[str]]]:
+async def mapped(
+    channels: int = 100, turn_port: int | None = None
+) -> AsyncIterator[tuple[PortMapping, list[str]]]:
     """A mapping of which is known whether it works, and the addresses that it has told."""
     told: list[str] = []
-    async with open_port_mapping(PORT, RELAY_PORTS, channels, SECRET, told.append) as mapping:
+    async with open_port_mapping(
+        PORT, RELAY_PORTS, channels, SECRET, told.append, turn_port
+    ) as mapping:
         await mapping.settled.wait()
         yield mapping, told
 
@@ -349,3 +353,30 @@ async def test_closing_has_an_end(router: FakeRouter, autojump_clock: MockClock)
         router.unmap = hang  # type: ignore[method-assign]
         left = trio.current_time()
     assert trio.current_time() - left == pytest.approx(keeper.CLOSE_TIMEOUT)
+
+
+async def test_the_port_of_turn_is_open_as_well(
+    router: FakeRouter, autojump_clock: MockClock
+) -> None:
+    async with mapped(turn_port=3478) as (mapping, _):
+        assert 3478 in router.ports
+        assert mapping.reaches_turn
+    assert router.ports == set()
+
+
+async def test_a_node_without_the_port_of_turn_serves_all_the_same(
+    router: FakeRouter, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    router.taken.add(3478)
+    async with mapped(turn_port=3478) as (mapping, _):
+        assert shown(mapping) == ("open", None)
+        assert not mapping.reaches_turn
+    assert "does not open UDP port 3478, so there is no TURN server" in caplog.text
+
+
+async def test_a_router_that_opens_nothing_says_nothing_of_turn(
+    router: FakeRouter, autojump_clock: MockClock
+) -> None:
+    router.dead = True
+    async with mapped(turn_port=3478) as (mapping, _):
+        assert mapping.reaches_turn  # somebody may have forwarded it by hand, as all others

@@ -20,8 +20,11 @@ from node.relay.drop import Drop
 from node.relay.forwarders.base import Reason
 from node.relay.forwarders.pool import ForwarderPool, processes_for
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse
+from node.relay.grants import ChannelGrant
 from node.relay.quota import Quota
-from node.relay.relay import ChannelGrant, RelayService, open_relay
+from node.relay.relay import RelayService, open_relay
+from node.turn.service import open_turn_port, open_turn_server
+from simulations.lab.turn_client import TurnClient
 from tests.node.relay.loopback import PATIENCE, PORTS, REQUESTER, forged, open_end, talk
 
 pytestmark = pytest.mark.trio
@@ -190,3 +193,23 @@ async def test_a_packet_from_a_port_of_another_process_is_dropped() -> None:
                     drops += Counter(status.stats.drops if status.stats else {})
                 if drops == {Drop.OWN: 1}:
                     break
+
+
+async def test_allocations_stay_with_the_process_that_is_the_turn_server() -> None:
+    async with pooled(2) as (relay, pool), open_turn_port(0) as listener:
+        assert listener is not None
+        port = listener.getsockname()[1]
+        address = "127.0.0.1", port
+        async with open_turn_server(relay, listener, b"north", lambda: [address]) as turn:
+            grant = turn.grant(REQUESTER)[0]
+            for _ in range(3):
+                client = TurnClient(address, grant.username, grant.password)
+                await trio.to_thread.run_sync(client.allocate)
+                client.close()
+            assert relay.open_allocations == 3
+            server, other = pool.pids
+            assert len(ports_of(server) - {port}) == 3
+            assert ports_of(other) == set()
+            # Channels go where fewer are.
+            channel = await relay.request_channel(REQUESTER)
+            assert carried(pool, [channel])[other] == [channel]
