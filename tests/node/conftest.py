@@ -1,7 +1,9 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from node.settings import RunSettings
 from node.xmpp import Account, ComponentAccount
 from tests.node.prosody import COMPONENT, DOMAIN, PASSWORD, SECRET, Prosody
 
@@ -27,3 +29,21 @@ def relay_account(prosody: Prosody) -> Account:
 @pytest.fixture
 def component(prosody: Prosody) -> ComponentAccount:
     return ComponentAccount(COMPONENT, SECRET, "127.0.0.1", prosody.component_port)
+
+
+@pytest.fixture
+def node_settings(prosody: Prosody, tmp_path: Path) -> RunSettings:
+    """A node with an account, in a laboratory."""
+    password = tmp_path / "password"
+    password.write_text(PASSWORD)
+    return RunSettings(
+        jid=f"relay@{DOMAIN}",
+        password_file=password,
+        xmpp_host=f"127.0.0.1:{prosody.c2s_port}",
+        port=0,
+        state_dir=tmp_path / "state",
+        public_address="127.0.0.1",
+        allow_private_peers=True,
+        status_address="127.0.0.1:0",
+        turn_port="off",
+    )

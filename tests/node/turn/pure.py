@@ -1,12 +1,13 @@
 """A TURN server without sockets, and its clients."""
 
+import struct
 from collections.abc import Iterable, Sequence
 from itertools import count
 
 from node.relay.addresses import Address
 from node.relay.budget import Budget
 from node.relay.channel import ChannelRules
-from node.turn.actions import Action, Ask, Reply
+from node.turn.actions import Action, Ask, Reply, ToPeer
 from node.turn.allocation import FiveTuple, Place
 from node.turn.auth import REALM, Authenticator, key_of
 from node.turn.credentials import Credentials, issue
@@ -17,6 +18,7 @@ from node.turn.stun import (
     Class,
     Message,
     Method,
+    decode_address_untrusted,
     decode_error_code_untrusted,
     encode,
     encode_address,
@@ -169,3 +171,33 @@ def error_of(answer: Message) -> int | None:
         return None
     assert answer.kind == Class.ERROR
     return decode_error_code_untrusted(answer.get(Attr.ERROR_CODE) or b"")
+
+
+def lifetime(seconds: int) -> tuple[int, bytes]:
+    return Attr.LIFETIME, seconds.to_bytes(4, "big")
+
+
+def addresses(answer: Message, kind: Attr = Attr.XOR_RELAYED_ADDRESS) -> list[Address]:
+    return [decode_address_untrusted(value, answer.transaction_id) for value in answer.all(kind)]
+
+
+def allocated(world: World, *attributes: tuple[int, bytes]) -> Client:
+    client = world.client()
+    assert error_of(client.allocate(*attributes)) is None
+    return client
+
+
+def channel_data(number: int, payload: bytes) -> bytes:
+    return struct.pack("!HH", number, len(payload)) + payload
+
+
+def from_peer(world: World, client: Client, payload: bytes, peer: Address = PEER) -> list[bytes]:
+    """What the client gets of a packet that comes to its relayed address."""
+    allocation = world.server.allocations.of(client.five_tuple)
+    assert allocation is not None
+    actions = world.server.receive_peer(allocation, payload, peer, world.now)
+    return [action.data for action in actions if isinstance(action, Reply)]
+
+
+def to_peers(actions: list[object]) -> list[tuple[Address, bytes]]:
+    return [(action.peer, action.data) for action in actions if isinstance(action, ToPeer)]
