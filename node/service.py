@@ -26,6 +26,7 @@ from node.status.checks import check_mapping, check_nat, check_turn
 from node.status.observer import Parts, open_observer
 from node.status.server import open_status_page
 from node.status.status import Check
+from node.tracker import Tracker
 from node.turn.service import TurnGrant, TurnService, no_turn, open_turn_port, open_turn_server
 from node.xmpp import ServiceEntry, Session, open_session
 from overlay.core.addresses import Address, format_address, is_private
@@ -103,6 +104,7 @@ class Node:
         self._relay = relay
         self._session = session
         self._turn = turn
+        self.tracker = Tracker(peer)
         self.nat_watch = NatWatch(peer, is_opened=lambda: self.port_mapping.state == "open")
         self.stun_server: StunServer | None = None
         self._advertising = trio.CancelScope()
@@ -118,13 +120,16 @@ class Node:
         return await self._relay.request_channel(requester)
 
     async def services(self, requester: str) -> Iterable[ServiceEntry]:
-        """The services that this node knows: its own, and the relay only if it lends to them."""
+        """The services that this node knows: its own, and other relays that it has verified.
+
+        Its own relay is the first, and told only to those that it lends to.
+        """
         endpoints = served_endpoints(self._peer)
         services = [ServiceEntry("stun", host, port=port) for host, port in endpoints]
         if self._relay.permits(requester):
             policy = self._relay.limits.access.advertised
             services.append(ServiceEntry("relay", self._session.jid, policy=policy))
-        return services
+        return services + self.tracker.entries(self._session.jid)
 
     @property
     def offers_turn(self) -> bool:
@@ -331,6 +336,7 @@ async def open_node(settings: RunSettings) -> AsyncIterator[Node]:
                     server = open_stun_server(peer, *alternate)
                     node.stun_server = await stack.enter_async_context(server)
                 nursery.start_soon(node.nat_watch.run)
+                nursery.start_soon(node.tracker.run)
                 nursery.start_soon(node.report_ends)
                 nursery.start_soon(enter_overlay, session, peer, settings.bootstrap_relays)
                 if settings.needs_roster:

@@ -4,7 +4,7 @@ The only place that knows slixmpp and asyncio; all that is exported is for Trio.
 """
 
 import node.xmpp.hardening  # noqa: F401  (before anything else imports slixmpp)
-from node.xmpp.account import Account, ComponentAccount, TlsPolicy
+from node.xmpp.account import Account, ComponentAccount, TlsPolicy, parse_jid
 from node.xmpp.calls import Call, Calls
 from node.xmpp.errors import Refusal, StanzaError, XmppError, XmppRefused
 from node.xmpp.session import Grant, RelayHandler, Session, open_session
@@ -49,4 +49,5 @@ __all__ = [
     "XmppError",
     "XmppRefused",
     "open_session",
+    "parse_jid",
 ]
