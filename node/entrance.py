@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import trio
 
-from node.xmpp import Session, XmppError
+from node.xmpp import ServiceEntry, Session, XmppError
 from overlay.dht import RunningPeer
 
 STUN_PORT = 3478
@@ -36,12 +36,17 @@ async def _enter_through(session: Session, peer: RunningPeer, relay: str) -> Non
         except XmppError as error:
             _log.warning("cannot enter the overlay through %s: %s", relay, error)
         else:
-            stun = [service for service in services if service.kind == "stun"][:MAX_ADDRESSES]
-            async with trio.open_nursery() as nursery:
-                for service in stun:
-                    nursery.start_soon(peer.enter, service.address, service.port or STUN_PORT)
-            if stun:
+            if await enter_by(peer, services):
                 return
             _log.warning("cannot enter the overlay through %s: it names no STUN service", relay)
         await trio.sleep(retry)
         retry = min(LAST_RETRY, 2 * retry)
+
+
+async def enter_by(peer: RunningPeer, services: Iterable[ServiceEntry]) -> bool:
+    """Join through the STUN services among those of relays; whether there are any."""
+    stun = [service for service in services if service.kind == "stun"][:MAX_ADDRESSES]
+    async with trio.open_nursery() as nursery:
+        for service in stun:
+            nursery.start_soon(peer.enter, service.address, service.port or STUN_PORT)
+    return bool(stun)

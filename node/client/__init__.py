@@ -2,6 +2,14 @@
 
 from node.client.channel import BorrowedChannel
 from node.client.client import Client, NoRelayError, open_client
+from node.client.search import TrackedRelay
 from node.client.turn import NoTurnError
 
-__all__ = ["BorrowedChannel", "Client", "NoRelayError", "NoTurnError", "open_client"]
+__all__ = [
+    "BorrowedChannel",
+    "Client",
+    "NoRelayError",
+    "NoTurnError",
+    "TrackedRelay",
+    "open_client",
+]

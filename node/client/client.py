@@ -1,4 +1,4 @@
-"""Finding a relay over the overlay and borrowing a channel on it over XMPP."""
+"""Finding a relay, in the overlay and over XMPP, and borrowing a channel on it."""
 
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable
@@ -8,6 +8,8 @@ from functools import partial
 import trio
 
 from node.client.channel import BorrowedChannel, keep_alive, take_up, watch
+from node.client.search import TrackedRelay
+from node.client.tracked import TrackedRelays, merged
 from node.client.turn import request_turn
 from node.entrance import enter_overlay
 from node.errors import UserError
@@ -15,6 +17,7 @@ from node.xmpp import Account, Calls, ExternalService, Session, XmppError, open_
 from node.xmpp.session import OPEN_TIMEOUT
 from overlay.dht import open_peer
 from overlay.discovery import Relay
+from overlay.errors import OverlayError
 from overlay.nursery import open_background_nursery
 from overlay.pool import RelayPool
 from overlay.settings import PeerSettings
@@ -26,11 +29,18 @@ ANSWER_TIMEOUT = 10.0
 """Seconds that one relay has for its answer; two servers that first meet may take four."""
 
 PATIENCE = 1.5
-"""Seconds without an answer after which the next relay is asked besides."""
+"""Seconds without an answer after which the next relay is asked besides, and after which relays
+that were found over XMPP do for a call without those of the overlay."""
+
+FIRST_SEARCH = 5.0
+"""Seconds for which the first search over XMPP is waited for if the overlay has no relay."""
 
 RELEASE_TIMEOUT = 1.0
 """Seconds that giving a channel back may take; the relay ends it by itself anyway."""
 
+
+Candidate = str | Relay | TrackedRelay
+"""A relay to ask: named by the borrower, found in the overlay, or over XMPP alone."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +52,12 @@ class NoRelayError(UserError):
 class Client:
     """One XMPP session and one overlay peer of a borrower; made by ``open_client``."""
 
-    def __init__(self, pool: RelayPool, session: Session) -> None:
+    def __init__(
+        self, pool: RelayPool, session: Session, tracked: TrackedRelays | None = None
+    ) -> None:
         self._pool = pool
         self._session = session
+        self._tracked = tracked
         self._held: dict[tuple[str, str | None], BorrowedChannel] = {}
 
     @property
@@ -57,17 +70,48 @@ class Client:
         """The calls of the session."""
         return self._session.calls
 
-    async def find(self, theirs: bytes | None = None) -> list[Relay]:
-        """The relays that answered a probe, nearest first, those that failed lately last.
+    async def find(self, theirs: bytes | None = None) -> list[Relay | TrackedRelay]:
+        """The relays to ask, best first.
+
+        First those of the overlay that answered a probe, nearest first, those that failed lately
+        last; then those that were found over XMPP alone, whose distance nobody knows.
 
         Args:
             theirs: The table of the other end of a call: nearest to both, then.
 
         Raises:
             RemoteProtocolError: It is none.
-            OverlayError: Nobody in the overlay answered.
+            OverlayError: Nobody in the overlay answered, and XMPP has no relays either.
         """
-        return await self._pool.choose(theirs)
+        if self._tracked is None:
+            return [*await self._pool.choose(theirs)]
+        relays, trouble = await self._choose(self._tracked, theirs)
+        if not relays:
+            with trio.move_on_after(FIRST_SEARCH):
+                await self._tracked.searched.wait()
+        others = merged(self._tracked.relays, [relay.jid for relay in relays])
+        if trouble is not None and not others:
+            raise trouble
+        return [*relays, *others]
+
+    async def _choose(
+        self, tracked: TrackedRelays, theirs: bytes | None
+    ) -> tuple[list[Relay], OverlayError | None]:
+        """Choose in the overlay, with less patience as soon as there are other relays."""
+        relays: list[Relay] = []
+        trouble: OverlayError | None = None
+
+        async def hurry() -> None:
+            await tracked.some.wait()
+            nursery.cancel_scope.deadline = trio.current_time() + PATIENCE
+
+        async with open_background_nursery() as nursery:
+            nursery.start_soon(hurry)
+            try:
+                relays = await self._pool.choose(theirs)
+            except OverlayError as error:
+                trouble = error
+        return relays, trouble
 
     async def table(self, theirs: bytes | None = None) -> bytes:
         """What has been measured, for the other end of a call; see RelayPool.table.
@@ -95,14 +139,14 @@ class Client:
         Raises:
             NoRelayError: Nobody lent a channel in time.
         """
-        channel = await self._request(relay, theirs, timeout)
+        channel, found = await self._request(relay, theirs, timeout)
         key = (channel.relay, channel.offer.id)
         self._held[key] = channel
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(keep_alive, channel)
                 if channel.offer.id is not None:
-                    ours = relay is None  # found in the overlay
+                    ours = isinstance(found, Relay)
                     nursery.start_soon(partial(watch, channel, self._session, ours=ours))
                 yield channel
         finally:
@@ -125,7 +169,7 @@ class Client:
             NoTurnError: Nobody gave any in time.
         """
         deadline = trio.current_time() + timeout
-        relays: list[str | Relay] = [relay] if relay else []
+        relays: list[str | Relay | TrackedRelay] = [relay] if relay else []
         if relay is None:
             with trio.move_on_at(deadline):
                 relays += await self.find()
@@ -133,13 +177,13 @@ class Client:
 
     async def _request(
         self, relay: str | None, theirs: bytes | None, timeout: float
-    ) -> BorrowedChannel:
+    ) -> tuple[BorrowedChannel, Candidate]:
         refusals: list[str] = []
         reason = f"nobody answered within {timeout:g} s"
         with trio.move_on_after(timeout):
-            candidates = [relay] if relay else await self.find(theirs)
-            if channel := await self._first_channel(candidates, refusals):
-                return channel
+            candidates: list[Candidate] = [relay] if relay else [*await self.find(theirs)]
+            if lent := await self._first_channel(candidates, refusals):
+                return lent
             reason = "none was found"
         if refusals:
             reason = "; ".join(refusals)
@@ -149,23 +193,21 @@ class Client:
         )
 
     async def _first_channel(
-        self, candidates: Iterable[str | Relay], refusals: list[str]
-    ) -> BorrowedChannel | None:
+        self, candidates: Iterable[Candidate], refusals: list[str]
+    ) -> tuple[BorrowedChannel, Candidate] | None:
         """Ask one after the other, and the next one already while one is slow to answer."""
-        channels: list[BorrowedChannel] = []
+        lent: list[tuple[BorrowedChannel, Candidate]] = []
 
-        async def ask(candidate: str | Relay, settled: trio.Event) -> None:
+        async def ask(candidate: Candidate, settled: trio.Event) -> None:
             jid = candidate if isinstance(candidate, str) else candidate.jid
             try:
                 offer = await self._session.request_channel(jid, timeout=ANSWER_TIMEOUT)
-                channels.append(await take_up(offer))
+                lent.append((await take_up(offer), candidate))
             except UserError as error:
-                if isinstance(candidate, Relay):
-                    self._pool.failed(candidate)
+                self._note(candidate, worked=False)
                 refusals.append(str(error))
             else:
-                if isinstance(candidate, Relay):
-                    self._pool.worked(candidate)
+                self._note(candidate, worked=True)
                 # Whoever is asked still and grants too lets the channel expire unused.
                 nursery.cancel_scope.cancel()
             settled.set()
@@ -176,7 +218,13 @@ class Client:
                 nursery.start_soon(ask, candidate, settled)
                 with trio.move_on_after(PATIENCE):
                     await settled.wait()
-        return channels[0] if channels else None
+        return lent[0] if lent else None
+
+    def _note(self, candidate: Candidate, *, worked: bool) -> None:
+        if isinstance(candidate, Relay):
+            (self._pool.worked if worked else self._pool.failed)(candidate)
+        elif isinstance(candidate, TrackedRelay) and self._tracked is not None:
+            (self._tracked.worked if worked else self._tracked.failed)(candidate)
 
     async def _release(self, channel: BorrowedChannel) -> None:
         if channel.offer.id is None or channel.lost.is_set():
@@ -207,6 +255,9 @@ async def open_client(
 ) -> AsyncIterator[Client]:
     """Log in, enter the overlay as a client, and search relays in the background.
 
+    They are searched over XMPP, too: on the own server, by trackers, among contacts. Without any
+    peer to enter the overlay through, a relay that is found so serves for that.
+
     Args:
         account: The borrower's own XMPP account.
         bootstrap: (host, port) of peers to enter the overlay through.
@@ -228,6 +279,8 @@ async def open_client(
             nursery.start_soon(pool.choose)
             async with open_session(account, timeout=timeout) as session:
                 nursery.start_soon(enter_overlay, session, peer, relays)
-                client = Client(pool, session)
+                tracked = TrackedRelays(session)
+                nursery.start_soon(tracked.run, peer)
+                client = Client(pool, session, tracked)
                 nursery.start_soon(client.follow_events)
                 yield client

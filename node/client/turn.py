@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import trio
 
+from node.client.search import TrackedRelay
 from node.errors import UserError
 from node.xmpp import ExternalService, Session, XmppError
 from overlay.discovery import Relay
@@ -20,7 +21,7 @@ class NoTurnError(UserError):
 
 
 async def request_turn(
-    session: Session, relays: Iterable[str | Relay], timeout: float
+    session: Session, relays: Iterable[str | Relay | TrackedRelay], timeout: float
 ) -> list[ExternalService]:
     """Ask relays, one after the other, until one has a TURN server.
 

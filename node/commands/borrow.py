@@ -10,7 +10,7 @@ import trio
 from node.client import BorrowedChannel, open_client
 from node.commands.output import say
 from node.commands.signals import ended_by_signal
-from node.errors import UsageError, UserError
+from node.errors import UserError
 from node.settings import AccountSettings, OverlaySettings
 from node.xmpp.errors import one_line
 
@@ -28,11 +28,6 @@ async def borrow(
     Raises:
         UserError: No relay lent a channel, or it is gone.
     """
-    if not overlay.bootstrap and relay is None:
-        raise UsageError(
-            "a relay is found through the overlay: pass --bootstrap host:port of any peer, "
-            "or --relay JID of one that you know"
-        )
     deadline = trio.current_time() + timeout
     lent = False
     async with (

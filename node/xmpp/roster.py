@@ -27,6 +27,7 @@ class Roster:
         self._followed = False
         self.subscribers: frozenset[str] = frozenset()
         """Bare JIDs that may see the account's presence; may be read in any thread."""
+        self._contacts: dict[str, None] = {}
         client.add_event_handler("roster_update", self._update)
 
     async def follow(self) -> None:
@@ -38,6 +39,20 @@ class Roster:
         if not self._followed:
             await self._fetch()
             self._followed = True
+
+    def addresses(self) -> list[str]:
+        """Where contacts can be asked: servers and components, and accounts that are seen online.
+
+        That an account is online its contacts see, as soon as ours shows itself, and only then.
+        """
+        found: list[str] = []
+        for bare in self._contacts:
+            if "@" in bare:
+                resources = self._client.client_roster[bare].resources
+                found += [f"{bare}/{resource}" for resource in resources if resource]
+            else:
+                found.append(bare)
+        return found
 
     async def resume(self) -> None:
         """Learn what has changed while the stream was down."""
@@ -65,6 +80,7 @@ class Roster:
 
     def _replace(self, result: Any) -> None:
         self.subscribers = frozenset()
+        self._contacts = {}
         self._update(result)
 
     def _update(self, iq: Any) -> None:
@@ -72,6 +88,10 @@ class Roster:
         subscribers = set(self.subscribers)
         for jid, item in items.items():
             bare = str(jid.bare).casefold()
+            if item["subscription"] == "remove":
+                self._contacts.pop(bare, None)
+            else:
+                self._contacts[bare] = None
             if item["subscription"] in ("from", "both"):
                 subscribers.add(bare)
             else:

@@ -21,6 +21,7 @@ from node.xmpp.account import Account, ComponentAccount, parse_jid
 from node.xmpp.bridge import Bridge, BridgeBusy, BridgeClosed, open_bridge
 from node.xmpp.calls import Calls
 from node.xmpp.connection import Connection
+from node.xmpp.disco import NS_ITEMS, parse_items_untrusted
 from node.xmpp.errors import StanzaError, XmppError, XmppRefused
 from node.xmpp.requests import TurnLike
 from node.xmpp.xep_0215 import ExternalService
@@ -180,6 +181,36 @@ class Session:
         """
         ping = ET.Element("{urn:xmpp:ping}ping")
         await self._ask(jid, timeout, partial(self._connection.ask, jid, ping, timeout))
+
+    async def request_items(self, jid: str, *, timeout: float = REQUEST_TIMEOUT) -> list[str]:
+        """Ask an entity for the addresses of its items (XEP-0030), such as a server's components.
+
+        Arguments and errors are those of request_channel.
+        """
+
+        async def request() -> list[str]:
+            question = ET.Element(f"{{{NS_ITEMS}}}query")
+            return parse_items_untrusted(await self._connection.ask(jid, question, timeout))
+
+        return await self._ask(jid, timeout, request)
+
+    async def request_contacts(self) -> list[str]:
+        """Return the addresses of contacts that can be asked: see Roster.addresses.
+
+        A component has none, and while disconnected nobody is seen.
+
+        Raises:
+            XmppError: The server does not send the roster.
+        """
+        roster = self._connection.roster
+        if roster is None or not self.connected:
+            return []
+
+        async def addresses() -> list[str]:
+            await roster.follow()
+            return roster.addresses()
+
+        return await self._run(addresses)
 
     async def request_time(self, jid: str, *, timeout: float = REQUEST_TIMEOUT) -> float:
         """Ask an entity for its time (XEP-0202); arguments and errors as for request_channel.
