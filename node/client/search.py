@@ -63,15 +63,23 @@ class Search:
 
     Args:
         own: Our own full JID, which is never asked.
+
+    Attributes:
+        stun: STUN servers that were named, in no particular order.
     """
 
     def __init__(self, own: str) -> None:
         jid = parse_jid(own)
-        self.relays: dict[str, TrackedRelay] = {}
+        self._relays: dict[str, tuple[int, TrackedRelay]] = {}
         self.stun: dict[tuple[str, int | None], ServiceEntry] = {}
         self._seen = {str(jid), str(jid.bare)}
         self._waiting: deque[tuple[str, int]] = deque()
         self._depths: dict[str, int] = {}
+
+    @property
+    def relays(self) -> dict[str, TrackedRelay]:
+        """What was found, by JID: first what those have told who were asked first."""
+        return {jid: relay for jid, (_, relay) in sorted(self._relays.items(), key=_rank)}
 
     @property
     def asked(self) -> int:
@@ -119,9 +127,10 @@ class Search:
         if (
             jid is not None
             and (entry.policy == "public" or jid == tracker)
-            and len(self.relays) < MAX_RELAYS
+            and len(self._relays) < MAX_RELAYS
         ):
-            self.relays.setdefault(jid, TrackedRelay(jid, entry.policy))
+            rank = list(self._depths).index(tracker)
+            self._relays.setdefault(jid, (rank, TrackedRelay(jid, entry.policy)))
 
 
 async def search(session: Session, note: Callable[[Search], None]) -> Search:
@@ -170,6 +179,10 @@ async def _ask_all(session: Session, found: Search, note: Callable[[Search], Non
 
     async with trio.open_nursery() as nursery:
         ask_more()
+
+
+def _rank(found: tuple[str, tuple[int, TrackedRelay]]) -> int:
+    return found[1][0]
 
 
 def _normal(text: str) -> str | None:

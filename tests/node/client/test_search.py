@@ -75,13 +75,22 @@ class Servers:
 
 
 async def test_the_own_server_is_asked_first_and_its_relays_before_the_rest() -> None:
-    servers = Servers(**{"relay.example.org": [relay("relay.example.org")]})
-    servers.items = ["chat.example.org", "relay.example.org", "JN.example.org", "mail.example.org"]
-    assert await servers.search() == ["relay.example.org"]
-    assert servers.asked == [
-        *("relay.example.org", "jn.example.org", "chat.example.org", "mail.example.org"),
-        "example.org",
-    ]
+    servers = Servers(
+        **{
+            "relay.example.org": [relay("relay.example.org")],
+            "jn.example.org": [relay("jn.example.org")],
+            "example.org": [tracker("t.example")],
+            "t.example": [relay("far.example")],
+        }
+    )
+    others = [f"i{n}.example.org" for n in range(6)]
+    servers.items = [*others, "relay.example.org", "JN.example.org"]
+    assert await servers.search() == ["relay.example.org", "jn.example.org", "far.example"]
+    assert {"relay.example.org", "jn.example.org"} <= set(servers.asked[:MAX_ASKED])
+    assert servers.asked[-1] == "t.example"
+    assert set(servers.asked) == {
+        *(*others, "relay.example.org", "jn.example.org", "example.org", "t.example")
+    }
 
 
 async def test_the_example_of_the_xep() -> None:
