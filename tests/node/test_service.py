@@ -12,7 +12,7 @@ from node.service import Node, Ready, open_node
 from node.settings import RunSettings
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay.dht import open_peer
-from overlay.discovery import find_relays
+from overlay.discovery import Relay, find_relays
 from overlay.settings import PeerSettings
 from tests.node.nodes import borrower, changed, entrance, exchange, running
 from tests.node.prosody import COMPONENT, DOMAIN, SECRET, Prosody
@@ -68,6 +68,55 @@ async def test_the_overlay_is_entered_through_a_relay_known_over_xmpp(
         ):
             found = {relay.jid for relay in await client.find()}
             assert found == {first.jid, second.jid}
+
+
+async def test_a_client_that_knows_only_its_own_account_finds_the_overlay(
+    node_settings: RunSettings, prosody: Prosody, romeo: Account, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    beside_the_server = changed(
+        node_settings,
+        jid=None,
+        component=COMPONENT,
+        secret_file=secret,
+        server=f"127.0.0.1:{prosody.component_port}",
+    )
+    async with running(beside_the_server) as first:
+        elsewhere = changed(
+            node_settings, state_dir=tmp_path / "other", bootstrap=(f"xmpp:{first.jid}",)
+        )
+        async with running(elsewhere) as second, open_client(romeo) as client:
+            async with client.borrow() as channel:
+                assert channel.relay in (first.jid, second.jid)
+            with trio.fail_after(10):
+                # By way of the one beside the server it comes to know the other.
+                while {one.jid for one in await client.find() if isinstance(one, Relay)} != {
+                    first.jid,
+                    second.jid,
+                }:
+                    await trio.sleep(0.05)
+
+
+async def test_a_node_tells_of_others_that_it_has_verified(
+    node_settings: RunSettings, romeo: Account, tmp_path: Path
+) -> None:
+    async with running(node_settings) as first:
+        other = changed(
+            node_settings,
+            jid=f"juliet@{DOMAIN}",
+            state_dir=tmp_path / "other",
+            bootstrap=(f"xmpp:{first.jid}",),
+        )
+        async with running(other) as second, open_session(romeo) as session:
+            with trio.fail_after(10):
+                while True:
+                    entries = await session.request_services(second.jid)
+                    relays = [entry for entry in entries if entry.kind == "relay"]
+                    if len(relays) == 2:
+                        break
+                    await trio.sleep(0.05)
+            assert relays == [ServiceEntry("relay", second.jid), ServiceEntry("relay", first.jid)]
 
 
 async def test_only_contacts_see_and_borrow_a_relay_of_policy_roster(
