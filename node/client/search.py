@@ -56,6 +56,7 @@ class TrackedRelay:
     policy: Literal["public", "roster"] = "public"
     endpoints: ClassVar[tuple[Address, ...]] = ()
     rtt: ClassVar[None] = None
+    services: ClassVar[tuple[str, ...]] = ("channel",)
 
 
 class Search:

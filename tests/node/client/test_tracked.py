@@ -70,7 +70,7 @@ class SlowPool(FakePool):
 
 def started(session: Server, nursery: trio.Nursery, peer: Peer | None = None) -> TrackedRelays:
     tracked = TrackedRelays(session)  # type: ignore[arg-type]
-    nursery.start_soon(tracked.run, peer or Peer())
+    nursery.start_soon(tracked.run, peer or Peer())  # type: ignore[arg-type]
     return tracked
 
 

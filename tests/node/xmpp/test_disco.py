@@ -43,12 +43,17 @@ def test_an_answer_without_items_is_an_error(payload: str) -> None:
 
 tags = st.sampled_from([f"{{{NS_ITEMS}}}query", f"{{{NS_ITEMS}}}item", "query", "item"])
 attributes = st.dictionaries(st.sampled_from(["jid", "node", "name"]), st.text(max_size=20))
+
+
+def element(tag: str, given: dict[str, str], children: list[ET.Element]) -> ET.Element:
+    made = ET.Element(tag, given)
+    made.extend(children)
+    return made
+
+
 trees = st.recursive(
-    st.builds(lambda tag, given: ET.Element(tag, given), tags, attributes),
-    lambda children: st.builds(
-        lambda tag, given, inner: (made := ET.Element(tag, given)).extend(inner) or made,
-        *(tags, attributes, st.lists(children, max_size=3)),
-    ),
+    st.builds(element, tags, attributes, st.just([])),
+    lambda inner: st.builds(element, tags, attributes, st.lists(inner, max_size=3)),
     max_leaves=8,
 )
 
