@@ -45,7 +45,7 @@ class Client:
     def __init__(self, pool: RelayPool, session: Session) -> None:
         self._pool = pool
         self._session = session
-        self._held: dict[tuple[str, str | None], BorrowedChannel] = {}
+        self._held: dict[tuple[str, str | None], tuple[BorrowedChannel, Relay | None]] = {}
 
     @property
     def jid(self) -> str:
@@ -83,6 +83,7 @@ class Client:
         relay: str | None = None,
         *,
         theirs: bytes | None = None,
+        avoided: str | None = None,
         timeout: float = BORROW_TIMEOUT,
     ) -> AsyncIterator[BorrowedChannel]:
         """Borrow a channel, hold it during the block, and give it back.
@@ -90,14 +91,15 @@ class Client:
         Args:
             relay: JID of the relay to ask; by default the nearest that grants one.
             theirs: The table of the other end of a call: the nearest to both, then.
+            avoided: JID of a relay not to ask.
             timeout: Seconds after which the attempt is given up.
 
         Raises:
             NoRelayError: Nobody lent a channel in time.
         """
-        channel = await self._request(relay, theirs, timeout)
+        channel, found = await self._request(relay, theirs, avoided, timeout)
         key = (channel.relay, channel.offer.id)
-        self._held[key] = channel
+        self._held[key] = channel, found
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(keep_alive, channel)
@@ -108,6 +110,12 @@ class Client:
         finally:
             del self._held[key]
             await self._release(channel)
+
+    def note_failed(self, channel: BorrowedChannel) -> None:
+        """Note that the relay of a channel that is held does not serve: it is the last choice."""
+        _, relay = self._held.get((channel.relay, channel.offer.id), (channel, None))
+        if relay is not None:
+            self._pool.failed(relay)
 
     async def turn(
         self, relay: str | None = None, *, timeout: float = BORROW_TIMEOUT
@@ -132,14 +140,16 @@ class Client:
         return await request_turn(self._session, relays, deadline - trio.current_time())
 
     async def _request(
-        self, relay: str | None, theirs: bytes | None, timeout: float
-    ) -> BorrowedChannel:
+        self, relay: str | None, theirs: bytes | None, avoided: str | None, timeout: float
+    ) -> tuple[BorrowedChannel, Relay | None]:
         refusals: list[str] = []
         reason = f"nobody answered within {timeout:g} s"
         with trio.move_on_after(timeout):
-            candidates = [relay] if relay else await self.find(theirs)
-            if channel := await self._first_channel(candidates, refusals):
-                return channel
+            candidates: list[str | Relay] = [relay] if relay else []
+            if relay is None:
+                candidates += [one for one in await self.find(theirs) if one.jid != avoided]
+            if lent := await self._first_channel(candidates, refusals):
+                return lent
             reason = "none was found"
         if refusals:
             reason = "; ".join(refusals)
@@ -150,22 +160,23 @@ class Client:
 
     async def _first_channel(
         self, candidates: Iterable[str | Relay], refusals: list[str]
-    ) -> BorrowedChannel | None:
+    ) -> tuple[BorrowedChannel, Relay | None] | None:
         """Ask one after the other, and the next one already while one is slow to answer."""
-        channels: list[BorrowedChannel] = []
+        lent: list[tuple[BorrowedChannel, Relay | None]] = []
 
         async def ask(candidate: str | Relay, settled: trio.Event) -> None:
             jid = candidate if isinstance(candidate, str) else candidate.jid
+            relay = None if isinstance(candidate, str) else candidate
             try:
                 offer = await self._session.request_channel(jid, timeout=ANSWER_TIMEOUT)
-                channels.append(await take_up(offer))
+                lent.append((await take_up(offer), relay))
             except UserError as error:
-                if isinstance(candidate, Relay):
-                    self._pool.failed(candidate)
+                if relay is not None:
+                    self._pool.failed(relay)
                 refusals.append(str(error))
             else:
-                if isinstance(candidate, Relay):
-                    self._pool.worked(candidate)
+                if relay is not None:
+                    self._pool.worked(relay)
                 # Whoever is asked still and grants too lets the channel expire unused.
                 nursery.cancel_scope.cancel()
             settled.set()
@@ -176,7 +187,7 @@ class Client:
                 nursery.start_soon(ask, candidate, settled)
                 with trio.move_on_after(PATIENCE):
                     await settled.wait()
-        return channels[0] if channels else None
+        return lent[0] if lent else None
 
     async def _release(self, channel: BorrowedChannel) -> None:
         if channel.offer.id is None or channel.lost.is_set():
@@ -192,8 +203,8 @@ class Client:
         """Note which channels have ended, until cancelled."""
         async for killed in self._session.killed:
             # Anybody can say so; only the relay that gave a channel may: the key holds both.
-            if channel := self._held.get((killed.relay, killed.id)):
-                channel.lost.set()
+            if held := self._held.get((killed.relay, killed.id)):
+                held[0].lost.set()
 
 
 @asynccontextmanager
