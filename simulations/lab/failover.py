@@ -102,8 +102,8 @@ class Stage:
                     return str(carrier)
                 await trio.sleep(0.5)
 
-    async def fail(self, relay: str, failure: str) -> float:
-        """Have the relay at an address fail; the gap that follows, in seconds."""
+    async def fail(self, relay: str, failure: str, seconds: float = LOOK) -> float:
+        """Have the relay at an address fail; the gap in the seconds that follow."""
         host = next(host for host in self.relays if host.address == relay)
         node = self.nodes.pop(relay)
         await self.look()
@@ -114,7 +114,7 @@ class Stage:
                 node.signal(signal.SIGTERM)
             case _:
                 await self._nft(host, _DROP_CHANNELS)
-        await trio.sleep(LOOK)
+        await trio.sleep(seconds)
         gap = max(float(end["gap"]) for end in await self.look())
         await node.stop()
         if failure == "black hole":
