@@ -216,12 +216,14 @@ class Node:
     async def leave(self) -> None:
         """Tell the requesters, give them time to move their calls, and close all channels."""
         self._relay.drain()
-        for channel_id, requester, seconds in self._relay.lent():
-            self._told.add(channel_id)
-            await self._session.send_killed(requester, channel_id, seconds)
-        with trio.move_on_after(FAREWELL):
-            await self._relay.wait_until_empty()
-        await self._relay.close_all()
+        try:
+            for channel_id, requester, seconds in self._relay.lent():
+                self._told.add(channel_id)
+                await self._session.send_killed(requester, channel_id, seconds)
+            with trio.move_on_after(FAREWELL):
+                await self._relay.wait_until_empty()
+        finally:
+            await self._relay.close_all()
         while self._relay.closed.statistics().current_buffer_used:
             await self._report_end(await self._relay.closed.receive())
 
