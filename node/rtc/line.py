@@ -238,11 +238,15 @@ class Line:
             talk.relay = new.relay
             talk.moves += 1
 
+        def failed(standby: BorrowedChannel) -> None:
+            if talk.theirs is not None:  # else the other end may just take no more candidates
+                self._client.note_failed(standby)
+
         def borrow(avoided: str) -> AbstractAsyncContextManager[BorrowedChannel]:
             return self._client.borrow(theirs=talk.theirs, avoided=avoided)
 
         agent = PhoneAgent(self._bridge, talk.phone)
-        await keep_relayed(agent, channel, borrow, talk.tell, moved)
+        await keep_relayed(agent, channel, borrow, talk.tell, moved, failed)
 
     @asynccontextmanager
     async def _connected(

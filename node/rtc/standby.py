@@ -17,8 +17,9 @@ from node.errors import UserError
 from node.rtc.candidates import checked_candidates, offered_candidates
 from overlay.nursery import open_background_nursery
 
-FIRST_RETRY: Final = 5.0
-"""Seconds to the next attempt if nobody lends a channel; doubles up to MAX_RETRY."""
+FIRST_RETRY: Final = 1.0
+"""Seconds to the next attempt if nobody lends a channel, or it does not last for MAX_RETRY: the
+other end may be of a make that takes no more candidates. Doubles up to MAX_RETRY."""
 MAX_RETRY: Final = 60.0
 MAX_RESCUES: Final = 3
 """Attempts to find a standby that works for a call whose relay is gone."""
@@ -52,6 +53,7 @@ async def keep_relayed(
     borrow: BorrowOther,
     tell: Callable[[list[Candidate]], Awaitable[None]],
     moved: Callable[[BorrowedChannel, BorrowedChannel], None],
+    failed: Callable[[BorrowedChannel], None],
 ) -> None:
     """Hold a standby for a call until its relay is gone and nothing else helps.
 
@@ -61,29 +63,34 @@ async def keep_relayed(
         borrow: Borrows another one.
         tell: Sends candidates to the other end.
         moved: Is told of the channel that the call has left, and that it goes through now.
+        failed: Is told of a standby that is none any more.
     """
     retry, rescues = FIRST_RETRY, 0
     give_back = trio.CancelScope()
     async with open_background_nursery() as nursery:
         while not channel.lost.is_set() or rescues < MAX_RESCUES:
             rescues += channel.lost.is_set()
+            started = trio.current_time()
             try:
                 standby, scope = await nursery.start(_hold, borrow, channel.relay)
             except UserError as error:
                 _log.info("no standby: %s", error)
-                if not channel.lost.is_set():
-                    with trio.move_on_after(retry):
-                        await channel.lost.wait()
-                retry = min(2 * retry, MAX_RETRY)
-                continue
-            if await _stands_by(agent, channel, standby, tell):
-                _log.warning("the call has moved from %s to %s", channel.relay, standby.relay)
-                moved(channel, standby)
-                give_back.cancel()
-                channel, give_back = standby, scope
-                retry, rescues = FIRST_RETRY, 0
             else:
+                if await _stands_by(agent, channel, standby, tell):
+                    _log.warning("the call has moved from %s to %s", channel.relay, standby.relay)
+                    moved(channel, standby)
+                    give_back.cancel()
+                    channel, give_back = standby, scope
+                    retry, rescues = FIRST_RETRY, 0
+                    continue
+                failed(standby)
                 scope.cancel()
+            if trio.current_time() - started >= MAX_RETRY:
+                retry = FIRST_RETRY
+            if not channel.lost.is_set():
+                with trio.move_on_after(retry):
+                    await channel.lost.wait()
+            retry = min(2 * retry, MAX_RETRY)
 
 
 async def _hold(

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from node.client import BorrowedChannel, NoRelayError
 from node.errors import UserError
-from node.rtc.standby import FIRST_RETRY, MAX_RESCUES, keep_relayed
+from node.rtc.standby import FIRST_RETRY, MAX_RESCUES, MAX_RETRY, keep_relayed
 from tests.node.rtc.test_candidates import channel, told
 
 READY = 5.0  # seconds for a standby that never answers
@@ -33,6 +33,7 @@ class World:
         self.avoided: list[str] = []
         self.asked_at: list[float] = []
         self.moves: list[tuple[str, str]] = []
+        self.failed: list[str] = []
         self.told: list[tuple[int, str, int, str]] = []
         self.works = True
         self.refuses_to_hear = False
@@ -80,7 +81,14 @@ class World:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
-        await keep_relayed(self, self.first, self.borrow, self.tell, self.note)
+        await keep_relayed(
+            self,
+            self.first,
+            self.borrow,
+            self.tell,
+            self.note,
+            lambda standby: self.failed.append(standby.relay),
+        )
 
     @property
     def names(self) -> list[str]:
@@ -113,13 +121,25 @@ async def test_a_standby_that_goes_is_replaced(
     world = World("second", "third", "fourth")
     await nursery.start(world.run)
     await settled()
+    await trio.sleep(MAX_RETRY)
     world.held[0].lost.set()
-    await settled()
-    assert (world.names, world.moves) == (["third"], [])
+    await trio.sleep(FIRST_RETRY + 0.01)
+    assert (world.names, world.moves, world.failed) == (["third"], [], ["second"])
     world.refuses_to_hear = True
     world.held[0].lost.set()
-    await settled()
-    assert world.names == []
+    await trio.sleep(2 * FIRST_RETRY + 0.01)
+    assert (world.names, world.failed) == ([], ["second", "third", "fourth"])
+    nursery.cancel_scope.cancel()
+
+
+async def test_it_does_not_ask_all_the_time_for_an_end_that_takes_no_more_candidates(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World(*map(str, range(1000)))
+    world.works = False
+    await nursery.start(world.run)
+    await trio.sleep(3600)
+    assert 50 < len(world.asked_at) < 70
     nursery.cancel_scope.cancel()
 
 
