@@ -17,13 +17,15 @@ from aioice.candidate import Candidate
 from aioice.ice import CandidatePair, Connection, StunProtocol
 from aioice.stun import TransactionError
 
-from node.rtc.paths import Address, Path, Paths
+from node.rtc.paths import Path, Paths
+from overlay.core.addresses import Address
 
 TICK: Final = 0.02
 """Seconds from one decision to the next."""
 MAX_STANDBYS: Final = 100
 """Candidates that are taken in one call; aioice never forgets one."""
 _COMPONENT: Final = 1  # RTCP goes with RTP
+_RTP_HEADER: Final = 12  # bytes
 
 
 class Mover:
@@ -112,9 +114,11 @@ class Mover:
         self._paths.drop_standby()
         self._note_change()
 
-    def _heard(self, address: Address) -> None:
-        before = self._paths.current
-        self._paths.heard(address, anyio.current_time())
+    def _heard(self, address: Address, data: bytes) -> None:
+        before, packet = self._paths.current, None
+        if len(data) >= _RTP_HEADER and not 192 <= data[1] <= 223:  # RTCP (RFC 5761 section 4)
+            packet = int.from_bytes(data[8:12]), int.from_bytes(data[2:4])
+        self._paths.heard(address, anyio.current_time(), packet)
         if self._paths.current is not before:
             self._follow()
 
@@ -148,7 +152,7 @@ class Mover:
 class _Tap(asyncio.DatagramProtocol):
     """Sits before one of aioice's sockets, and tells from where media comes."""
 
-    def __init__(self, protocol: StunProtocol, heard: Callable[[Address], None]) -> None:
+    def __init__(self, protocol: StunProtocol, heard: Callable[[Address, bytes], None]) -> None:
         self._protocol = protocol
         self._tell = heard
 
@@ -161,7 +165,7 @@ class _Tap(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         if data and 128 <= data[0] <= 191:  # RTP or RTCP (RFC 7983 section 7)
-            self._tell((addr[0], addr[1]))
+            self._tell((addr[0], addr[1]), data)
         self._protocol.datagram_received(data, addr)
 
     def error_received(self, exc: Exception) -> None:

@@ -2,14 +2,16 @@
 
 Silence alone proves nothing, the other end may be mute. So when nothing is heard both paths are
 probed, by STUN Binding requests to the other end, and the call moves if the standby's are answered
-and its own are not. Whoever hears the other end on the standby follows.
+and its own are not. If much is lost both are probed for a while, and it moves if the standby loses
+less. Whoever hears the other end on the standby follows.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Final
 
-Address = tuple[str, int]
+from node.rtc.loss import MUCH, PAUSE, WINDOW, LossMeter, Trial
+from overlay.core.addresses import Address
 
 INTERVAL: Final = 2.0
 """Seconds between two probes of a path that works; it keeps NATs and the relay's latch open."""
@@ -64,6 +66,10 @@ class Paths:
         self._heard_at: float | None = None
         self._suspected_at: float | None = None
         self._leaving = False
+        self._loss = LossMeter()
+        self._window_at = now
+        self._trial: Trial | None = None
+        self._next_trial = now
 
     def stand_by(self, address: Address, now: float) -> None:
         """Take another standby."""
@@ -74,16 +80,26 @@ class Paths:
         """Do without one."""
         self.standby = None
 
-    def heard(self, address: Address, now: float) -> None:
-        """Media came from there; if that is the standby the other end has moved, and we follow."""
+    def heard(self, address: Address, now: float, packet: tuple[int, int] | None = None) -> None:
+        """Media came from there; if that is the standby the other end has moved, and we follow.
+
+        Args:
+            address: From where.
+            now: When.
+            packet: SSRC and sequence number, if it is RTP.
+        """
         if self.standby is not None and address == self.standby.address:
             self._move(now)
         if address == self.current.address:
             self._heard_at = now
             self._suspected_at = None
+            if packet is not None:
+                self._loss.note(*packet)
 
     def answered(self, address: Address, asked_at: float, now: float) -> None:
         """A probe, sent at ``asked_at``, was answered from there."""
+        if self._trial is not None:
+            self._trial.note_answered(address, asked_at, now)
         for path in (self.current, self.standby):
             if path is not None and path.address == address and asked_at >= path.since:
                 path.answered_at = now
@@ -112,7 +128,9 @@ class Paths:
             self.standby = None
         self._suspect(now)
         self._move_if_due(now)
-        hurry = self._suspected_at is not None or self._leaving
+        self._compare(now)
+        trial = self._trial if self._trial is not None and self._trial.goes_on(now) else None
+        hurry = self._suspected_at is not None or self._leaving or trial is not None
         due: list[Address] = []
         for path in (self.current, self.standby):
             if path is None:
@@ -121,6 +139,8 @@ class Paths:
             if now - path.asked_at >= (HURRY if hurried else INTERVAL):
                 path.asked_at = now
                 due.append(path.address)
+                if trial is not None:
+                    trial.note_asked(path.address, now)
         return due
 
     def _suspect(self, now: float) -> None:
@@ -129,6 +149,23 @@ class Paths:
             self._suspected_at = None
         elif self._suspected_at is None or self.current.answered_to >= self._suspected_at:
             self._suspected_at = now
+
+    def _compare(self, now: float) -> None:
+        """Begin a trial if much is lost; move if it has favoured the standby."""
+        lossy = False
+        if now - self._window_at >= WINDOW:
+            self._window_at = now
+            lossy = self._loss.take() >= MUCH
+        if self.standby is None or not self.standby.works:
+            self._trial = None
+        elif self._trial is None:
+            if lossy and now >= self._next_trial:
+                self._trial = Trial(now)
+                self._next_trial = now + PAUSE
+        elif self._trial.over(now):
+            if self._trial.favours(self.standby.address, self.current.address):
+                self._move(now)
+            self._trial = None
 
     def _move_if_due(self, now: float) -> None:
         if self.standby is None or not self.standby.works:

@@ -3,6 +3,7 @@
 A call by `jingle-nodes call` between two hosts behind symmetric NATs, among three relays. Each run
 ends the relay that carries it, by SIGKILL; or drops all UDP to its channels; or asks it to leave;
 and takes the longest time between two packets of audio that arrive, at the end that waits longer.
+At last relays lose 30 % of the packets, and the time is taken until both ends have left them.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ LOOK = 3.0  # seconds after a failure in which the gap must be over
 DOMAIN = "calls.example"
 ALICE, BOB = f"alice@{DOMAIN}/desk", f"bob@{DOMAIN}/phone"
 _PORT = 4278
-_DROP_CHANNELS = (
-    "table inet hole { chain in { type filter hook prerouting priority -400; "
-    f"udp dport != {_PORT} drop; }}; }}"
+_HOLE = (
+    "table inet hole {{ chain in {{ type filter hook prerouting priority -400; "
+    f"udp dport != {_PORT} {{}} drop; }}}} }}}}"
 )
+"""Drops what goes to channels, and lets probes of the relay itself through."""
+_LOSS = "numgen random mod 10 < 3"  # 30 %
 
 
 @dataclass
@@ -113,13 +116,25 @@ class Stage:
             case "drain":
                 node.signal(signal.SIGTERM)
             case _:
-                await self._nft(host, _DROP_CHANNELS)
+                await self._nft(host, _HOLE.format(""))
         await trio.sleep(seconds)
         gap = max(float(end["gap"]) for end in await self.look())
         await node.stop()
         if failure == "black hole":
             await self._nft(host, "delete table inet hole")
         return gap
+
+    async def thin_out(self, relay: str) -> float:
+        """Have the relay at an address lose 30 %; seconds until both ends hear another one."""
+        host = next(host for host in self.relays if host.address == relay)
+        started = trio.current_time()
+        await self._nft(host, _HOLE.format(_LOSS))
+        with trio.fail_after(START_TIMEOUT):
+            while relay in [end["source"] for end in await self.look()]:
+                await trio.sleep(0.05)
+        seconds = trio.current_time() - started
+        await self._nft(host, "delete table inet hole")
+        return seconds
 
     async def _nft(self, host: Host, rules: str) -> None:
         status, _ = await self.lab.run(host, "nft", rules)
@@ -182,12 +197,18 @@ async def measure(runs: int) -> None:
                 relay = await stage.standby()
                 gaps.append(await stage.fail(relay, failure))
                 await stage.start_relay(next(one for one in stage.relays if one.address == relay))
-            late = sorted(gaps)[max(0, -(-len(gaps) * 95 // 100) - 1)]
-            print(
-                f"{failure}: gap median {statistics.median(gaps) * 1000:.0f} ms, "
-                f"95th {late * 1000:.0f} ms, longest {max(gaps) * 1000:.0f} ms, of {runs} runs",
-                flush=True,
-            )
+            _tell(f"{failure}: gap", gaps)
+        waits = [await stage.thin_out(await stage.standby()) for _ in range(runs)]
+        _tell("30 % loss: moved after", waits)
+
+
+def _tell(what: str, values: list[float]) -> None:
+    late = sorted(values)[max(0, -(-len(values) * 95 // 100) - 1)]
+    print(
+        f"{what} median {statistics.median(values) * 1000:.0f} ms, 95th {late * 1000:.0f} ms, "
+        f"longest {max(values) * 1000:.0f} ms, of {len(values)} runs",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

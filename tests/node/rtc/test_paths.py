@@ -2,10 +2,13 @@
 
 import heapq
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
-from node.rtc.paths import LOST_AFTER, QUIET, READY_TIMEOUT, Address, Paths
+from node.rtc.loss import PAUSE, LossMeter
+from node.rtc.paths import LOST_AFTER, QUIET, READY_TIMEOUT, Paths
+from overlay.core.addresses import Address
 
 TICK = 0.02
 A, B, C = ("192.0.2.1", 1), ("192.0.2.2", 2), ("192.0.2.3", 3)
@@ -24,6 +27,9 @@ class Ends:
         self.lost: set[tuple[int, Address]] = set()
         """Who sends what is lost, and by which path."""
         self.mute: set[int] = set()
+        self.loss: dict[Address, float] = {}
+        """Which share of what goes by a path is lost."""
+        self._rng = Random(1)
         self.ends = [Paths(A, 0.0), Paths(A, 0.0)]
         self.heard_at = [0.0, 0.0]
         self.probes = 0
@@ -55,15 +61,18 @@ class Ends:
         return [end.current.address for end in self.ends]
 
     def _send(self, sender: int, address: Address, arrive: Callable[[Address], None]) -> None:
-        if (sender, address) not in self.lost:
+        lost = self._rng.random() < self.loss.get(address, 0.0)
+        if not lost and (sender, address) not in self.lost:
             self._count += 1
             when = self.now + self.delay[address]
             heapq.heappush(self._queue, (when, self._count, lambda: arrive(address)))
 
     def _hear(self, receiver: int) -> Callable[[Address], None]:
+        packet = 7, round(self.now / TICK) % 65536
+
         def arrive(address: Address) -> None:
             self.heard_at[receiver] = self.now
-            self.ends[receiver].heard(address, self.now)
+            self.ends[receiver].heard(address, self.now, packet)
 
         return arrive
 
@@ -137,6 +146,36 @@ def test_a_standby_that_never_answers_is_given_up_and_one_that_works_stays() -> 
     assert ends.probes < 140  # two paths, two ends, every two seconds
     ends.ends[0].drop_standby()
     assert ends.ends[0].standby is None
+
+
+def test_both_leave_a_path_that_loses_much() -> None:
+    ends = prepared()
+    ends.loss = {A: 0.3}
+    ends.run(5)
+    assert ends.at == [B, B]
+
+
+@pytest.mark.parametrize("loss", [{A: 0.3, B: 0.3}, {A: 0.04}])
+def test_nobody_leaves_for_what_the_line_loses_or_for_little(loss: dict[Address, float]) -> None:
+    ends = prepared()
+    ends.loss, ends.probes = loss, 0
+    ends.run(5 * PAUSE)
+    assert ends.at == [A, A]
+    assert ends.probes < 600  # the trials have pauses
+
+
+def test_loss_is_counted_across_the_wrap_and_anew_for_another_stream() -> None:
+    meter = LossMeter()
+    assert meter.take() == 0
+    for number in range(65500, 65500 + 101):
+        if number % 4:
+            meter.note(1, number % 65536)
+    assert meter.take() == pytest.approx(0.25, abs=0.01)
+    for number in (7, 5, 6, 8):  # few, and not in order
+        meter.note(2, number)
+    assert meter.take() == 0
+    meter.note(2, 58)
+    assert meter.take() == pytest.approx(0.98)
 
 
 def test_a_planned_end_waits_for_nothing() -> None:
