@@ -19,6 +19,7 @@ from typing import Any
 
 import trio
 
+from node.rtc.loss import PAUSE
 from simulations.lab.certificates import Authority
 from simulations.lab.lone_relay import COMMAND, PASSWORD
 from simulations.lab.netns import Host, Lab, open_lab
@@ -35,7 +36,7 @@ ALICE, BOB = f"alice@{DOMAIN}/desk", f"bob@{DOMAIN}/phone"
 _PORT = 4278
 _HOLE = (
     "table inet hole {{ chain in {{ type filter hook prerouting priority -400; "
-    f"udp dport != {_PORT} {{}} drop; }}}} }}}}"
+    f"udp dport != {_PORT} {{}} drop; }}}}; }}}}"
 )
 """Drops what goes to channels, and lets probes of the relay itself through."""
 _LOSS = "numgen random mod 10 < 3"  # 30 %
@@ -127,6 +128,7 @@ class Stage:
     async def thin_out(self, relay: str) -> float:
         """Have the relay at an address lose 30 %; seconds until both ends hear another one."""
         host = next(host for host in self.relays if host.address == relay)
+        await trio.sleep(PAUSE)  # the run before has made both ends compare the paths, too
         started = trio.current_time()
         await self._nft(host, _HOLE.format(_LOSS))
         with trio.fail_after(START_TIMEOUT):
