@@ -104,7 +104,7 @@ class Stage:
                 ready = set(first["ready"]) & set(second["ready"]) & set(self.nodes)
                 if calm and ready and carrier in self.nodes and carrier == second["source"]:
                     return str(carrier)
-                await trio.sleep(0.5)
+                await trio.sleep(0.2)
 
     async def fail(self, relay: str, failure: str, seconds: float = LOOK) -> float:
         """Have the relay at an address fail; the gap in the seconds that follow."""
