@@ -6,10 +6,9 @@ call moves. Who controls tells the other end by USE-CANDIDATE (RFC 8445 section 
 that takes the latest nomination, as aioice does, moves at once.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import anyio.abc
@@ -149,15 +148,15 @@ class Mover:
                 self._paths.answered(_remote(pair), asked_at, anyio.current_time())
 
 
-class _Tap(asyncio.DatagramProtocol):
-    """Sits before one of aioice's sockets, and tells from where media comes."""
+class _Tap:
+    """An asyncio.DatagramProtocol before one of aioice's, which tells from where media comes."""
 
     def __init__(self, protocol: StunProtocol, heard: Callable[[Address, bytes], None]) -> None:
         self._protocol = protocol
         self._tell = heard
 
     def install(self) -> None:
-        self._protocol.transport.set_protocol(self)
+        self._protocol.transport.set_protocol(cast(Any, self))
 
     def remove(self) -> None:
         if not self._protocol.transport.is_closing():
@@ -170,6 +169,12 @@ class _Tap(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         self._protocol.error_received(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._protocol.connection_lost(exc)
