@@ -43,6 +43,9 @@ MAPPING_TIMEOUT = 5.0
 ADDRESS_POLL = 1.0
 """Seconds between two looks whether the public address has changed."""
 
+FAREWELL = 0.5
+"""Seconds that channels serve on when their end has been told, so that no call hears a gap."""
+
 LEAVE_TIMEOUT = 3.0
 """Seconds that closing the channels and telling their requesters may take."""
 
@@ -109,6 +112,7 @@ class Node:
         self.stun_server: StunServer | None = None
         self._advertising = trio.CancelScope()
         self._draining = False
+        self._told: set[str] = set()
         self._status_url = status_url
 
     async def request_channel(self, requester: str, protocol: str) -> ChannelGrant:
@@ -215,14 +219,21 @@ class Node:
                 await self._relay.wait_until_empty()
 
     async def leave(self) -> None:
-        """Close all channels, and tell their requesters."""
+        """Tell the requesters, give them time to move their calls, and close all channels."""
         self._relay.drain()
-        await self._relay.close_all()
+        try:
+            for channel_id, requester, seconds in self._relay.lent():
+                self._told.add(channel_id)
+                await self._session.send_killed(requester, channel_id, seconds)
+            with trio.move_on_after(FAREWELL):
+                await self._relay.wait_until_empty()
+        finally:
+            await self._relay.close_all()
         while self._relay.closed.statistics().current_buffer_used:
             await self._report_end(await self._relay.closed.receive())
 
     async def _report_end(self, closed: ChannelClosed) -> None:
-        if closed.reason != Reason.RELEASED:
+        if closed.reason != Reason.RELEASED and closed.id not in self._told:
             await self._session.send_killed(closed.requester, closed.id, closed.seconds)
 
     def describe(self) -> RelayDescription:

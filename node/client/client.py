@@ -58,7 +58,7 @@ class Client:
         self._pool = pool
         self._session = session
         self._tracked = tracked
-        self._held: dict[tuple[str, str | None], BorrowedChannel] = {}
+        self._held: dict[tuple[str, str | None], tuple[BorrowedChannel, Candidate]] = {}
 
     @property
     def jid(self) -> str:
@@ -127,6 +127,7 @@ class Client:
         relay: str | None = None,
         *,
         theirs: bytes | None = None,
+        avoided: str | None = None,
         timeout: float = BORROW_TIMEOUT,
     ) -> AsyncIterator[BorrowedChannel]:
         """Borrow a channel, hold it during the block, and give it back.
@@ -134,14 +135,15 @@ class Client:
         Args:
             relay: JID of the relay to ask; by default the nearest that grants one.
             theirs: The table of the other end of a call: the nearest to both, then.
+            avoided: JID of a relay not to ask.
             timeout: Seconds after which the attempt is given up.
 
         Raises:
             NoRelayError: Nobody lent a channel in time.
         """
-        channel, found = await self._request(relay, theirs, timeout)
+        channel, found = await self._request(relay, theirs, avoided, timeout)
         key = (channel.relay, channel.offer.id)
-        self._held[key] = channel
+        self._held[key] = channel, found
         try:
             async with open_background_nursery() as nursery:
                 nursery.start_soon(keep_alive, channel)
@@ -152,6 +154,11 @@ class Client:
         finally:
             del self._held[key]
             await self._release(channel)
+
+    def note_failed(self, channel: BorrowedChannel) -> None:
+        """Note that the relay of a channel that is held does not serve: it is the last choice."""
+        if held := self._held.get((channel.relay, channel.offer.id)):
+            self._note(held[1], worked=False)
 
     async def turn(
         self, relay: str | None = None, *, timeout: float = BORROW_TIMEOUT
@@ -176,12 +183,14 @@ class Client:
         return await request_turn(self._session, relays, deadline - trio.current_time())
 
     async def _request(
-        self, relay: str | None, theirs: bytes | None, timeout: float
+        self, relay: str | None, theirs: bytes | None, avoided: str | None, timeout: float
     ) -> tuple[BorrowedChannel, Candidate]:
         refusals: list[str] = []
         reason = f"nobody answered within {timeout:g} s"
         with trio.move_on_after(timeout):
-            candidates: list[Candidate] = [relay] if relay else [*await self.find(theirs)]
+            candidates: list[Candidate] = [relay] if relay else []
+            if relay is None:
+                candidates += [one for one in await self.find(theirs) if one.jid != avoided]
             if lent := await self._first_channel(candidates, refusals):
                 return lent
             reason = "none was found"
@@ -240,8 +249,8 @@ class Client:
         """Note which channels have ended, until cancelled."""
         async for killed in self._session.killed:
             # Anybody can say so; only the relay that gave a channel may: the key holds both.
-            if channel := self._held.get((killed.relay, killed.id)):
-                channel.lost.set()
+            if held := self._held.get((killed.relay, killed.id)):
+                held[0].lost.set()
 
 
 @asynccontextmanager

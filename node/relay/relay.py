@@ -329,6 +329,15 @@ class RelayService:
         """How many of the channels are TURN allocations."""
         return sum(channel.turn for channel in self._channels.values())
 
+    def lent(self) -> list[tuple[str, str, float]]:
+        """The open channels but TURN's: id, requester, and seconds since it opened."""
+        now = trio.current_time()
+        return [
+            (channel_id, channel.requester, now - channel.opened_at)
+            for channel_id, channel in self._channels.items()
+            if not channel.turn
+        ]
+
     @property
     def open_channels(self) -> int:
         """Channels that are open, or about to be."""

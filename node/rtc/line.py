@@ -19,6 +19,7 @@ from node.rtc.audio import Sink, Source
 from node.rtc.phone import Phone
 from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, NoPathError, connected
 from node.rtc.sdp import IncompatibleError, audio_of
+from node.rtc.standby import keep_relayed
 from node.rtc.talk import CallFailedError, CallReport, PhoneAgent, Talk, candidates_of, follow
 from node.xmpp import (
     Action,
@@ -128,7 +129,7 @@ class Line:
                         ) from None
                     theirs = _table_of(answer)
                     direct_time = DIRECT_TIME if theirs is None else OUR_DIRECT_TIME
-                    talk = Talk(call, phone, offer, accepted_at, direct_time, early)
+                    talk = Talk(call, phone, offer, accepted_at, direct_time, early, theirs)
                     borrow = partial(self._client.borrow, self._relay, theirs=theirs)
                     return await self._talk(talk, borrow, seconds)
             except XmppRefused as error:
@@ -197,6 +198,7 @@ class Line:
         call, phone, run = talk.call, talk.phone, self._bridge.run
         async with open_background_nursery() as nursery:
             nursery.start_soon(run, phone.listen)
+            nursery.start_soon(run, phone.keep_path)
             with trio.CancelScope() as scope, self._until():
 
                 async def end_after(wait: Wait, condition: str, why: str = "") -> None:
@@ -212,8 +214,9 @@ class Line:
                     nursery.start_soon(end_after, lost, "connectivity-error", "the path is lost")
                     if channel is not None:
                         talk.relay = channel.relay
-                        gone = f"the relay {channel.relay} is gone"
-                        nursery.start_soon(end_after, channel.lost.wait, "failed-transport", gone)
+                        held = partial(self._outlive, talk, channel)
+                        gone = "the relay is gone"
+                        nursery.start_soon(end_after, held, "failed-transport", gone)
                     await self._hear(talk)
                     with trio.move_on_after(math.inf if seconds is None else seconds):
                         await trio.sleep_forever()
@@ -223,6 +226,27 @@ class Line:
             media = await run(phone.report)
             await call.end("success")
         return talk.report(ended_at, media)
+
+    async def _outlive(self, talk: Talk, channel: BorrowedChannel) -> None:
+        """Hold standbys for a relay until the call cannot go on."""
+        if self._relay is not None:  # that one was asked for, and no other
+            await channel.lost.wait()
+            return
+
+        def moved(old: BorrowedChannel, new: BorrowedChannel) -> None:
+            self._client.note_failed(old)
+            talk.relay = new.relay
+            talk.moves += 1
+
+        def failed(standby: BorrowedChannel) -> None:
+            if talk.theirs is not None:  # else the other end may just take no more candidates
+                self._client.note_failed(standby)
+
+        def borrow(avoided: str) -> AbstractAsyncContextManager[BorrowedChannel]:
+            return self._client.borrow(theirs=talk.theirs, avoided=avoided)
+
+        agent = PhoneAgent(self._bridge, talk.phone)
+        await keep_relayed(agent, channel, borrow, talk.tell, moved, failed)
 
     @asynccontextmanager
     async def _connected(

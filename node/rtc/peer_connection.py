@@ -8,6 +8,8 @@ from aioice.candidate import Candidate
 from aiortc import RTCIceTransport, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
+from node.rtc.mover import Mover
+
 PACE: Final = 0.02
 """Seconds from one check to the next, as aioice paces them (Ta of RFC 8445 section 6.1.4.2)."""
 MAX_CHECKS: Final = 25
@@ -56,6 +58,10 @@ class PeerConnection:
                 host, port = pair.remote_addr
                 return str(host), int(port)
         return None
+
+    def mover(self) -> Mover:
+        """What moves its media to another path; there must be one."""
+        return Mover(self._transports()[0]._connection)
 
     def _transports(self) -> list[RTCIceTransport]:
         senders = [sender.transport for sender in self._connection.getSenders()]

@@ -9,9 +9,11 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.exceptions import InvalidStateError
 from aiortc.exceptions import OperationError as NothingInCommonError
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.rtcicetransport import candidate_to_aioice
 from av import AudioFrame, AudioResampler
 
 from node.rtc.audio import RATE, Sink, Source
+from node.rtc.mover import Mover
 from node.rtc.peer_connection import PeerConnection, wait_state
 from node.rtc.sdp import IncompatibleError, candidate_of, content_of, description_of
 from node.xmpp import Content, IceCandidate
@@ -51,6 +53,7 @@ class Phone:
         self._track: MediaStreamTrack | None = None
         self._has_track = anyio.Event()
         self._heard = anyio.Event()
+        self._mover: Mover | None = None
         self._connection.on("track", self._note_track)
         self._connection.addTrack(source)
 
@@ -89,9 +92,13 @@ class Phone:
             raise IncompatibleError("incompatible-parameters", str(error)) from error
 
     async def add_candidates(self, candidates: Sequence[IceCandidate]) -> None:
-        """Take candidates that the other end has found later."""
-        for candidate in candidates:
-            await self._connection.addIceCandidate(candidate_of(candidate))
+        """Take candidates that the other end has found later: if there is a path, as a standby."""
+        found = [candidate_of(candidate) for candidate in candidates]
+        if self._mover is not None:
+            await self._mover.stand_by([candidate_to_aioice(candidate) for candidate in found])
+            return
+        for candidate in found:
+            await self._connection.addIceCandidate(candidate)
 
     async def wait_path(self) -> bool:
         """See relaying.Agent."""
@@ -108,6 +115,28 @@ class Phone:
     async def sends_to(self) -> tuple[str, int] | None:
         """See relaying.Agent."""
         return await self._agent.sends_to()
+
+    async def keep_path(self) -> None:
+        """Move to the standby when the path fails; to run beside everything else."""
+        if await self.wait_path():
+            self._mover = self._agent.mover()
+            await self._mover.run()
+
+    async def stand_by(self, candidates: Sequence[Candidate]) -> bool:
+        """See standby.MovingAgent."""
+        if self._mover is None or not await self._mover.stand_by(candidates):
+            return False
+        return await self._mover.wait_over(candidates)
+
+    async def leave(self) -> None:
+        """See standby.MovingAgent."""
+        if self._mover is not None:
+            self._mover.leave()
+
+    async def drop_standby(self) -> None:
+        """See standby.MovingAgent."""
+        if self._mover is not None:
+            self._mover.drop_standby()
 
     async def listen(self) -> None:
         """Pass on what is heard until the connection ends; to run beside everything else."""

@@ -39,6 +39,8 @@ class CallReport:
     """How long there was sound."""
     relay: str | None
     """JID of the relay that was borrowed here; None: the path was direct, or the other end's."""
+    moves: int
+    """How often the call has moved to another relay that was borrowed here."""
     media: MediaReport
     ended_by_peer: bool
     reason: str
@@ -56,10 +58,13 @@ class Talk:
     direct_time: float
     early: Sequence[Request] = ()
     """What the other end sent before it accepted."""
+    theirs: bytes | None = None
+    """The other end's table."""
     heard_at: float = math.nan
     """When there was sound."""
     relay: str | None = None
     """JID of the relay that was borrowed here."""
+    moves: int = 0
     trouble: str = ""
     """What ended the call, if nobody did."""
 
@@ -83,6 +88,7 @@ class Talk:
             setup_ms=round((self.heard_at - self.accepted_at) * 1000, 1),
             seconds=round(ended_at - self.heard_at, 2),
             relay=self.relay,
+            moves=self.moves,
             media=media,
             ended_by_peer=call.ended_by_peer,
             reason=str(call.ended),
@@ -123,6 +129,18 @@ class PhoneAgent:
     async def sends_to(self) -> tuple[str, int] | None:
         """See relaying.Agent."""
         return await self._bridge.run(self._phone.sends_to)
+
+    async def stand_by(self, candidates: Sequence[Candidate]) -> bool:
+        """See standby.MovingAgent."""
+        return await self._bridge.run(self._phone.stand_by, candidates)
+
+    async def leave(self) -> None:
+        """See standby.MovingAgent."""
+        await self._bridge.run(self._phone.leave)
+
+    async def drop_standby(self) -> None:
+        """See standby.MovingAgent."""
+        await self._bridge.run(self._phone.drop_standby)
 
 
 async def follow(talk: Talk, bridge: Bridge) -> None:

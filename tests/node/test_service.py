@@ -190,6 +190,9 @@ async def test_a_borrower_is_told_when_the_node_leaves(
         leave.set()
         with trio.fail_after(5):
             await channel.lost.wait()
+        # There is time to move a call elsewhere.
+        ends = (channel.requester_address, channel.peer_address)
+        assert await exchange(ends, b"bye") == (b"eyb", b"bye")
 
 
 async def test_a_node_that_drains_lets_channels_end_and_takes_no_new_ones(

@@ -119,6 +119,20 @@ async def test_who_refused_is_remembered() -> None:
         assert pool.lent == {"full": False, "good": True}
 
 
+async def test_a_standby_is_borrowed_elsewhere_and_who_fails_later_is_remembered_too() -> None:
+    pool = FakePool("near", "far")
+    client = Client(pool, FakeSession(near="lends", far="lends"))  # type: ignore[arg-type]
+    async with client.borrow(avoided="near") as channel:
+        assert channel.relay == "far"
+        assert pool.lent == {"far": True}
+        client.note_failed(channel)
+        assert pool.lent == {"far": False}
+    async with client.borrow("near") as channel:
+        client.note_failed(channel)  # it was named, not found
+    client.note_failed(channel)
+    assert pool.lent == {"far": False}
+
+
 async def test_every_reason_is_told_if_nobody_lends() -> None:
     session = FakeSession(one="refuses", two="refuses")
     with pytest.raises(NoRelayError, match=r"one refused: .*full.*two refused"):

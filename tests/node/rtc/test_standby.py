@@ -1,0 +1,169 @@
+"""Which channels a call holds while it goes on; in a simulated clock."""
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import trio
+from aioice.candidate import Candidate
+from trio.testing import MockClock
+
+from node.client import BorrowedChannel, NoRelayError
+from node.errors import UserError
+from node.rtc.standby import FIRST_RETRY, MAX_RESCUES, MAX_RETRY, keep_relayed
+from tests.node.rtc.test_candidates import channel, told
+
+READY = 5.0  # seconds for a standby that never answers
+
+
+def at(relay: str) -> BorrowedChannel:
+    base = channel()
+    return replace(base, offer=replace(base.offer, relay=relay), lost=trio.Event())
+
+
+class World:
+    """Relays that lend in turn, and an agent that moves when it is told to."""
+
+    def __init__(self, *relays: str) -> None:
+        self.first = at("first")
+        self.relays = list(relays)
+        self.held: list[BorrowedChannel] = []
+        self.avoided: list[str] = []
+        self.asked_at: list[float] = []
+        self.moves: list[tuple[str, str]] = []
+        self.failed: list[str] = []
+        self.told: list[tuple[int, str, int, str]] = []
+        self.works = True
+        self.refuses_to_hear = False
+        self._over = trio.Event()
+        self._moved = False
+
+    @asynccontextmanager
+    async def borrow(self, avoided: str) -> AsyncIterator[BorrowedChannel]:
+        await trio.lowlevel.checkpoint()
+        self.avoided.append(avoided)
+        self.asked_at.append(trio.current_time())
+        if not self.relays:
+            raise NoRelayError("no relay lent a channel: none was found; try again later")
+        lent = at(self.relays.pop(0))
+        self.held.append(lent)
+        try:
+            yield lent
+        finally:
+            self.held.remove(lent)
+
+    async def tell(self, candidates: list[Candidate]) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.refuses_to_hear:
+            raise UserError("the call with bob cannot go on: it is over")
+        self.told = told(candidates)
+
+    def note(self, old: BorrowedChannel, new: BorrowedChannel) -> None:
+        self.moves.append((old.relay, new.relay))
+
+    async def stand_by(self, candidates: Sequence[Candidate]) -> bool:
+        self._over, self._moved = trio.Event(), False
+        with trio.move_on_after(math.inf if self.works else READY):
+            await self._over.wait()
+        return self._moved
+
+    async def leave(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.works:
+            self._moved = True
+            self._over.set()
+
+    async def drop_standby(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._over.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await keep_relayed(
+            self,
+            self.first,
+            self.borrow,
+            self.tell,
+            self.note,
+            lambda standby: self.failed.append(standby.relay),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [held.relay for held in self.held]
+
+
+async def settled() -> None:
+    await trio.sleep(0.01)
+
+
+async def test_it_moves_on_and_on(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    world = World("second", "third", "fourth")
+    await nursery.start(world.run)
+    await settled()
+    assert world.names == ["second"]
+    assert world.told == [(1, "192.0.2.7", 20002, "relay")]
+    world.first.lost.set()
+    await settled()
+    assert (world.names, world.moves) == (["second", "third"], [("first", "second")])
+    await world.leave()  # as it does by itself when the path is silent
+    await settled()
+    assert world.names == ["third", "fourth"]  # what the call has left is given back
+    assert world.avoided == ["first", "second", "third"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_standby_that_goes_is_replaced(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World("second", "third", "fourth")
+    await nursery.start(world.run)
+    await settled()
+    await trio.sleep(MAX_RETRY)
+    world.held[0].lost.set()
+    await trio.sleep(FIRST_RETRY + 0.01)
+    assert (world.names, world.moves, world.failed) == (["third"], [], ["second"])
+    world.refuses_to_hear = True
+    world.held[0].lost.set()
+    await trio.sleep(2 * FIRST_RETRY + 0.01)
+    assert (world.names, world.failed) == ([], ["second", "third", "fourth"])
+    nursery.cancel_scope.cancel()
+
+
+async def test_it_does_not_ask_all_the_time_for_an_end_that_takes_no_more_candidates(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World(*map(str, range(1000)))
+    world.works = False
+    await nursery.start(world.run)
+    await trio.sleep(3600)
+    assert 50 < len(world.asked_at) < 70
+    nursery.cancel_scope.cancel()
+
+
+async def test_if_nobody_lends_it_asks_again_and_at_once_when_the_relay_is_gone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    world = World()
+    start = trio.current_time()
+    await nursery.start(world.run)
+    await trio.sleep(4 * FIRST_RETRY)
+    assert [at - start for at in world.asked_at] == pytest.approx([0, FIRST_RETRY, 3 * FIRST_RETRY])
+    world.relays.append("second")
+    world.first.lost.set()
+    await settled()
+    assert world.moves == [("first", "second")]
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("relays", [[], ["second", "third", "fourth", "fifth"]])
+async def test_it_has_an_end(autojump_clock: MockClock, relays: list[str]) -> None:
+    world = World(*relays)
+    world.works = False
+    world.first.lost.set()
+    with trio.fail_after(MAX_RESCUES * READY + 1):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.run)
+    assert (len(world.avoided), world.held, world.moves) == (MAX_RESCUES, [], [])
