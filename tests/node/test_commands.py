@@ -62,7 +62,7 @@ async def running_node(state: Path, *arguments: str) -> AsyncIterator[tuple[trio
     """A node, and its JID, once it serves."""
     lab = (
         *("--port", "0", "--public-address", "127.0.0.1", "--allow-private-peers"),
-        *("--status-address", "127.0.0.1:0"),
+        *("--status-address", "127.0.0.1:0", "--turn-port", "0"),
     )
     async with started("run", "--json", "--state-dir", str(state), *lab, *arguments) as process:
         yield process, json.loads(await first_line(process))["jid"]

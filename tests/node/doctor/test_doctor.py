@@ -41,6 +41,7 @@ def settings(prosody: Prosody, tmp_path: Path) -> RunSettings:
         state_dir=tmp_path / "state",
         public_address="127.0.0.1",
         allow_private_peers=True,
+        turn_port="0",
     )
 
 

@@ -138,7 +138,7 @@ async def test_the_answers_make_a_node_that_serves(prosody: Prosody, tmp_path: P
         allow=(DOMAIN, "friend@else.example"),
         port=0,
     )
-    lab = {"state_dir": tmp_path / "state", "public_address": "127.0.0.1"}
+    lab = {"state_dir": tmp_path / "state", "public_address": "127.0.0.1", "turn_port": "0"}
     async with open_node(RunSettings(**{**vars(settings), **lab})) as node:
         assert node.ready.jid.startswith(f"relay@{DOMAIN}/")
 
