@@ -56,7 +56,8 @@ def run_scenario(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Resul
         name: What it is called.
         scenario: What it is.
         tell: Is told how far it is.
-        stop: Whether to end before its time, with what was measured until then.
+        stop: Whether to end before its time, with what was measured until then. Signals for that
+            are taken once the network is built: before, they end the process.
 
     Raises:
         SimulationError: It cannot be run, or was to end before anything was measured.
@@ -65,18 +66,19 @@ def run_scenario(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Resul
     tell("building the network", None)
     world = World(scenario)
     world.build()
-    for passed in world.warm_up(_STEP):
-        tell("warming up", passed / scenario.warmup)
-        if stop.wanted:
-            raise SimulationError("interrupted while warming up: nothing was measured")
-    world.start()
-    sampler = Sampler(world)
-    sampler.start()
-    reached = 0.0
-    for reached in world.run(_STEP):
-        tell("running", reached / scenario.duration)
-        if stop.wanted:
-            break
+    with stop.noticed():
+        for passed in world.warm_up(_STEP):
+            tell("warming up", passed / scenario.warmup)
+            if stop.wanted:
+                raise SimulationError("interrupted while warming up: nothing was measured")
+        world.start()
+        sampler = Sampler(world)
+        sampler.start()
+        reached = 0.0
+        for reached in world.run(_STEP):
+            tell("running", reached / scenario.duration)
+            if stop.wanted:
+                break
     complete = reached >= scenario.duration
     if complete:
         tell("finishing", None)
