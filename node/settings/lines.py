@@ -21,7 +21,7 @@ def line_of(path: Sequence[str | int], text: str) -> int:
     """
     if not path:
         return 1
-    lines = text.split("\n")
+    lines = text.replace("\r\n", "\n").split("\n")
 
     def whole(end: int) -> tuple[int, dict[str, Any]]:
         """The longest whole file of at most so many lines: how many they are, and what it says."""
