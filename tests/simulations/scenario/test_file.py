@@ -129,3 +129,16 @@ def test_settings_are_frozen() -> None:
     assert is_dataclass(Scenario)
     with pytest.raises(AttributeError):
         Scenario(nodes=50, duration=60.0).nodes = 2  # type: ignore[misc]
+
+
+def test_the_example_of_the_documentation_is_a_scenario(tmp_path: Path) -> None:
+    text = find_scenario("quick").with_name("README.md").read_text()
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "planetlab.tsv").write_text("0\t9\n9\t0\n")
+    (tmp_path / "example.toml").write_text(example)
+    assert read_scenario(tmp_path / "example.toml").life.crowds[0].clients == 50
+
+
+def test_the_documentation_names_all_scenarios() -> None:
+    text = find_scenario("quick").with_name("README.md").read_text()
+    assert [name for name in scenario_names() if f"| `{name}` |" not in text] == []
