@@ -55,8 +55,8 @@ class ScenarioPopulation(Population):
 
     @property
     def victim_id(self) -> bytes:
-        """Id of the peer that an eclipse is about."""
-        return self._ring.victim_id
+        """Id of the peer that an eclipse is about; empty if nobody is hostile."""
+        return self._ring.victim_id if self._hostile else b""
 
     def build_all(self) -> None:
         """Create all peers of the beginning."""

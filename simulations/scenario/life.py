@@ -96,7 +96,7 @@ class ClientSettings:
     """How a caller chooses its relay. nearest: the shortest round trip from the caller. both-ends:
     the shortest path from caller to callee, which probes the same relays. random: any."""
 
-    packets_per_second: Annotated[float, Meta(gt=0.0, le=50.0)] = 1.0
+    packets_per_second: Annotated[float, Meta(gt=0.0, le=50.0)] = 2.0
     """Media packets of either end; real ones would be 50, which costs accordingly."""
 
     packet_bytes: Annotated[int, Meta(ge=16, le=1400)] = 172
