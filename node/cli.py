@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Literal, TextIO
 
 import trio
 from cyclopts import App, CycloptsError, Parameter
@@ -41,6 +41,9 @@ _ENVIRONMENT = "JINGLE_NODES_"
 
 _DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
 """Of the extra demo; the programs that the demo starts import them."""
+
+_SIMULATE_PACKAGES = ("matplotlib",)
+"""Of the extra simulate: they draw its report."""
 
 _CALL_PACKAGES = ("aiortc",)
 """Of the extra call."""
@@ -321,6 +324,48 @@ def bench(
     measured = parsed("--what", what, partial(parse_names, known=WHAT)) if what else WHAT
     compared = parsed("--relays", relays, partial(parse_names, known=RELAYS)) if relays else RELAYS
     trio.run(run_bench, measured, compared, rounds, quick, json)
+
+
+@app.command
+def simulate(
+    scenario: str,
+    *,
+    nodes: Annotated[int | None, between(1, 1_000_000)] = None,
+    seed: Annotated[int | None, between(0, 2**63 - 1)] = None,
+    rtt: Path | None = None,
+    rtt_unit: Literal["ms", "s"] = "ms",
+    out: Path | None = None,
+    compare: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Run the overlay's own code over a simulated network and clock, and write a report.
+
+    Example: jingle-nodes simulate churn --nodes 500 --seed 2 --compare churn-1
+
+    Args:
+        scenario: A TOML file, or one of: churn, eclipse, failover, flash-crowd, mass-failure,
+            nat-mix, quick, relay-choice, scale-100k, scale-10k, sybil.
+        nodes: How many nodes, instead of what the scenario says.
+        seed: Decides everything random, instead of what the scenario says.
+        rtt: File with a matrix of round-trip times, instead of what the scenario says.
+        rtt_unit: What its numbers count.
+        out: Directory for the results and report.html; SCENARIO-SEED if not given.
+        compare: Directory of an earlier run to show beside this one.
+        json: Print the figures as a JSON object.
+    """
+    _need("simulate", _SIMULATE_PACKAGES)
+    from simulations.command import simulate as run_scenario
+
+    run_scenario(
+        scenario,
+        nodes=nodes,
+        seed=seed,
+        rtt=rtt,
+        rtt_unit=rtt_unit,
+        out=out,
+        compare=compare,
+        as_json=json,
+    )
 
 
 def _need(extra: str, packages: Sequence[str]) -> None:

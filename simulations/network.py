@@ -8,7 +8,7 @@ import hashlib
 import random
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -92,6 +92,16 @@ class Host:
         self.next_port = _FIRST_EPHEMERAL
 
 
+class Path(Protocol):
+    """What else than delay, jitter and loss happens to datagrams; `simulations.path` has one."""
+
+    def departures(self, source: Host, site: int, size: int, delay: float) -> Iterable[float]:
+        """Return how long copies of a datagram to a site take; none if it gets nowhere."""
+
+    def arrival(self, host: Host, size: int) -> float | None:
+        """Return how long a datagram waits for the line of its destination; None if too long."""
+
+
 class Socket:
     """A UDP socket of a host; `Network.bind` makes them.
 
@@ -124,6 +134,7 @@ class Network:
         trace: Hashes what is delivered; None to save the time.
 
     Attributes:
+        path: What else happens to datagrams; None for nothing.
         counters: Datagrams `delivered`, `lost`, `filtered`, and `unreachable`.
     """
 
@@ -139,6 +150,7 @@ class Network:
         self.latency = latency
         self.conditions = conditions
         self.trace = trace
+        self.path: Path | None = None
         self.counters: Counter[str] = Counter()
         self._rng = rng
         self._sockets: dict[Address, Socket] = {}
@@ -209,10 +221,14 @@ class Network:
         delay = self.latency.one_way(host.site, site)
         if conditions.jitter:
             delay *= 1.0 + conditions.jitter * (2.0 * self._rng.random() - 1.0)
-        if door is None:
-            heap.at(heap.now + delay, self._deliver, data, source, target)
-        else:
-            heap.at(heap.now + delay, self._enter, data, source, to, realm)
+        delays: Iterable[float] = (delay,)
+        if self.path is not None:
+            delays = self.path.departures(host, site, len(data), delay)
+        for delay in delays:
+            if door is None:
+                heap.at(heap.now + delay, self._arrive, data, source, target)
+            else:
+                heap.at(heap.now + delay, self._enter, data, source, to, realm)
 
     def _translate(
         self, source: Address, realm: Nat | None, to: Address
@@ -247,7 +263,16 @@ class Network:
         if target is None or target.host.behind is not realm:
             self.counters["unreachable"] += 1
         else:
+            self._arrive(data, source, target)
+
+    def _arrive(self, data: bytes, source: Address, target: Socket) -> None:
+        """Take a datagram over the line of its destination."""
+        if self.path is None:
             self._deliver(data, source, target)
+            return
+        wait = self.path.arrival(target.host, len(data))
+        if wait is not None:
+            self.heap.after(wait, self._deliver, data, source, target)
 
     def _deliver(self, data: bytes, source: Address, target: Socket) -> None:
         to = target.address

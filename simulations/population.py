@@ -28,20 +28,27 @@ class Population:
         network: Carries their datagrams.
         rng: All that is random about them.
         size: How many there are going to be, so that their addresses spread accordingly.
+        hosts_per_network: How many of them share a /24, on average.
 
     Attributes:
         peers: Those alive that serve, in no order.
         on_join: Is called with each peer that is created to serve.
     """
 
-    def __init__(self, network: Network, rng: random.Random, size: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        rng: random.Random,
+        size: int,
+        hosts_per_network: int = HOSTS_PER_NETWORK,
+    ) -> None:
         self.network = network
         self.rng = rng
         self.peers: list[SimulatedPeer] = []
         self.on_join: Callable[[SimulatedPeer], None] = _ignore
         self._places: dict[Address, int] = {}
         self._ids: list[tuple[int, Address]] = []  # sorted
-        self._hosts = public_hosts(rng, max(1, size // HOSTS_PER_NETWORK))
+        self._hosts = public_hosts(rng, max(1, size // hosts_per_network))
 
     def build(self, count: int, *, settled: bool = True) -> None:
         """Create the first peers at once.
@@ -116,10 +123,18 @@ class Population:
     def _create(
         self, *, client: bool, gate: Filter | None = None, rng: random.Random | None = None
     ) -> SimulatedPeer:
-        name = next(self._hosts)
-        host = Host(name, self.rng.randrange(self.network.latency.sites), gate)
-        config = PeerConfig(client=client, host=name, clock_offset=UNIX_TIME)
+        return self._peer_on(self._place(gate), client=client, rng=rng)
+
+    def _peer_on(
+        self, host: Host, *, client: bool, rng: random.Random | None = None
+    ) -> SimulatedPeer:
+        config = PeerConfig(client=client, host=host.name, clock_offset=UNIX_TIME)
         return SimulatedPeer(self.network, host, PORT, config, rng or self.rng, SimulatedIdentity)
+
+    def _place(self, gate: Filter | None) -> Host:
+        """Return a new host."""
+        name = next(self._hosts)
+        return Host(name, self.rng.randrange(self.network.latency.sites), gate)
 
     def _add(self, peer: SimulatedPeer) -> None:
         self._places[peer.address] = len(self.peers)

@@ -26,7 +26,9 @@ class Probe:
 
     Attributes:
         answered: When each endpoint answered, seconds on the simulated clock.
+        rtts: The round trip of the first answer, seconds.
         names: Which relay it is, of those that said so.
+        free: The free share of its channels, of the same.
     """
 
     def __init__(
@@ -39,14 +41,16 @@ class Probe:
         enough: int | None = None,
     ) -> None:
         self.answered: dict[Address, float] = {}
+        self.rtts: dict[Address, float] = {}
         self.names: dict[Address, bytes] = {}
+        self.free: dict[Address, float] = {}
         self._network = network
         self._endpoints = tuple(endpoints)
         self._rng = rng
         self._on_end = on_end
         self._enough = enough
         self._started = network.heap.now
-        self._sent: dict[bytes, Address] = {}
+        self._sent: dict[bytes, tuple[Address, float]] = {}
         self._over = False
         self._socket = network.bind(host, 0, self._receive)
         network.heap.after(PATIENCE, self._end)
@@ -59,7 +63,7 @@ class Probe:
             if endpoint in self.answered:
                 continue
             transaction_id = self._rng.randbytes(stun.TRANSACTION_ID_LENGTH)
-            self._sent[transaction_id] = endpoint
+            self._sent[transaction_id] = endpoint, self._network.heap.now
             self._network.send(self._socket, stun.binding_request(transaction_id), endpoint)
         self._network.heap.after(wait, self._attempt, 2 * wait, left - 1)
 
@@ -68,12 +72,14 @@ class Probe:
             message = stun.parse_stun_untrusted(data)
         except RemoteProtocolError:
             return
-        known = self._sent.get(message.transaction_id) == source
-        if known and stun.reflexive_address(message) is not None:
+        asked, at = self._sent.get(message.transaction_id, (None, 0.0))
+        if asked == source and stun.reflexive_address(message) is not None:
             self.answered.setdefault(source, self._network.heap.now)
+            self.rtts.setdefault(source, self._network.heap.now - at)
             relay = stun.relay_status_untrusted(data)
             if relay is not None:
                 self.names[source] = relay.name
+                self.free[source] = relay.free
             if len(self.answered) == len(self._endpoints):
                 self._end()
             elif self._enough is not None:

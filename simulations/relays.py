@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from overlay.core.addresses import Address
-from overlay.core.choice.selection import FailedRelays, near_and_any
+from overlay.core.choice.selection import NEARLY_FULL, FailedRelays, near_and_any
 from overlay.core.directory.hunt import ENOUGH
 from overlay.core.directory.records import Offer
 from overlay.core.directory.registration import SETTLED
 from overlay.core.events import Advertised, Connected, Event, Joined, RelaysFound
-from overlay.discovery import REFRESH, SAMPLE
+from overlay.discovery import REFRESH, SAMPLE, SOONEST_REFRESH
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
 from simulations.probe import Probe
@@ -27,14 +28,25 @@ class Relay:
     Args:
         population: Where it lives.
         peer: The relay's peer.
+        describe: Says what the relay offers at the moment; None for a relay with room for ever.
     """
 
-    def __init__(self, population: Population, peer: SimulatedPeer) -> None:
+    def __init__(
+        self,
+        population: Population,
+        peer: SimulatedPeer,
+        describe: Callable[[], Offer] | None = None,
+    ) -> None:
         self.peer = peer
         self._population = population
         self._retry = _FIRST_RETRY
         self._verified = False
-        self._offer = Offer(f"{peer.host.name}@relay.example", ("channel",), "public", 512, 16, 1.0)
+        jid = f"{peer.host.name}@relay.example"
+        offer = Offer(jid, ("channel",), "public", 512, 16, 1.0)
+        self._describe = describe or (lambda: offer)
+        self._said = 1.0  # the free share that the last advert told
+        self._soonest = 0.0
+        self._round = 0
 
     def start(self, delay: float = 0.0) -> None:
         """Advertise, after `delay` seconds or once the peer has joined."""
@@ -43,21 +55,40 @@ class Relay:
         else:
             self.peer.on_event = self._joined
 
+    def changed(self) -> None:
+        """A relay that gets full, or has room again, tells probes at once, and soon everybody."""
+        if not self.peer.alive or not self._round:
+            return
+        free = self._describe().free
+        self.peer.core.binding.free_share = free
+        if (free < NEARLY_FULL) != (self._said < NEARLY_FULL):
+            self._plan(max(0.0, self._soonest - self._population.network.heap.now))
+
     def _joined(self, event: Event) -> None:
         if isinstance(event, Joined):
             self._advertise()
 
-    def _advertise(self) -> None:
-        if self.peer.alive:
-            self.peer.advertise(self._offer, self._advertised)
+    def _plan(self, wait: float) -> None:
+        """Advertise again then, instead of when that was to be."""
+        self._round += 1
+        self._population.network.heap.after(wait, self._advertise, self._round)
 
-    def _advertised(self, result: Advertised) -> None:
+    def _advertise(self, number: int = 0) -> None:
+        if self.peer.alive and number == self._round:
+            self._round += 1
+            offer = self._describe()
+            self._said = offer.free
+            self._soonest = self._population.network.heap.now + SOONEST_REFRESH
+            self.peer.advertise(offer, partial(self._advertised, self._round))
+
+    def _advertised(self, number: int, result: Advertised) -> None:
         self._verified |= result.stored - result.pending >= SETTLED
         settled = self._verified and result.stored >= SETTLED
         wait = REFRESH if settled else self._retry
         self._retry = min(REFRESH, 2 * self._retry)
         wait *= self._population.rng.uniform(0.9, 1.1)
-        self._population.network.heap.after(wait, self._advertise)
+        if number == self._round:
+            self._plan(wait)
 
 
 @dataclass(slots=True)
@@ -67,10 +98,14 @@ class Outcome:
     Attributes:
         started: When it began, seconds on the simulated clock.
         answered: When each relay that was found answered a Binding request.
+        rtts: The round trip of that, seconds.
+        free: The free share of its channels that the relay told.
     """
 
     started: float
     answered: dict[Address, float] = field(default_factory=dict)
+    rtts: dict[Address, float] = field(default_factory=dict)
+    free: dict[Address, float] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -80,8 +115,12 @@ class Outcome:
     @property
     def complete(self) -> bool:
         """Whether as many relays as wanted were found, and answered, in time."""
-        end = self.started + TIMEOUT
-        return sum(at <= end for at in self.answered.values()) >= COUNT
+        return self.in_time >= COUNT
+
+    @property
+    def in_time(self) -> int:
+        """How many relays were found, and answered, in time."""
+        return sum(at <= self.started + TIMEOUT for at in self.answered.values())
 
     @property
     def first(self) -> float:
@@ -97,6 +136,7 @@ class RelaySearch:
         peer: Who looks.
         outcome: Where to note what is found.
         done: Is called at the end.
+        callee: The other end of the call, if it says where it is.
     """
 
     def __init__(
@@ -105,11 +145,13 @@ class RelaySearch:
         peer: SimulatedPeer,
         outcome: Outcome,
         done: Callable[[Outcome], None],
+        callee: SimulatedPeer | None = None,
     ) -> None:
         self._population = population
         self._peer = peer
         self._outcome = outcome
         self._done = done
+        self._callee = callee
         self._candidates: set[Address] = set()
         self._search(hurried=True)
 
@@ -124,13 +166,16 @@ class RelaySearch:
         adverts = [advert for advert in found.adverts if advert.endpoints[0] not in seen]
         network = self._population.network
         here, now = self._peer.core.coordinate, network.heap.now
-        candidates = near_and_any(adverts, COUNT, here, None, FailedRelays(), now)
+        there = None if self._callee is None else self._callee.core.coordinate
+        candidates = near_and_any(adverts, COUNT, here, there, FailedRelays(), now)
         endpoints = [advert.endpoints[0] for advert in candidates]
         self._candidates.update(endpoints)
         Probe(network, self._peer.host, endpoints, self._population.rng, self._probed, COUNT)
 
     def _probed(self, probe: Probe) -> None:
         self._outcome.answered |= probe.answered
+        self._outcome.rtts |= probe.rtts
+        self._outcome.free |= probe.free
         if self._hurried and not self._complete and len(self._outcome.answered) < COUNT:
             self._search(hurried=False)
         else:
@@ -144,6 +189,9 @@ class Visitor:
         population: Where it looks.
         bootstrap: Whom it knows.
         done: Is called with the outcome.
+
+    Attributes:
+        peer: Its peer.
     """
 
     def __init__(
@@ -153,20 +201,20 @@ class Visitor:
         self._done = done
         self._searching = False
         self._outcome = Outcome(population.network.heap.now)
-        self._peer = population.add_client()
-        self._peer.on_event = self._event
+        self.peer = population.add_client()
+        self.peer.on_event = self._event
         population.network.heap.after(TIMEOUT, self._give_up)
-        self._peer.bootstrap(bootstrap)
+        self.peer.bootstrap(bootstrap)
 
     def _event(self, event: Event) -> None:
         if isinstance(event, Connected | Joined) and not self._searching:
             self._searching = True
-            RelaySearch(self._population, self._peer, self._outcome, self._leave)
+            RelaySearch(self._population, self.peer, self._outcome, self._leave)
 
     def _give_up(self) -> None:
         if not self._searching:
             self._leave(self._outcome)
 
     def _leave(self, outcome: Outcome) -> None:
-        self._peer.leave()
+        self.peer.leave()
         self._done(outcome)

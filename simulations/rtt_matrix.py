@@ -1,8 +1,9 @@
-"""RTT matrices from files: n lines of n tab-separated numbers.
+"""RTT matrices from files: n lines of n tab-separated numbers, or a line for each pair.
 
 Known data sets differ: PlanetLab's come in milliseconds, symmetric, without gaps; Seattle's in
 seconds, asymmetric, with zeros where nothing was measured. So the unit is always named, and the
-numbers must be plausible in it.
+numbers must be plausible in it. Tables from country to country have a line for each pair: two names
+and a number, separated by tabs; a country to itself is a pair like any other.
 """
 
 import math
@@ -26,6 +27,8 @@ _HOLES: Final = frozenset({"", "-", "na", "nan"})
 _LONGEST: Final = 60.0
 _SHORTEST_MEDIAN: Final = 1e-3
 
+_MOST_NAMES: Final = 10_000
+
 # What two hosts of one site are apart; the diagonals of such files do not say.
 SAME_SITE: Final = 1e-3
 
@@ -33,8 +36,8 @@ SAME_SITE: Final = 1e-3
 def read_rtt_matrix(path: Path, unit: Unit) -> Matrix:
     """Read round-trip times in seconds, its holes filled.
 
-    A hole is an empty field, `-`, `nan`, or a zero off the diagonal. It takes the time of the
-    other direction, or else that of the shortest way round by a third site.
+    A hole is an empty field, `-`, `nan`, a zero off the diagonal, or a pair that has no line. It
+    takes the time of the other direction, or else that of the shortest way round by a third site.
 
     Args:
         path: The file.
@@ -51,13 +54,49 @@ def read_rtt_matrix(path: Path, unit: Unit) -> Matrix:
     lines = text.splitlines()
     if len(lines) < 2:
         raise SimulationError(f"{path}: {len(lines)} lines; a matrix of two sites has two")
-    matrix = [
-        _read_row(line.split("\t"), at, len(lines), f"{path}, line {at + 1}", unit)
-        for at, line in enumerate(lines)
-    ]
+    rows = [line.split("\t") for line in lines]
+    if _is_pair(rows[0]):
+        matrix, names = _read_pairs(rows, path, unit)
+        places = [str(path)] * len(names)
+    else:
+        names = [str(at + 1) for at in range(len(rows))]
+        places = [f"{path}, line {name}" for name in names]
+        matrix = [_read_row(row, at, len(rows), places[at], unit) for at, row in enumerate(rows)]
     _check_median(matrix, path, unit)
-    _fill_holes(matrix, path)
+    _fill_holes(matrix, names, places)
     return matrix
+
+
+def _is_pair(fields: list[str]) -> bool:
+    """Whether a line has two names, and not three numbers."""
+    if len(fields) != 3 or fields[0].strip().lower() in _HOLES:
+        return False
+    try:
+        float(fields[0])
+    except ValueError:
+        return True
+    return False
+
+
+def _read_pairs(rows: list[list[str]], path: Path, unit: Unit) -> tuple[Matrix, list[str]]:
+    """Read a line for each pair; the sites are in the order of their names."""
+    known: dict[tuple[str, str], float] = {}
+    for number, fields in enumerate(rows, 1):
+        where = f"{path}, line {number}"
+        if len(fields) != 3 or not all(field.strip() for field in fields[:2]):
+            raise SimulationError(f"{where}: not two names and a number, separated by tabs")
+        pair = fields[0].strip(), fields[1].strip()
+        if pair in known:
+            raise SimulationError(f"{where}: {pair[0]} to {pair[1]} is there already; remove one")
+        known[pair] = _read_field(fields[2], where, unit)
+    names = sorted({name for pair in known for name in pair})
+    if not 2 <= len(names) <= _MOST_NAMES:
+        raise SimulationError(f"{path}: {len(names)} names; 2 to {_MOST_NAMES} are needed")
+    matrix: Matrix = [array("d", (known.get((a, b), math.nan) for b in names)) for a in names]
+    for at, row in enumerate(matrix):
+        if math.isnan(row[at]):
+            row[at] = SAME_SITE
+    return matrix, names
 
 
 def _read_row(fields: list[str], at: int, sites: int, where: str, unit: Unit) -> Row:
@@ -104,23 +143,24 @@ def _check_median(matrix: Matrix, path: Path, unit: Unit) -> None:
         )
 
 
-def _fill_holes(matrix: Matrix, path: Path) -> None:
+def _fill_holes(matrix: Matrix, names: list[str], places: list[str]) -> None:
     holes = [
         (source, to)
         for source, row in enumerate(matrix)
         for to in range(len(row))
         if row[to] != row[to]
     ]
-    filled = [matrix[to][source] for source, to in holes]  # NaN where both directions are holes
-    for at, (source, to) in enumerate(holes):
-        if math.isnan(filled[at]):
-            filled[at] = _way_round(matrix, source, to)
-        if math.isnan(filled[at]):
+    mirrored = [matrix[to][source] for source, to in holes]  # NaN where both are holes
+    for (source, to), rtt in zip(holes, mirrored, strict=True):
+        matrix[source][to] = rtt
+    left = [(source, to) for source, to in holes if math.isnan(matrix[source][to])]
+    filled = [_way_round(matrix, source, to) for source, to in left]
+    for (source, to), rtt in zip(left, filled, strict=True):
+        if math.isnan(rtt):
             raise SimulationError(
-                f"{path}, line {source + 1}: no way from site {source + 1} to site {to + 1}, "
+                f"{places[source]}: no way from site {names[source]} to site {names[to]}, "
                 "not even by a third one; remove the site or measure it"
             )
-    for (source, to), rtt in zip(holes, filled, strict=True):
         matrix[source][to] = rtt
 
 

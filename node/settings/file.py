@@ -4,7 +4,6 @@ Keys stand at the top of the file, in no table. One file serves every command: w
 ``jingle-nodes run`` can be told, the others pass over. Whoever made a mistake is told the line.
 """
 
-import re
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import fields
@@ -17,6 +16,7 @@ from cyclopts.argument import ArgumentCollection
 
 from node.errors import UsageError, UserError
 from node.files import read_small_file
+from node.settings.lines import line_of
 from node.settings.run import RunSettings
 
 MAX_CONFIG_BYTES = 2**20
@@ -44,7 +44,7 @@ def read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
     seen = set()
     for key, value in _parse(path, text).items():
         name = key.replace("_", "-")
-        line = _line_of(key, text)
+        line = line_of((key,), text)
         where = f"--config {path}, line {line}"
         if name in seen:
             raise UsageError(f"{where}: {name} is set twice; remove one of them")
@@ -58,7 +58,7 @@ def read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCol
                     argument.append(Token(keyword=keyword, value=item, index=index))
         elif name not in for_run:
             known = {*for_run, *(option.removeprefix("--") for option in settings)}
-            advice = _nearest(name, known) or f"see jingle-nodes {' '.join(commands)} --help"
+            advice = nearest(name, known) or f"see jingle-nodes {' '.join(commands)} --help"
             if isinstance(value, dict):
                 advice = "write settings at the top of the file, in no table"
             raise UsageError(f"{where}: there is no setting {key[:40]!r}; {advice}")
@@ -72,7 +72,7 @@ def lines_of_options(path: Path, options: Collection[str]) -> str:
     """
     text = _read(path)
     keys = [key for key in _parse(path, text) if f"--{key.replace('_', '-')}" in options]
-    told = ", ".join(f"{key}: line {_line_of(key, text)}" for key in keys)
+    told = ", ".join(f"{key}: line {line_of((key,), text)}" for key in keys)
     return f" ({path}: {told})" if told else ""
 
 
@@ -94,24 +94,10 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise UsageError(f"--config {path} is no TOML file: {error}") from error
 
 
-def _line_of(key: str, text: str) -> int:
-    """The line on which a key of the file is set, from 1 on; tomllib does not tell.
-
-    What looks like the key may stand in a text of several lines: then what is before it is not
-    a whole file. Of a key that is written with escapes it is the first line.
-    """
-    for match in re.finditer(rf"^[ \t\[]*[\"']?{re.escape(key)}[\"']?[ \t]*[]=.]", text, re.M):
-        try:
-            tomllib.loads(text[: match.start()])
-        except ValueError:
-            continue
-        return text.count("\n", 0, match.start()) + 1
-    return 1
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    nearest = get_close_matches(name, sorted(known), 1)
-    return f"did you mean {nearest[0]}?" if nearest else None
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Which of the known names somebody may have meant, as a question; None if none is near."""
+    names = get_close_matches(name, sorted(known), 1)
+    return f"did you mean {names[0]}?" if names else None
 
 
 def _values(where: str, value: object, hint: Any) -> list[str]:

@@ -22,6 +22,7 @@ from overlay.discovery import SAMPLE
 from simulations.audit import Audit
 from simulations.overlay_figures.world import World
 from simulations.peers import UNIX_TIME, SimulatedPeer
+from simulations.population import Population
 from simulations.relays import Outcome, RelaySearch, Visitor
 
 _TAIL: Final = 15.0  # seconds after the last start until everything has ended
@@ -58,14 +59,14 @@ class WatchedLookup:
     Those that die before its end do not count; neither does the asker itself.
     """
 
-    def __init__(self, world: World, asker: SimulatedPeer, record: LookupRecord) -> None:
-        self._world = world
+    def __init__(self, population: Population, asker: SimulatedPeer, record: LookupRecord) -> None:
+        self._network = population.network
         self._asker = asker
         self._record = record
-        target = world.rng.randbytes(ID_LENGTH)
-        closest = world.population.closest(target, LOOKUP_K + 1)
+        target = population.rng.randbytes(ID_LENGTH)
+        closest = population.closest(target, LOOKUP_K + 1)
         self._closest = [address for address in closest if address != asker.address][:LOOKUP_K]
-        self._started = world.heap.now
+        self._started = self._network.heap.now
         self._known = dict.fromkeys((known.address for known in asker.core.contacts()), 0.0)
         self._observers = asker.observers
         asker.observers = (*self._observers, self._observe)
@@ -76,19 +77,20 @@ class WatchedLookup:
             return
         message = parse_message_untrusted(data)
         if isinstance(message, Reply) and isinstance(message.body, Nodes):
-            elapsed = self._world.heap.now - self._started
+            elapsed = self._network.heap.now - self._started
             for address in (source, *(contact.address for contact in message.body.contacts)):
                 self._known.setdefault(address, elapsed)
 
     def _ended(self, result: LookupEnded) -> None:
         # The observer has not been told of the last reply yet.
-        self._world.heap.after(0.0, self._conclude, result, self._world.heap.now)
+        heap = self._network.heap
+        heap.after(0.0, self._conclude, result, heap.now)
 
     def _conclude(self, result: LookupEnded, now: float) -> None:
         self._asker.observers = tuple(
             observe for observe in self._asker.observers if observe != self._observe
         )
-        live = [address for address in self._closest if self._world.network.is_open(address)]
+        live = [address for address in self._closest if self._network.is_open(address)]
         found = {contact.address for contact in result.contacts}
         record = self._record
         record.ended = now - self._started
@@ -130,7 +132,8 @@ def under_churn(world: World, seconds: float, lookups: int, searches: int) -> Un
     def look_up() -> None:
         record = LookupRecord()
         result.lookups.append(record)
-        WatchedLookup(world, world.rng.choice(world.population.peers), record)
+        asker = world.rng.choice(world.population.peers)
+        WatchedLookup(world.population, asker, record)
 
     for _ in range(lookups):
         world.heap.after(world.rng.uniform(0.0, seconds), look_up)

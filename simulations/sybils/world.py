@@ -87,6 +87,42 @@ class Settings:
         return round(self.share * self.peers)
 
 
+class Recruiter:
+    """Puts hostile peers on the attacker's hosts, one after the other.
+
+    Args:
+        ring: The attacker.
+        attack: One of `ATTACKS`.
+        hostile: How many there are to be.
+        peers: How many all peers are.
+        networks: How many /24s the attacker's addresses lie in; None for as many as honest peers
+            of that number have.
+    """
+
+    def __init__(
+        self, ring: Ring, attack: str, hostile: int, peers: int, networks: int | None
+    ) -> None:
+        self._ring = ring
+        self._kinds = ATTACKS[attack]
+        self._levels = deepest_level(peers) + _SPARE_LEVELS
+        spread = networks or max(1, hostile // HOSTS_PER_NETWORK)
+        self._hosts = attacker_hosts(ring.rng, hostile, spread)
+
+    @property
+    def left(self) -> int:
+        """How many are still to be created."""
+        return len(self._hosts)
+
+    def create(self, network: Network) -> Sybil:
+        """Create the next one."""
+        ring = self._ring
+        kind = self._kinds[len(ring.members) % len(self._kinds)]
+        host = Host(self._hosts.pop(), ring.rng.randrange(network.latency.sites))
+        near = ring.victim_keys[: self._levels] if kind is Eclipser else [ring.rng.randbytes(20)]
+        identity = ring.identity_near(host.name, near)
+        return kind(network, host, ring.rng, identity, ring)
+
+
 class MixedPopulation(Population):
     """Honest peers and Sybils, who come in all alike.
 
@@ -105,11 +141,11 @@ class MixedPopulation(Population):
     ) -> None:
         super().__init__(network, rng, settings.peers)
         self.clients: list[SimulatedPeer] = []
-        self._settings = settings
         self._ring = ring
         self._honest_to_come = settings.peers - settings.hostile
-        networks = settings.networks or max(1, settings.hostile // HOSTS_PER_NETWORK)
-        self._hostile_hosts = attacker_hosts(ring.rng, settings.hostile, networks)
+        self._recruiter = Recruiter(
+            ring, settings.attack, settings.hostile, settings.peers, settings.networks
+        )
 
     @property
     def honest(self) -> list[SimulatedPeer]:
@@ -140,17 +176,7 @@ class MixedPopulation(Population):
             if not self._ring.victim_id:
                 self._ring.choose_victim(peer.core.peer_id)
             return peer
-        return self._create_hostile()
-
-    def _create_hostile(self) -> Sybil:
-        ring = self._ring
-        kinds = ATTACKS[self._settings.attack]
-        kind = kinds[len(ring.members) % len(kinds)]
-        host = Host(self._hostile_hosts.pop(), ring.rng.randrange(self.network.latency.sites))
-        levels = deepest_level(self._settings.peers) + _SPARE_LEVELS
-        near = ring.victim_keys[:levels] if kind is Eclipser else [ring.rng.randbytes(20)]
-        identity = ring.identity_near(host.name, near)
-        return kind(self.network, host, ring.rng, identity, ring)
+        return self._recruiter.create(self.network)
 
 
 class World:

@@ -276,7 +276,7 @@ def test_a_wrong_value_is_told_with_its_key_and_line(
         ("\ndrain = 1\n[[port]]\na = 1", 3),
         ("drain = 1\n[port.a]\nb = 1", 2),
         ("drain = 1\r\nport = 'x'", 2),
-        ('drain = 1\n"p\\u006Frt" = "x"', 1),  # a key with escapes is not looked for
+        ('drain = 1\n"p\\u006Frt" = "x"', 2),  # a key with escapes
     ],
 )
 def test_the_line_is_that_of_the_key(

@@ -36,6 +36,15 @@ def test_a_hole_in_both_directions_takes_the_shortest_way_round(tmp_path: Path) 
     assert matrix[0][1] == matrix[1][0] == pytest.approx(0.3)
 
 
+def test_a_table_of_countries_has_a_line_for_each_pair(tmp_path: Path) -> None:
+    text = "FR\tDE\t14\nDE\tDE\t10\nDE\tIS\t60\nIS\tDE\t62\nFR\tFR\t0\n"
+    matrix = read_rtt_matrix(write(tmp_path, text), "ms")
+    germany, france, iceland = ([round(1000 * rtt) for rtt in row] for row in matrix)
+    assert germany == [10, 14, 60]
+    assert france == [14, 1, 74]  # by way of Germany
+    assert iceland == [62, 76, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "unit", "complaint"),
     [
@@ -48,6 +57,12 @@ def test_a_hole_in_both_directions_takes_the_shortest_way_round(tmp_path: Path) 
         ("0\tinf\n1\t0\n", "ms", ", line 1: no round trip takes inf ms"),
         ("0\t9\t0\n9\t0\t0\n0\t0\t0\n", "ms", ", line 1: no way from site 1 to site 3"),
         ("0\t0\n0\t0\n", "ms", "no pair of sites was measured"),
+        ("DE\tFR\t9\nDE\tFR\t8\n", "ms", ", line 2: DE to FR is there already"),
+        ("DE\tFR\t9\nIS\tIS\t8\n", "ms", "rtt.tsv: no way from site DE to site IS"),
+        ("DE\tFR\t9\nDE\tFR\n", "ms", ", line 2: not two names and a number"),
+        ("DE\tFR\t9\n\tFR\t8\n", "ms", ", line 2: not two names and a number"),
+        ("from\tto\trtt\nDE\tFR\t9\n", "ms", ", line 1: 'rtt' is not a number"),
+        ("DE\tDE\t9\nDE\tDE\t8\n", "ms", "is there already"),
         ("", "ms", "0 lines"),
     ],
 )

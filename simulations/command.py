@@ -1,0 +1,156 @@
+"""``jingle-nodes simulate``: runs a scenario, and leaves its results and a report."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from node.commands import output
+from node.commands.output import say
+from node.errors import UsageError, UserError
+from simulations.errors import SimulationError
+from simulations.report import report_page
+from simulations.report.page import HEADLINES, shown
+from simulations.run.results import Results, read_results, write_results
+from simulations.run.runner import Stop, Tell, run_scenario
+from simulations.scenario import Scenario, find_scenario, read_scenario
+from simulations.scenario.table import WrongValueError
+
+REPORT_FILE: Final = "report.html"
+
+# What of the machine's figures is printed.
+_MACHINE: Final = {
+    "total_s": "took",
+    "simulated_s_per_s": "simulated in a second",
+    "memory_per_node_kib": "memory of a node",
+}
+
+Unit = Literal["ms", "s"]
+
+
+def simulate(
+    name: str,
+    *,
+    nodes: int | None,
+    seed: int | None,
+    rtt: Path | None,
+    rtt_unit: Unit,
+    out: Path | None,
+    compare: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a scenario, write its results and the report, and print what matters.
+
+    Raises:
+        UsageError: The scenario, or what is given besides, is wrong.
+        UserError: The run was interrupted, or its results cannot be written.
+    """
+    stop = Stop()
+    try:
+        path = find_scenario(name)
+        scenario = _adapted(read_scenario(path), nodes, seed, rtt, rtt_unit)
+        other = None if compare is None else read_results(compare)
+        folder = out or Path(f"{path.stem}-{scenario.seed}")
+        _prepare(folder)
+        with _progress() as tell:
+            results = run_scenario(path.stem, scenario, tell, stop)
+            tell("drawing", None)
+            write_results(results, folder)
+            report = folder / REPORT_FILE
+            report.write_text(report_page([results, *([other] if other else [])]), "utf-8")
+    except SimulationError as error:
+        raise (UserError if stop.wanted else UsageError)(str(error)) from None
+    if as_json:
+        say(json.dumps({**results.summary(), "out": str(folder), "report": str(report)}))
+    else:
+        say(_as_text(results))
+        say(f"report: {report}")
+    if not results.complete:
+        raise UserError(
+            f"interrupted after {results.simulated:g} of {scenario.duration:g} s simulated; what "
+            f"was measured until then is in {shlex.quote(str(folder))}"
+        )
+
+
+def _adapted(
+    scenario: Scenario, nodes: int | None, seed: int | None, rtt: Path | None, unit: Unit
+) -> Scenario:
+    """The scenario, with what the command line says instead."""
+    try:
+        if rtt is not None:
+            network = replace(scenario.network, rtt=rtt, rtt_unit=unit)
+            scenario = replace(scenario, network=network)
+        if nodes is not None:
+            scenario = replace(scenario, nodes=nodes)
+        if seed is not None:
+            scenario = replace(scenario, seed=seed)
+    except WrongValueError as error:
+        raise UsageError(f"--{error}") from None
+    return scenario
+
+
+def _prepare(folder: Path) -> None:
+    """Make the directory now: nobody is to wait for results that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT_FILE).touch()
+    except OSError as error:
+        raise SimulationError(
+            f"cannot write into {folder}: {error.strerror}; choose another --out"
+        ) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Show on standard error how far a run is: a bar, or where that is no terminal, lines."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        phases: list[str] = []
+
+        def tell_in_lines(phase: str, done: float | None) -> None:
+            tenth = "" if done is None else f" {int(10 * done) * 10} %"
+            if (line := f"{phase}{tenth}") not in phases:
+                phases.append(line)
+                console.print(line, highlight=False)
+
+        yield tell_in_lines
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        shown_phase = ""
+
+        def tell(phase: str, done: float | None) -> None:
+            nonlocal shown_phase
+            if phase != shown_phase:
+                shown_phase = phase
+                progress.reset(task, description=phase)
+            progress.update(task, total=None if done is None else 1.0, completed=done or 0.0)
+
+        yield tell
+
+
+def _as_text(results: Results) -> str:
+    table = Table(box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for key, name in HEADLINES.items():
+        table.add_row(name, shown(key, results.figures.get(key)))
+    for key, name in _MACHINE.items():
+        table.add_row(name, shown(key, results.machine.get(key)))
+    if results.trace:
+        table.add_row("trace", results.trace)
+    return output.as_text(table, Console())

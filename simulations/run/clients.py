@@ -1,0 +1,115 @@
+"""Clients that come to search relays or to place a call, and nodes that look up ids."""
+
+import random
+from collections.abc import Callable
+
+from simulations.overlay_figures.experiments import WatchedLookup
+from simulations.relays import COUNT, Outcome, Visitor
+from simulations.run.calls import Call, CallWorld
+from simulations.run.durations import Durations, rhythm_factor
+from simulations.run.records import CallRecord, Lookup, SearchRecord
+from simulations.run.residents import Residents
+from simulations.scenario.life import CrowdSettings
+from simulations.scenario.settings import Scenario
+
+_MINUTE = 60.0
+
+
+class Clients:
+    """Has clients come at the rates of a scenario, and notes what comes of it.
+
+    Args:
+        scenario: The rates.
+        residents: Where they look.
+        rng: When they come, and how long they call.
+
+    Attributes:
+        lookups: Look-ups so far, those that are not over with them.
+        searches: Searches so far.
+        calls: Calls so far.
+    """
+
+    def __init__(self, scenario: Scenario, residents: Residents, rng: random.Random) -> None:
+        self.lookups: list[Lookup] = []
+        self.searches: list[SearchRecord] = []
+        self.calls: list[CallRecord] = []
+        self._scenario = scenario
+        self._population = residents.population
+        self._heap = residents.population.network.heap
+        self._rng = rng
+        self._call_durations = Durations(scenario.clients.call)
+        media = random.Random(rng.getrandbits(64))
+        self._calls = CallWorld(self._population, residents.lenders, media, scenario.clients)
+        self._began = 0.0
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._began = self._heap.now
+        clients, rhythm = self._scenario.clients, self._scenario.life.rhythm
+
+        def factor() -> float:
+            return rhythm_factor(rhythm, self._heap.now - self._began)
+
+        self._repeat(self._scenario.measure.lookups_per_minute, self._look_up, lambda: 1.0)
+        self._repeat(clients.searches_per_minute, self._search, factor)
+        self._repeat(clients.calls_per_minute, self._call, factor)
+        for crowd in self._scenario.life.crowds:
+            for _ in range(crowd.clients):
+                at = crowd.at + self._rng.uniform(0.0, crowd.seconds)
+                self._heap.after(at, self._come_in_crowd, crowd)
+
+    def stop(self) -> None:
+        """Let nobody come any more."""
+        self._stopped = True
+
+    def _repeat(
+        self, per_minute: float, act: Callable[[], None], factor: Callable[[], float]
+    ) -> None:
+        """Act at random times (a Poisson process), thinned out by a factor of 0 to 2."""
+        if not per_minute:
+            return
+        rhythm = self._scenario.life.rhythm
+        most = 1.0 if rhythm is None else 1.0 + rhythm.amplitude
+        rate = most * per_minute / _MINUTE
+
+        def again() -> None:
+            if not self._stopped:
+                self._heap.after(self._rng.expovariate(rate), again)
+                if self._rng.random() * most < factor():
+                    act()
+
+        self._heap.after(self._rng.expovariate(rate), again)
+
+    @property
+    def _now(self) -> float:
+        return self._heap.now - self._began
+
+    def _look_up(self) -> None:
+        lookup = Lookup(self._now)
+        self.lookups.append(lookup)
+        WatchedLookup(self._population, self._population.some_node(), lookup.record)
+
+    def _search(self, *, crowd: bool = False) -> None:
+        record = SearchRecord(self._now, crowd=crowd)
+        self.searches.append(record)
+
+        def ended(outcome: Outcome) -> None:
+            if outcome.succeeded:
+                record.first = outcome.first
+                record.relays = min(COUNT, outcome.in_time)
+
+        Visitor(self._population, self._population.some_addresses(), ended)
+
+    def _call(self) -> None:
+        record = CallRecord(self._now)
+        self.calls.append(record)
+        Call(self._calls, self._call_durations.draw(self._rng), record)
+
+    def _come_in_crowd(self, crowd: CrowdSettings) -> None:
+        if self._stopped:
+            return
+        if crowd.call:
+            self._call()
+        else:
+            self._search(crowd=True)

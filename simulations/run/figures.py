@@ -1,0 +1,237 @@
+"""The figures and tables of a run, from what was noted of it. Keys have their unit at the end."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Final
+
+from overlay.core.reachability.verdict import Verdict
+from simulations.overlay_figures.report import percentile
+from simulations.relays import COUNT
+from simulations.run.nats import OPEN
+from simulations.run.records import OUTCOMES, CallRecord, Lookup, SearchRecord
+from simulations.run.results import Table, table_of
+from simulations.run.samples import MachineSample, Sample, Sampler
+from simulations.run.world import World
+from simulations.sybils.attackers import Sybil
+
+TAIL: Final = 15.0  # seconds after which every look-up and search is over
+GOOD: Final = 1.1  # times the best path
+_MS: Final = 1e3
+_KIB, _MIB = 2**10, 2**20
+
+# NATs behind which strangers reach a peer that keeps its mapping alive.
+_REACHABLE: Final = frozenset({OPEN, "full_cone"})
+
+
+class Judge:
+    """Makes figures and tables of what a world has been through.
+
+    Args:
+        world: The world.
+        sampler: What has looked at it.
+        until: What began later is left out, seconds: it is not over.
+    """
+
+    def __init__(self, world: World, sampler: Sampler, until: float) -> None:
+        clients = world.clients
+        self._world = world
+        self._sampler = sampler
+        self.lookups = [lookup for lookup in clients.lookups if lookup.at <= until]
+        self.searches = [search for search in clients.searches if search.at <= until]
+        self.calls = [call for call in clients.calls if call.at <= until]
+        self._nodes = self._node_table()
+
+    def figures(self) -> dict[str, float]:
+        """Return all figures that hang on the seed alone; NaN where nothing was measured."""
+        life, counters = self._world.life, self._world.network.counters
+        traffic = [
+            rate
+            for rate, of_whole in zip(
+                self._nodes.column("bytes_per_s"), self._nodes.column("whole"), strict=True
+            )
+            if of_whole
+        ]
+        return {
+            **_lookup_figures(self.lookups),
+            **_search_figures(self.searches),
+            **_call_figures(self.calls),
+            "traffic_mean_bytes_per_s": _mean(traffic),
+            "traffic_busiest_bytes_per_s": max(traffic, default=math.nan),
+            "busiest_node_multiple": _busiest(self._nodes.column("requests")),
+            "verdicts_right_percent": self._verdicts_right(),
+            "nodes_arrived": life.arrived,
+            "nodes_left": life.left,
+            "nodes_failed": life.failed,
+            **{f"datagrams_{name}": counters[name] for name in sorted(counters)},
+        }
+
+    def machine(self, now: float) -> dict[str, float]:
+        """Return what it took, at a time of the scenario."""
+        last = self._sampler.machine[-1]
+        first = self._sampler.machine[0]
+        return {
+            "elapsed_s": last.elapsed,
+            "simulated_s_per_s": now / last.elapsed if last.elapsed else math.nan,
+            "memory_mib": last.memory / _MIB,
+            "memory_at_start_mib": first.memory / _MIB,
+            "memory_per_node_kib": self._world.memory_per_node / _KIB,
+        }
+
+    def tables(self) -> dict[str, Table]:
+        """Return all tables, by name."""
+        return {
+            "timeline": table_of([field.name for field in fields(Sample)], self._sampler.samples),
+            "machine": table_of(
+                [field.name for field in fields(MachineSample)], self._sampler.machine
+            ),
+            "lookups": Table(
+                ("at", "known", "ended", "found", "live"),
+                [
+                    (lookup.at, record.known, record.ended, record.found, record.live)
+                    for lookup in self.lookups
+                    for record in [lookup.record]
+                ],
+            ),
+            "searches": table_of([field.name for field in fields(SearchRecord)], self.searches),
+            "calls": table_of([field.name for field in fields(CallRecord)], self.calls),
+            "nodes": self._nodes,
+            "relays": self._relay_table(),
+            "directory": self._directory_table(),
+        }
+
+    def _node_table(self) -> Table:
+        """All nodes alive; those that were there from the beginning have lived the `whole` time."""
+        world = self._world
+        rows = []
+        behind = world.population.hidden
+        for peer in (*world.population.peers, *behind):
+            before = world.traffic.get(peer)
+            counters: Counter[str] = peer.core.counters
+            requests = counters["answered"] + counters["stun_answered"]
+            rows.append(
+                (
+                    f"{peer.address[0]}:{peer.address[1]}",
+                    "hostile" if isinstance(peer, Sybil) else behind.get(peer, OPEN),
+                    peer.address in world.residents.lenders,
+                    peer.core.reachability.verdict.name.lower(),
+                    before is not None,
+                    0.0 if before is None else (peer.traffic - before) / max(world.now, 1e-9),
+                    requests,
+                )
+            )
+        columns = ("address", "behind", "relay", "verdict", "whole", "bytes_per_s", "requests")
+        return Table(columns, rows)
+
+    def _relay_table(self) -> Table:
+        rows = [
+            (
+                f"{lender.peer.address[0]}:{lender.peer.address[1]}",
+                lender.behaviour,
+                lender.peer.alive,
+                lender.limits.channels,
+                lender.most,
+                lender.granted,
+                lender.refused,
+                lender.expired,
+                lender.passed,
+                lender.passed_bytes,
+            )
+            for lender in self._world.residents.all_lenders
+        ]
+        columns = ("address", "behaviour", "alive", "channels", "most", "granted", "refused")
+        return Table((*columns, "expired", "passed", "passed_bytes"), rows)
+
+    def _directory_table(self) -> Table:
+        """Requests that the observed nodes got, by the level of the key."""
+        load = self._world.load
+        observed = max(1, len(self._world.observed))
+        busiest: Counter[int] = Counter()
+        for (level, _), requests in load.of_peer.items():
+            busiest[level] = max(busiest[level], requests)
+        minutes = max(self._world.now, 1e-9) / 60.0
+        rows = [
+            (
+                level,
+                load.searches[level] / observed / minutes,
+                load.stores[level] / observed / minutes,
+                busiest[level] / minutes,
+            )
+            for level in range(load.levels)
+        ]
+        columns = ("searches_per_minute", "adverts_per_minute", "busiest_per_minute")
+        return Table(("level", *columns), rows)
+
+    def _verdicts_right(self) -> float:
+        """The share of the nodes that know whether strangers reach them."""
+        right = [
+            (verdict == Verdict.REACHABLE.name.lower()) == (behind in _REACHABLE)
+            for behind, verdict in zip(
+                self._nodes.column("behind"), self._nodes.column("verdict"), strict=True
+            )
+            if behind != "hostile" and verdict != Verdict.UNKNOWN.name.lower()
+        ]
+        return 100.0 * _mean(right)
+
+
+def _lookup_figures(lookups: Sequence[Lookup]) -> dict[str, float]:
+    records = [lookup.record for lookup in lookups]
+    known = [record.known for record in records]
+    ended = [record.ended for record in records]
+    live = sum(record.live for record in records)
+    found = sum(record.found for record in records)
+    return {
+        "lookups": len(records),
+        "lookup_known_median_ms": _MS * percentile(known, 0.5),
+        "lookup_known_95th_ms": _MS * percentile(known, 0.95),
+        "lookup_ended_median_ms": _MS * percentile(ended, 0.5),
+        "lookup_ended_95th_ms": _MS * percentile(ended, 0.95),
+        "lookup_found_percent": 100.0 * found / live if live else math.nan,
+    }
+
+
+def _search_figures(searches: Sequence[SearchRecord]) -> dict[str, float]:
+    first = [search.first for search in searches]
+    return {
+        "searches": len(searches),
+        "search_success_percent": 100.0 * _mean(search.relays > 0 for search in searches),
+        "search_complete_percent": 100.0 * _mean(search.relays >= COUNT for search in searches),
+        "search_first_median_ms": _MS * percentile(first, 0.5),
+        "search_first_95th_ms": _MS * percentile(first, 0.95),
+    }
+
+
+def _call_figures(calls: Sequence[CallRecord]) -> dict[str, float]:
+    over = [call for call in calls if call.outcome != "unfinished"]
+    through = [call for call in calls if call.setup < math.inf]
+    setups = [call.setup for call in over]
+    moved = [call.interrupted for call in through if call.failovers and call.outcome != "lost"]
+    return {
+        "calls": len(calls),
+        **{
+            f"calls_{outcome.replace(' ', '_')}_percent": 100.0
+            * _mean(call.outcome == outcome for call in over)
+            for outcome in OUTCOMES[1:]
+        },
+        "call_setup_median_ms": _MS * percentile(setups, 0.5),
+        "call_setup_95th_ms": _MS * percentile(setups, 0.95),
+        "call_refusals_mean": _mean(call.refused for call in over),
+        "call_failovers": sum(call.failovers for call in calls),
+        "call_interruption_median_ms": _MS * percentile(moved, 0.5),
+        "path_good_percent": 100.0 * _mean(call.path <= GOOD * call.best for call in through),
+        "path_over_direct_median_ms": _MS
+        * percentile([call.path - call.direct for call in through], 0.5),
+        "path_stretch_median": percentile([call.path / call.direct for call in through], 0.5),
+    }
+
+
+def _busiest(requests: Sequence[int]) -> float:
+    mean = _mean(requests)
+    return max(requests) / mean if mean else math.nan
+
+
+def _mean(values: Iterable[float]) -> float:
+    kept = list(values)
+    return statistics.fmean(kept) if kept else math.nan

@@ -1,0 +1,150 @@
+"""All peers of a scenario: in the open, behind NATs, and hostile ones."""
+
+import heapq
+import random
+from typing import Final
+
+from overlay.core.addresses import Address
+from overlay.core.kademlia.contact import K
+from overlay.core.reachability.verdict import Verdict
+from simulations.network import Filter, Host, Network
+from simulations.peers import SimulatedPeer
+from simulations.population import Population
+from simulations.run.nats import OPEN, Homes
+from simulations.scenario.settings import Scenario
+from simulations.sybils.attackers import Sybil
+from simulations.sybils.ring import Ring
+from simulations.sybils.world import Recruiter
+
+_JOINING: Final = 30.0  # seconds over which those behind NATs come in
+
+
+class ScenarioPopulation(Population):
+    """The peers of a scenario.
+
+    Those in the open are in `peers`, hostile ones with them, and have known each other for long
+    when the simulation begins; those behind NATs join then.
+
+    Args:
+        network: Carries their datagrams.
+        rng: All that is random about them.
+        scenario: How many there are of which kind.
+
+    Attributes:
+        hidden: Peers alive behind NATs, and what these are.
+        homes: Gives hosts their places.
+    """
+
+    def __init__(self, network: Network, rng: random.Random, scenario: Scenario) -> None:
+        hostile = round(scenario.adversaries.share * scenario.nodes)
+        honest = scenario.nodes - hostile
+        in_the_open = round(scenario.nats.open * honest)
+        spread = scenario.network.hosts_per_network
+        super().__init__(network, rng, scenario.nodes, spread)
+        self.hidden: dict[SimulatedPeer, str] = {}
+        self.homes = Homes(network, rng, scenario.nats, self._hosts)
+        self._in_the_open = in_the_open
+        self._behind_nats = honest - in_the_open
+        self._hostile = hostile
+        self._ring = Ring(random.Random(f"attacker {scenario.seed}"))
+        adversaries = scenario.adversaries
+        self._recruiter = Recruiter(
+            self._ring, adversaries.attack, hostile, scenario.nodes, adversaries.networks
+        )
+        self._created = 0
+
+    @property
+    def victim_id(self) -> bytes:
+        """Id of the peer that an eclipse is about; empty if nobody is hostile."""
+        return self._ring.victim_id if self._hostile else b""
+
+    def build_all(self) -> None:
+        """Create all peers of the beginning."""
+        self.build(self._in_the_open + self._hostile)
+        kinds = self.homes.hidden_kinds(self._behind_nats)
+        for kind in kinds:
+            peer = self._hide(kind)
+            self.network.heap.after(self.rng.uniform(0.0, _JOINING), self._join, peer)
+
+    def add_node(self) -> SimulatedPeer:
+        """Let an honest newcomer join, wherever it happens to be."""
+        kind = self.homes.draw()
+        if kind == OPEN:
+            return self.add_peer()
+        peer = self._hide(kind)
+        self._join(peer)
+        return peer
+
+    def kill(self, peer: SimulatedPeer) -> None:
+        """Have a peer leave, silently."""
+        if peer in self.hidden:
+            del self.hidden[peer]
+            peer.leave()
+        else:
+            super().kill(peer)
+
+    def nodes(self) -> list[SimulatedPeer]:
+        """Return the honest peers alive, behind NATs or not."""
+        return [*self.honest(), *self.hidden]
+
+    def honest(self) -> list[SimulatedPeer]:
+        """Return the honest peers in the open."""
+        if not self._hostile:
+            return list(self.peers)
+        return [peer for peer in self.peers if not isinstance(peer, Sybil)]
+
+    def some_node(self) -> SimulatedPeer:
+        """Choose an honest peer that is in the open."""
+        while isinstance(peer := self.rng.choice(self.peers), Sybil):
+            pass
+        return peer
+
+    def some_addresses(self) -> list[Address]:
+        """Choose peers to join by, one of them honest at least."""
+        addresses = super().some_addresses()
+        if self._hostile:
+            addresses[-1] = self.some_node().address
+        return addresses
+
+    def closest(self, target: bytes, count: int = K) -> list[Address]:
+        """Return where the peers closest to an id are reached.
+
+        Those behind NATs that strangers reach are among them, by their outer address.
+        """
+        nearest = super().closest(target, count)
+        ids = {
+            endpoint: peer.core.peer_id
+            for peer in self.hidden
+            if peer.core.reachability.verdict is Verdict.REACHABLE
+            and (endpoint := peer.core.endpoint) is not None
+        }
+        if not ids:
+            return nearest
+        value = int.from_bytes(target, "big")
+        ids |= {address: self._peer_at(address).core.peer_id for address in nearest}
+        distances = {address: int.from_bytes(own, "big") ^ value for address, own in ids.items()}
+        return heapq.nsmallest(count, distances, key=distances.__getitem__)
+
+    def _peer_at(self, address: Address) -> SimulatedPeer:
+        return self.peers[self._places[address]]
+
+    def _hide(self, kind: str) -> SimulatedPeer:
+        peer = self._peer_on(self.homes.place(kind), client=False)
+        self.hidden[peer] = kind
+        return peer
+
+    def _create(
+        self, *, client: bool, gate: Filter | None = None, rng: random.Random | None = None
+    ) -> SimulatedPeer:
+        if client:
+            return self._peer_on(self.homes.place(self.homes.draw()), client=True, rng=rng)
+        if self._created >= self._in_the_open and self._recruiter.left:
+            return self._recruiter.create(self.network)
+        self._created += 1
+        peer = super()._create(client=False, gate=gate, rng=rng)
+        if not self._ring.victim_id:
+            self._ring.choose_victim(peer.core.peer_id)
+        return peer
+
+    def _place(self, gate: Filter | None) -> Host:
+        return self.homes.place(OPEN)

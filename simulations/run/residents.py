@@ -1,0 +1,124 @@
+"""The honest nodes of a scenario, and which of them lend channels."""
+
+import math
+import random
+from typing import Final
+
+from node.relay.admission import RelayLimits
+from node.relay.quota import Quota
+from overlay.core.addresses import Address
+from simulations.peers import SimulatedPeer
+from simulations.relays import Relay
+from simulations.run.lending import Behaviour, Lender
+from simulations.run.population import ScenarioPopulation
+from simulations.scenario.life import RelaySettings
+
+_ADVERTISING: Final = 60.0  # seconds over which the first relays register, at the most
+
+
+class Residents:
+    """Makes relays of some nodes, and takes away who leaves.
+
+    Args:
+        population: All peers.
+        settings: What relays lend.
+        rng: Which nodes are relays, and of what kind.
+
+    Attributes:
+        population: All peers.
+        lenders: Relays alive, by their address.
+        all_lenders: Those that have left, too.
+    """
+
+    def __init__(
+        self, population: ScenarioPopulation, settings: RelaySettings, rng: random.Random
+    ) -> None:
+        self.population = population
+        self.lenders: dict[Address, Lender] = {}
+        self.all_lenders: list[Lender] = []
+        self._settings = settings
+        self._rng = rng
+        self._quota = None if settings.quota is None else Quota.parse(settings.quota)
+
+    def appoint(self, within: float) -> None:
+        """Make relays of a share of the nodes, and of those that come later.
+
+        Args:
+            within: Seconds in which they register.
+        """
+        nodes = self.population.honest()
+        count = max(1, round(self._settings.share * len(nodes)))
+        victim = [peer for peer in nodes if peer.core.peer_id == self.population.victim_id]
+        others = [peer for peer in nodes if peer not in victim]
+        for peer in [*victim, *self._rng.sample(others, count - len(victim))]:
+            delay = self._rng.uniform(0.0, min(_ADVERTISING, within))
+            self._lend(peer, delay)
+
+    def add(self) -> SimulatedPeer:
+        """Let a newcomer join."""
+        peer = self.population.add_node()
+        is_open = peer not in self.population.hidden
+        if is_open and self._rng.random() < self._settings.share:
+            self._lend(peer, 0.0)
+        return peer
+
+    def remove(self, peer: SimulatedPeer) -> None:
+        """Have a node leave, silently, and all that it lends with it."""
+        lender = self.lenders.pop(peer.address, None)
+        if lender is not None:
+            lender.gone()
+        self.population.kill(peer)
+
+    def mortal(self, *, relays_only: bool = False) -> list[SimulatedPeer]:
+        """Return the nodes alive, but for the one that an eclipse is about."""
+        if relays_only:
+            nodes = [lender.peer for lender in self.lenders.values()]
+        else:
+            nodes = self.population.nodes()
+        return [peer for peer in nodes if peer.core.peer_id != self.population.victim_id]
+
+    def _lend(self, peer: SimulatedPeer, delay: float) -> None:
+        behaviour = self._behaviour()
+        limits = RelayLimits(
+            channels=self._channels(),
+            channels_per_jid=1,
+            channels_per_domain=1,
+            expire=self._settings.expire,
+            maxkbps=self._settings.maxkbps,
+            quota=self._quota,
+        )
+        lender = Lender(self.population.network, peer, limits, behaviour)
+        relay = Relay(self.population, peer, lender.describe)
+        lender.on_change = relay.changed
+        if behaviour == "vanishing":
+            lender.on_grant = lambda: self._vanish_later(peer)
+        self.lenders[peer.address] = lender
+        self.all_lenders.append(lender)
+        relay.start(delay)
+
+    def _vanish_later(self, peer: SimulatedPeer) -> None:
+        def vanish() -> None:
+            if peer.alive:
+                self.remove(peer)
+
+        self.population.network.heap.after(self._settings.vanish_after, vanish)
+
+    def _behaviour(self) -> Behaviour:
+        settings = self._settings
+        drawn = self._rng.random()
+        shares: list[tuple[Behaviour, float]] = [
+            ("lying", settings.lying),
+            ("dropping", settings.dropping),
+            ("vanishing", settings.vanishing),
+        ]
+        for behaviour, share in shares:
+            if drawn < share:
+                return behaviour
+            drawn -= share
+        return "honest"
+
+    def _channels(self) -> int:
+        least, most = self._settings.channels, self._settings.channels_up_to
+        if most is None:
+            return least
+        return round(least * math.pow(most / least, self._rng.random()))

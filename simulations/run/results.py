@@ -1,0 +1,146 @@
+"""What came of a run, in a directory: results.json, and a CSV file for each table."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from simulations.errors import SimulationError
+
+RESULTS_FILE: Final = "results.json"
+
+TABLES: Final = (
+    *("timeline", "machine", "lookups", "searches", "calls"),
+    *("nodes", "relays", "directory"),
+)
+
+Cell = str | float | int | bool | None
+Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of values under named columns."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Cell, ...]]
+
+    def column(self, name: str) -> list[Any]:
+        """Return the values of one column."""
+        at = self.columns.index(name)
+        return [row[at] for row in self.rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What came of a run.
+
+    Attributes:
+        name: Of the scenario.
+        scenario: All of its settings.
+        seed: That it was run with.
+        version: Of the distribution.
+        python: Version that it ran in.
+        complete: False if it was interrupted.
+        simulated: Seconds of the scenario's clock that have passed.
+        trace: Hash over all datagrams; None if none was made.
+        figures: What was measured, the same for the same seed.
+        machine: What it took on this machine.
+        tables: The same in detail, by name.
+    """
+
+    name: str
+    scenario: dict[str, Any]
+    seed: int
+    version: str
+    python: str
+    complete: bool
+    simulated: float
+    trace: str | None
+    figures: Figures
+    machine: Figures
+    tables: Mapping[str, Table]
+
+    def summary(self) -> dict[str, Any]:
+        """All but the tables, as JSON has it."""
+        names = [name for name in self.__dataclass_fields__ if name != "tables"]
+        return {name: getattr(self, name) for name in names}
+
+
+def write_results(results: Results, folder: Path) -> None:
+    """Write results into a directory, which is made if it is not there.
+
+    Raises:
+        SimulationError: It cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in results.tables.items():
+            with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(table.columns)
+                writer.writerows(table.rows)
+        text = json.dumps(results.summary(), indent=2, allow_nan=False)
+        (folder / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SimulationError(
+            f"cannot write the results into {error.filename or folder}: {error.strerror}; "
+            "choose another --out"
+        ) from error
+
+
+def read_results(folder: Path) -> Results:
+    """Read what a run has left in a directory.
+
+    Raises:
+        SimulationError: There is nothing of the kind.
+    """
+    path = folder / RESULTS_FILE
+    try:
+        summary = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        tables = {name: _read_table(folder / f"{name}.csv") for name in TABLES}
+        results = msgspec.convert({**summary, "tables": {}}, Results)
+        return replace(results, tables=tables)
+    except OSError as error:
+        raise SimulationError(
+            f"{path}: cannot be read: {error.strerror}; give the --out of an earlier run"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise SimulationError(f"{folder}: not the results of a run: {reason}") from error
+
+
+def _read_table(path: Path) -> Table:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if not rows:
+        raise ValueError(f"{path.name} is empty")
+    columns, *cells = rows
+    for number, row in enumerate(cells, 2):
+        if len(row) != len(columns):
+            raise ValueError(f"{path.name}, line {number}: {len(row)} fields, not {len(columns)}")
+    return Table(tuple(columns), [tuple(map(_cell, row)) for row in cells])
+
+
+def _cell(text: str) -> Cell:
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def finite(figures: Mapping[str, float]) -> Figures:
+    """Return figures as JSON can have them: without what is infinite or no number."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def table_of(columns: Sequence[str], items: Sequence[Any]) -> Table:
+    """Make a table of objects whose attributes are called as its columns."""
+    return Table(tuple(columns), [tuple(getattr(item, name) for name in columns) for item in items])

@@ -1,0 +1,111 @@
+"""Runs a scenario: builds its world, lets time pass, and keeps what is done when interrupted."""
+
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import msgspec
+
+from node.version import version
+from simulations.errors import SimulationError
+from simulations.run.figures import TAIL, Judge
+from simulations.run.results import Results, finite
+from simulations.run.samples import Sampler
+from simulations.run.world import World
+from simulations.scenario.settings import Scenario
+
+_STEP: Final = 1.0  # seconds of simulated time between two looks at whether to stop
+
+# Is told the phase, and how much of it is done: 0 to 1, or None if that is not known.
+Tell = Callable[[str, float | None], None]
+
+
+class Stop:
+    """Whether somebody wants a run to end, by SIGINT or SIGTERM, while `noticed`."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    @contextmanager
+    def noticed(self) -> Iterator[None]:
+        """Take signals for that during the block; the second one ends the process as ever."""
+        before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+
+        def note(number: int, _: FrameType | None) -> None:
+            self.wanted = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        for name in before:
+            signal.signal(name, note)
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+
+def run_scenario(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Results:
+    """Run a scenario.
+
+    Args:
+        name: What it is called.
+        scenario: What it is.
+        tell: Is told how far it is.
+        stop: Whether to end before its time, with what was measured until then. Signals for that
+            are taken once the network is built: before, they end the process.
+
+    Raises:
+        SimulationError: It cannot be run, or was to end before anything was measured.
+    """
+    started = time.perf_counter()
+    tell("building the network", None)
+    world = World(scenario)
+    world.build()
+    with stop.noticed():
+        for passed in world.warm_up(_STEP):
+            tell("warming up", passed / scenario.warmup)
+            if stop.wanted:
+                raise SimulationError("interrupted while warming up: nothing was measured")
+        world.start()
+        sampler = Sampler(world)
+        sampler.start()
+        reached = 0.0
+        for reached in world.run(_STEP):
+            tell("running", reached / scenario.duration)
+            if stop.wanted:
+                break
+    complete = reached >= scenario.duration
+    if complete:
+        tell("finishing", None)
+        world.finish(TAIL)
+    judge = Judge(world, sampler, scenario.duration if complete else reached - TAIL)
+    return Results(
+        name=name,
+        scenario=settings_of(scenario),
+        seed=scenario.seed,
+        version=version(),
+        python=platform.python_version(),
+        complete=complete,
+        simulated=reached,
+        trace=None if world.trace is None else world.trace.hexdigest(),
+        figures=finite(judge.figures()),
+        machine=finite({**judge.machine(reached), "total_s": time.perf_counter() - started}),
+        tables=judge.tables(),
+    )
+
+
+def settings_of(scenario: Scenario) -> dict[str, Any]:
+    """All settings of a scenario, as JSON has them."""
+    settings: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(scenario, enc_hook=_text))
+    return settings
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(type(value))

@@ -1,0 +1,132 @@
+"""The world of a scenario: everything that lives, on one clock and from one seed."""
+
+import random
+from collections.abc import Iterator
+from typing import Final
+
+from overlay.core.addresses import Address
+from simulations.events import EventHeap
+from simulations.latency import Latency, MatrixLatency, SyntheticLatency
+from simulations.network import Conditions, Network, Trace
+from simulations.overlay_figures.memory import leave_out_of_collections, resident_bytes
+from simulations.path import Line, Route
+from simulations.peers import SimulatedPeer
+from simulations.rtt_matrix import read_rtt_matrix
+from simulations.run.clients import Clients
+from simulations.run.life import Life
+from simulations.run.load import DirectoryLoad
+from simulations.run.population import ScenarioPopulation
+from simulations.run.residents import Residents
+from simulations.scenario.network import NetworkSettings
+from simulations.scenario.settings import Scenario
+
+_BYTES_PER_KBIT: Final = 125.0
+
+
+class World:
+    """A scenario that can be run.
+
+    Args:
+        scenario: What it is.
+
+    Attributes:
+        began: When the clock of the scenario was at zero, on that of the heap.
+        memory_per_node: Bytes of the process for each node, once all have joined.
+        traffic: Bytes that each node alive at the beginning had sent and received by then.
+
+    Raises:
+        SimulationError: A file that it needs cannot be used.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.rng = random.Random(scenario.seed)
+        self.heap = EventHeap()
+        settings = scenario.network
+        self.trace = Trace() if scenario.measure.trace else None
+        conditions = Conditions(settings.loss, settings.jitter)
+        latency = _latency(settings, self.rng)
+        self.network = Network(self.heap, latency, self.rng, conditions, self.trace)
+        self.route = None if settings.is_plain else self._make_route(settings)
+        self.network.path = self.route
+        self.population = ScenarioPopulation(self.network, self.rng, scenario)
+        self.residents = Residents(self.population, scenario.relays, self._fork("relays"))
+        self.life = Life(scenario, self.residents, self._fork("life"))
+        self.clients = Clients(scenario, self.residents, self._fork("clients"))
+        self.load = DirectoryLoad(scenario.nodes)
+        self.observed: dict[Address, SimulatedPeer] = {}
+        self.began = 0.0
+        self.memory_per_node = 0.0
+        self.traffic: dict[SimulatedPeer, int] = {}
+
+    @property
+    def now(self) -> float:
+        """The clock of the scenario, seconds."""
+        return self.heap.now - self.began
+
+    def build(self) -> None:
+        """Create all nodes; those that are in the open get to know each other."""
+        before = resident_bytes()
+        self.population.build_all()
+        leave_out_of_collections()
+        self.memory_per_node = (resident_bytes() - before) / self.scenario.nodes
+
+    def warm_up(self, step: float) -> Iterator[float]:
+        """Let the relays register, and those behind NATs join; yields the time after each step."""
+        warmup = self.scenario.warmup
+        self.residents.appoint(warmup)
+        yield from self._pass(self.heap.now, warmup, step)
+        leave_out_of_collections()
+
+    def start(self) -> None:
+        """Have the clock of the scenario begin at zero."""
+        self.began = self.heap.now
+        peers = [*self.population.peers, *self.population.hidden]
+        self.traffic = {peer: peer.traffic for peer in peers}
+        count = min(self.scenario.measure.observed, len(self.population.peers))
+        for peer in self._fork("observed").sample(self.population.peers, count):
+            self.observed[peer.address] = peer
+            peer.observers = (*peer.observers, self.load.observer(peer.address))
+        self.life.start(self.route)
+        self.clients.start()
+
+    def run(self, step: float) -> Iterator[float]:
+        """Let the scenario happen; yields the time after each step."""
+        yield from self._pass(self.began, self.scenario.duration, step)
+
+    def finish(self, seconds: float) -> None:
+        """Let end what has begun, and nothing new begin."""
+        self.clients.stop()
+        self.heap.run(seconds)
+
+    def _pass(self, start: float, seconds: float, step: float) -> Iterator[float]:
+        passed = 0.0
+        while passed < seconds:
+            passed = min(seconds, passed + step)
+            self.heap.run_until(start + passed)
+            yield passed
+
+    def _make_route(self, settings: NetworkSettings) -> Route:
+        line, access = None, settings.access
+        if access is not None:
+            up, down = (_BYTES_PER_KBIT * kbps for kbps in (access.up_kbps, access.down_kbps))
+            line = Line(up=up, down=down, queue=access.queue)
+        return Route(
+            self.heap,
+            self._fork("route"),
+            self.network.counters,
+            line,
+            duplication=settings.duplication,
+            reordering=settings.reordering,
+            reordering_delay=settings.reordering_delay,
+        )
+
+    def _fork(self, name: str) -> random.Random:
+        """A generator of its own for each thing, so that one changes nothing of another."""
+        return random.Random(f"{name} {self.scenario.seed}")
+
+
+def _latency(settings: NetworkSettings, rng: random.Random) -> Latency:
+    if settings.rtt is None or settings.rtt_unit is None:
+        return SyntheticLatency(rng, settings.sites)
+    return MatrixLatency(read_rtt_matrix(settings.rtt, settings.rtt_unit))

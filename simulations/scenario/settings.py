@@ -1,0 +1,81 @@
+"""What a scenario may say. Times are seconds of the simulated clock, shares are 0 to 1."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from overlay.core.kademlia.contact import K
+from simulations.scenario.hostile import AdversarySettings
+from simulations.scenario.life import ClientSettings, LifeSettings, RelaySettings
+from simulations.scenario.network import NatSettings, NetworkSettings
+from simulations.scenario.table import WrongValueError
+from simulations.scenario.values import Count, Seconds
+
+MOST_NODES: Final = 1_000_000
+_LONGEST: Final = 366 * 86_400.0  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings:
+    """What is measured, and how often."""
+
+    lookups_per_minute: Annotated[float, Meta(ge=0.0, le=100_000.0)] = 60.0
+    """Look-ups of random ids by random nodes, in the whole network."""
+
+    interval: Annotated[float, Meta(ge=1.0, le=86_400.0)] = 10.0
+    """Seconds between two points of what is drawn over time."""
+
+    observed: Count = 1000
+    """Nodes, at most, whose requests are read to tell the levels of the directory apart."""
+
+    trace: bool = True
+    """Hash every datagram that is delivered, so that two runs can be told to be the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A simulation."""
+
+    title: str = ""
+    """In a few words, for the report."""
+
+    nodes: Annotated[int, Meta(gt=K, le=MOST_NODES)]
+    """Nodes at the beginning, behind NATs or not, hostile ones with them."""
+
+    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 1
+    """Decides everything random."""
+
+    warmup: Seconds = 60.0
+    """Seconds after all have joined and the relays have begun to register until the clock of the
+    scenario starts at 0."""
+
+    duration: Annotated[float, Meta(gt=0.0, le=_LONGEST)]
+    """Seconds that are simulated then."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    nats: NatSettings = field(default_factory=NatSettings)
+    life: LifeSettings = field(default_factory=LifeSettings)
+    clients: ClientSettings = field(default_factory=ClientSettings)
+    relays: RelaySettings = field(default_factory=RelaySettings)
+    adversaries: AdversarySettings = field(default_factory=AdversarySettings)
+    measure: MeasureSettings = field(default_factory=MeasureSettings)
+
+    def __post_init__(self) -> None:
+        if self.measure.interval > self.duration:
+            raise WrongValueError("duration", "is shorter than measure.interval; choose more")
+        hostile, hidden = self.adversaries.share, 1.0 - self.nats.open
+        reached = self.nodes * (1.0 - hostile) * (1.0 - hidden)
+        if round(reached) <= K:
+            reason = f"leaves {reached:.0f} honest nodes without a NAT; choose more than {K}"
+            raise WrongValueError("nodes", reason)
+        for name in ("failures", "crowds"):
+            for event in getattr(self.life, name):
+                self._check_time(f"life.{name}", event.at)
+        for partition in self.network.partitions:
+            self._check_time("network.partitions", partition.at)
+
+    def _check_time(self, name: str, at: float) -> None:
+        if at >= self.duration:
+            reason = f"ends before {name} at {at:g} s; choose more, or an earlier time"
+            raise WrongValueError("duration", reason)
