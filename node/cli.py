@@ -1,7 +1,6 @@
 """The command ``jingle-nodes``: parses, runs, prints. Exit status: 0 done, 1 failed, 2 usage."""
 
 import errno
-import importlib.util
 import io
 import logging
 import os
@@ -9,14 +8,14 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, TextIO
 
 import trio
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env
 
+from node.commands.simulated import bench, demo, need, simulate
 from node.errors import UsageError, UserError
 from node.logs import complaint_line, start_logging
 from node.settings import (
@@ -27,7 +26,7 @@ from node.settings import (
     StatusSettings,
 )
 from node.settings.file import lines_of_options, read_config_file
-from node.settings.values import between, checked, parsed
+from node.settings.values import between, checked
 from node.version import version
 from node.xmpp.account import parse_jid
 from overlay import OverlayError
@@ -38,12 +37,6 @@ DONE, FAILED, USAGE = 0, 1, 2
 _NO_MEMORY = "no memory or threads left; raise this user's limits, or give the machine more"
 
 _ENVIRONMENT = "JINGLE_NODES_"
-
-_DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
-"""Of the extra demo; the programs that the demo starts import them."""
-
-_SIMULATE_PACKAGES = ("matplotlib",)
-"""Of the extra simulate: they draw its report."""
 
 _CALL_PACKAGES = ("aiortc",)
 """Of the extra call."""
@@ -66,6 +59,10 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
+
+
+for _command in (demo, bench, simulate):
+    app.command(_command)
 
 
 @app.command
@@ -193,7 +190,7 @@ def call(
         json: Print what the call was like as a JSON object.
         verbose: Tell on standard error what happens.
     """
-    _need("call", _CALL_PACKAGES)
+    need("call", _CALL_PACKAGES)
     from node.commands.call import call as hold_call
 
     start_logging(verbose=verbose)
@@ -280,100 +277,6 @@ def doctor(
         addresses=settings.log_addresses,
     )
     return DONE if trio.run(examine, settings, s2s_domain, timeout, json) else FAILED
-
-
-@app.command
-def demo(*, json: bool = False) -> int:
-    """Show a call through a borrowed relay, on this machine, with real NATs where they can be had.
-
-    Example: sudo jingle-nodes demo
-
-    Args:
-        json: Print the result as a JSON object.
-    """
-    _need("demo", _DEMO_PACKAGES)
-    from simulations.lab.demo import demo as run_demo
-
-    return trio.run(run_demo, json)
-
-
-@app.command
-def bench(
-    *,
-    what: str | None = None,
-    relays: str | None = None,
-    rounds: Annotated[int | None, between(1, 1000)] = None,
-    quick: bool = False,
-    json: bool = False,
-) -> None:
-    """Measure what relaying costs on this machine, beside coturn and rtpengine; best as root.
-
-    Example: sudo jingle-nodes bench --what cost --relays ours,kernel,coturn --rounds 3
-
-    Args:
-        what: What to measure, with commas between: cost, delay, loss, memory, idle, setup; all of
-            it if not given.
-        relays: Whose cost, with commas between: ours, kernel, coturn, rtpengine; all if not given.
-        rounds: How often to measure the cost; 7 times if not given, 3 with --quick.
-        quick: Measure the cost with 100 channels and 172 bytes only, and all else not as long.
-        json: Print the results as a JSON object.
-    """
-    from simulations.lab.bench.bench import RELAYS, WHAT, parse_names
-    from simulations.lab.bench.bench import bench as run_bench
-
-    measured = parsed("--what", what, partial(parse_names, known=WHAT)) if what else WHAT
-    compared = parsed("--relays", relays, partial(parse_names, known=RELAYS)) if relays else RELAYS
-    trio.run(run_bench, measured, compared, rounds, quick, json)
-
-
-@app.command
-def simulate(
-    scenario: str,
-    *,
-    nodes: Annotated[int | None, between(1, 1_000_000)] = None,
-    seed: Annotated[int | None, between(0, 2**63 - 1)] = None,
-    rtt: Path | None = None,
-    rtt_unit: Literal["ms", "s"] = "ms",
-    out: Path | None = None,
-    compare: Path | None = None,
-    json: bool = False,
-) -> None:
-    """Run the overlay's own code over a simulated network and clock, and write a report.
-
-    Example: jingle-nodes simulate churn --nodes 500 --seed 2 --compare churn-1
-
-    Args:
-        scenario: A TOML file, or one of: churn, eclipse, failover, flash-crowd, mass-failure,
-            nat-mix, quick, relay-choice, scale-100k, scale-10k, sybil.
-        nodes: How many nodes, instead of what the scenario says.
-        seed: Decides everything random, instead of what the scenario says.
-        rtt: File with a matrix of round-trip times, instead of what the scenario says.
-        rtt_unit: What its numbers count.
-        out: Directory for the results and report.html; SCENARIO-SEED if not given.
-        compare: Directory of an earlier run to show beside this one.
-        json: Print the figures as a JSON object.
-    """
-    _need("simulate", _SIMULATE_PACKAGES)
-    from simulations.command import simulate as run_scenario
-
-    run_scenario(
-        scenario,
-        nodes=nodes,
-        seed=seed,
-        rtt=rtt,
-        rtt_unit=rtt_unit,
-        out=out,
-        compare=compare,
-        as_json=json,
-    )
-
-
-def _need(extra: str, packages: Sequence[str]) -> None:
-    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
-        raise UserError(
-            f"the {extra} needs more packages ({', '.join(missing)}): "
-            f"pip install 'jingle-nodes[{extra}]'"
-        )
 
 
 def main() -> None:

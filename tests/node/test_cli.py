@@ -12,6 +12,7 @@ import pytest
 
 from node import cli
 from node.cli import execute
+from node.commands import simulated
 
 PROJECT = Path(cli.__file__).parents[1]
 
@@ -328,7 +329,7 @@ def test_files_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path:
 def test_the_demo_says_what_to_install(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_DEMO_PACKAGES", ("trio", "not_there"))
+    monkeypatch.setattr(simulated, "_DEMO_PACKAGES", ("trio", "not_there"))
     line = complaint(capsys, ["demo"], 1)
     assert "(not_there): pip install 'jingle-nodes[demo]'" in line
 
