@@ -50,7 +50,7 @@ def test_the_overlay_knows_nothing_of_nodes() -> None:
 
 def test_a_node_knows_nothing_of_simulations_except_to_start_them_by_command() -> None:
     found = offences("node", {"simulations", "tests"})
-    assert [offence for offence in found if not offence.startswith("node/cli")] == []
+    assert [offence for offence in found if not offence.startswith("node/commands/simulated")] == []
 
 
 @pytest.mark.parametrize("room", ["overlay", "node"])
