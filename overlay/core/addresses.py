@@ -7,15 +7,11 @@ dual-stack socket and an IPv4 one give a peer the same name.
 
 import ipaddress
 import struct
-from functools import lru_cache
 
 from overlay.core.errors import RemoteProtocolError
+from overlay.core.remembering import remembered
 
 Address = tuple[str, int]
-
-# The same endpoints come in with every datagram, so what follows from one is worked out once,
-# and peers of one process share the result. Bounded: strangers choose what comes in.
-REMEMBERED = 1 << 15
 
 COMPACT_IPV4 = 6
 COMPACT_IPV6 = 18
@@ -36,21 +32,25 @@ def _parse_host(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ip
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def _host_facts(host: str) -> tuple[bytes, bool]:
     """Packed form of `host`, and whether it lies outside of the public Internet."""
     ip = _parse_host(host)
     return ip.packed, not ip.is_global
 
 
-@lru_cache(maxsize=REMEMBERED)
 def normalise(host: str, port: int) -> Address:
     """Return the one name of an endpoint: no mapped IPv4, no zone, shortest spelling.
 
     Raises:
         ValueError: `host` is not an IP address.
     """
-    return str(_parse_host(host)), port
+    return _normalised((host, port))
+
+
+@remembered
+def _normalised(address: Address) -> Address:
+    return str(_parse_host(address[0])), address[1]
 
 
 def pack_host(host: str) -> bytes:
@@ -72,7 +72,7 @@ def is_ipv6(host: str) -> bool:
     return ":" in host
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def network_of(address: Address) -> bytes:
     """Return the network that an endpoint counts for in caps, quotas and samples.
 
@@ -93,7 +93,7 @@ def subnet_of(host: str) -> bytes:
     return packed[: _NETWORK_IPV4 if len(packed) == 4 else _NETWORK_IPV6]
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def source_of(address: Address) -> bytes:
     """Return the key under which traffic from an endpoint is limited: one per host.
 
@@ -119,13 +119,13 @@ def _is_loopback(packed: bytes) -> bool:
     return packed[0] == 127 if len(packed) == 4 else packed == _LOOPBACK_IPV6
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def encode_endpoint(address: Address) -> bytes:
     """Return the compact form of an endpoint: 6 bytes for IPv4, 18 for IPv6."""
     return pack_host(address[0]) + struct.pack("!H", address[1])
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def decode_endpoint_untrusted(data: bytes) -> Address:
     """Read a compact endpoint.
 

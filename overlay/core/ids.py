@@ -1,9 +1,9 @@
 """160-bit ids, the XOR metric (Kademlia section 2.1), and ids bound to addresses (BEP 42)."""
 
-from functools import lru_cache
 from typing import Final
 
 from overlay.core.addresses import is_private, pack_host
+from overlay.core.remembering import remembered
 
 ID_LENGTH: Final = 20
 ID_BITS: Final = 160
@@ -49,7 +49,6 @@ def distance(one: bytes, other: bytes) -> int:
     return int.from_bytes(one, "big") ^ int.from_bytes(other, "big")
 
 
-@lru_cache(maxsize=65_536)
 def bound_prefix(host: str, choice: int) -> int:
     """Return the 21 leading bits that BEP 42 gives to an address.
 
@@ -57,10 +56,16 @@ def bound_prefix(host: str, choice: int) -> int:
         host: IP address.
         choice: Which of the eight prefixes; only the low three bits count.
     """
+    return _bound_prefix((host, choice & _CHOICE_MASK))
+
+
+@remembered
+def _bound_prefix(chosen: tuple[str, int]) -> int:
+    host, choice = chosen
     packed = pack_host(host)
     mask = _MASK_IPV4 if len(packed) == 4 else _MASK_IPV6
     masked = bytearray(a & b for a, b in zip(packed, mask, strict=False))
-    masked[0] |= (choice & _CHOICE_MASK) << 5
+    masked[0] |= choice << 5
     return crc32c(bytes(masked)) >> (32 - BOUND_BITS)
 
 

@@ -21,6 +21,7 @@ from overlay.core.choice.coordinates import (
 )
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.protocol.unpack import need_int, unpack_array_untrusted
+from overlay.core.remembering import remembered
 
 MAX_ENTRIES: Final = 128
 NAME_LENGTH: Final = 6  # among 128 relays, one pair in 10^10 tables shares a name by chance
@@ -49,6 +50,7 @@ class RttTable:
         return self.coordinate, self.rtts.get(name)
 
 
+@remembered
 def relay_name(public_key: bytes) -> bytes:
     """Return the six bytes that stand for a relay in a table."""
     return hashlib.blake2b(_TAG + public_key, digest_size=NAME_LENGTH).digest()

@@ -6,8 +6,8 @@ withdraws the relay.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, Literal
+from weakref import WeakValueDictionary
 
 import msgpack
 
@@ -46,7 +46,6 @@ _MAX_KBPS: Final = 10_000_000
 _MAX_CAPACITY: Final = 1_000_000
 _MAX_SEQ: Final = (1 << 63) - 1
 _MAX_TIME: Final = 1 << 40  # seconds
-_REMEMBERED: Final = 2048  # adverts
 _FREE_STEPS: Final = 15  # a coarse share: an exact one would change with every call
 
 _TAG: Final = b"jingle-nodes advert 1\0"
@@ -77,7 +76,7 @@ class Offer:
     free: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Advert:
     """A relay's signed statement about itself.
 
@@ -143,13 +142,23 @@ def sign_advert(
 
 
 # A relay's advert is read again and again: stored level by level, found on replica after replica.
-@lru_cache(maxsize=_REMEMBERED)
+# As long as somebody holds it, it is the same object for all.
+_held: Final[WeakValueDictionary[bytes, Advert]] = WeakValueDictionary()
+
+
 def parse_advert_untrusted(data: bytes) -> Advert:
     """Parse an advert; its signature is checked apart, with `is_signed`, because that is dear.
 
     Raises:
         RemoteProtocolError: Not a well-formed advert.
     """
+    advert = _held.get(data)
+    if advert is None:
+        advert = _held[data] = _parse_untrusted(data)
+    return advert
+
+
+def _parse_untrusted(data: bytes) -> Advert:
     if not SIGNATURE_LENGTH < len(data) <= MAX_ADVERT:
         raise RemoteProtocolError(f"advert of {len(data)} bytes")
     fields = unpack_array_untrusted(data[SIGNATURE_LENGTH:])

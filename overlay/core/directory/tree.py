@@ -6,13 +6,13 @@ client reads from a random prefix upwards. Each key holds a bounded sample of wh
 
 import hashlib
 import math
-from functools import lru_cache
 from typing import Final
 
-from overlay.core.addresses import REMEMBERED, Address, network_of
+from overlay.core.addresses import Address, network_of
 from overlay.core.ids import ID_BITS, ID_LENGTH
 from overlay.core.kademlia.contact import K
 from overlay.core.protocol.messages import MAX_LEVEL
+from overlay.core.remembering import remembered
 
 SAMPLE_SIZE: Final = 64  # adverts that one key holds
 # Below a key at the deepest level lie this many times fewer peers than a sample holds adverts.
@@ -30,11 +30,15 @@ _FULL_LEVELS: Final = 1.5  # levels with full samples that hold a relay, on aver
 _ROUNDS: Final = 6  # of the estimate: each changes it by less
 
 
-# Whoever holds adverts asks for the same ones again and again.
-@lru_cache(maxsize=REMEMBERED)
 def directory_key(level: int, peer_id: bytes) -> bytes:
     """Return the key of the first `level` bits of an id."""
-    prefix = int.from_bytes(peer_id, "big") >> (ID_BITS - level)
+    return _directory_key((level, int.from_bytes(peer_id, "big") >> (ID_BITS - level)))
+
+
+# Whoever holds adverts asks for the same ones again and again.
+@remembered
+def _directory_key(place: tuple[int, int]) -> bytes:
+    level, prefix = place
     material = b"jingle-nodes/" + bytes([level]) + prefix.to_bytes(ID_LENGTH, "big")
     return hashlib.sha1(material, usedforsecurity=False).digest()
 
@@ -85,12 +89,17 @@ def epoch_of(unix_time: float) -> int:
     return int(unix_time // EPOCH)
 
 
-@lru_cache(maxsize=REMEMBERED)
 def sample_rank(address: Address, epoch: int) -> bytes:
     """Return the place of a relay in the order of a sample: the smallest are kept.
 
     It hangs on the network of the relay's verified address alone, so that nobody gets into a
     sample by grinding keys, and changes with the epoch, so that everybody gets a turn.
     """
+    return _sample_rank((address, epoch))
+
+
+@remembered
+def _sample_rank(placed: tuple[Address, int]) -> bytes:
+    address, epoch = placed
     material = epoch.to_bytes(8, "big") + network_of(address)
     return hashlib.blake2b(material, digest_size=_RANK_LENGTH).digest()

@@ -1,10 +1,8 @@
 """What one peer knows of another: an id and an endpoint."""
 
-from functools import lru_cache
 from typing import Final
 
 from overlay.core.addresses import (
-    REMEMBERED,
     Address,
     encode_endpoint,
     is_ipv6,
@@ -12,15 +10,13 @@ from overlay.core.addresses import (
     network_of,
 )
 from overlay.core.ids import ID_LENGTH, id_fits_host
+from overlay.core.remembering import remembered
 
 K: Final = 20  # contacts in a bucket and in an answer, and replicas, as in the Kademlia paper
 
 
 class Contact:
     """An id at an endpoint. Immutable by convention, so that peers of a process may share it.
-
-    It stands in for `kademlia.node.Node` in a `KBucket`, which reads only `id`: without the
-    instance dictionary it takes a third of the memory.
 
     Args:
         peer_id: The id.
@@ -58,6 +54,8 @@ class Contact:
         self.is_ipv6 = is_ipv6(address[0])
 
     def __eq__(self, other: object) -> bool:
+        if self is other:  # mostly
+            return True
         if not isinstance(other, Contact):
             return NotImplemented
         return self.id == other.id and self.address == other.address
@@ -69,7 +67,11 @@ class Contact:
         return f"Contact({self.id.hex()[: ID_LENGTH // 2]}…, {self.address[0]}:{self.address[1]})"
 
 
-@lru_cache(maxsize=REMEMBERED)
 def contact_at(peer_id: bytes, address: Address) -> Contact:
     """Return the contact of an id at an endpoint, the same object as long as it is in use."""
-    return Contact(peer_id, address)
+    return _contact_at((peer_id, address))
+
+
+@remembered
+def _contact_at(place: tuple[bytes, Address]) -> Contact:
+    return Contact(*place)

@@ -14,7 +14,6 @@ id, both ids and ``seen``. A request is padded to the size of the reply that it 
 request sets off, at its receiver, it is padded for too: see `aside`.
 """
 
-from functools import lru_cache
 from typing import Final
 
 import msgpack
@@ -22,7 +21,6 @@ import msgpack
 from overlay.core.addresses import (
     COMPACT_IPV4,
     COMPACT_IPV6,
-    REMEMBERED,
     decode_endpoint_untrusted,
     encode_endpoint,
 )
@@ -76,6 +74,7 @@ from overlay.core.protocol.unpack import (
     unpack_array_untrusted,
 )
 from overlay.core.reachability.contacted import FILTER_LENGTH
+from overlay.core.remembering import remembered
 
 VERSION: Final = 1
 
@@ -391,6 +390,6 @@ def _parse_contacts(*lists: object) -> tuple[Contact, ...]:
 
 
 # The same contacts come again and again, to one peer and to all peers of a process.
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def _parse_contact(packed: bytes) -> Contact:
     return contact_at(packed[:ID_LENGTH], decode_endpoint_untrusted(packed[ID_LENGTH:]))

@@ -4,14 +4,15 @@ A datagram from any of them shows nothing about strangers: the peer has opened i
 """
 
 import hashlib
-from functools import lru_cache
 from typing import Final
 
-from overlay.core.addresses import REMEMBERED, pack_host
+from overlay.core.addresses import pack_host
+from overlay.core.remembering import remembered
 
 FILTER_LENGTH: Final = 512  # bytes; a fifth of all strangers are taken for known at 1,200 hosts
 
 _BITS: Final = 8 * FILTER_LENGTH
+_EMPTY: Final = bytes(FILTER_LENGTH)
 
 
 class Contacted:
@@ -24,7 +25,7 @@ class Contacted:
     __slots__ = ("_before", "_lately")
 
     def __init__(self) -> None:
-        self._before = bytes(FILTER_LENGTH)
+        self._before = _EMPTY
         self._lately = bytearray(FILTER_LENGTH)
 
     def add(self, host: str) -> None:
@@ -48,7 +49,7 @@ def is_contacted(packed: bytes, host: str) -> bool:
     return all(packed[at] & bit for at, bit in _places(host))
 
 
-@lru_cache(maxsize=REMEMBERED)
+@remembered
 def _places(host: str) -> tuple[tuple[int, int], ...]:
     """Index of the byte, and the bit in it, of the two places that a host has in a filter."""
     digest = hashlib.blake2b(pack_host(host), digest_size=4).digest()
