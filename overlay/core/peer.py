@@ -7,7 +7,7 @@ seconds on any clock that does not run backwards.
 
 import math
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -119,7 +119,7 @@ class Peer:
         self._responder = Responder(self._rpc, self.store, rng, self.counters)
         self._handing_over = HandingOver(self._rpc, self.store)
         self._rpc.on_contact = self._handing_over.met
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._joining = Joining(self._rpc, rng, self._events)
         self._expiry_due: float | None = None
         self._advertising = Advertising(self._rpc, self._keep)
@@ -196,15 +196,14 @@ class Peer:
 
     def get_timer(self) -> float | None:
         """Return when `handle_timer` is to be called."""
-        times = [
-            self._rpc.transactions.next_deadline(),
-            self._joining.due,
-            self._expiry_due,
-            self._reachability.due,
-        ]
+        due = self._rpc.transactions.next_deadline()
+        others = [self._joining.due, self._expiry_due, self._reachability.due]
         if self._hunts:
-            times += [hunt.due for hunt in self._hunts.values()]
-        return min([time for time in times if time is not None], default=None)
+            others += [hunt.due for hunt in self._hunts.values()]
+        for other in others:
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
@@ -338,13 +337,12 @@ class Peer:
 
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Take the datagrams that are to be sent, in order."""
-        datagrams = list(self._rpc.outbox)
-        self._rpc.outbox.clear()
+        datagrams, self._rpc.outbox = self._rpc.outbox, []
         return datagrams
 
     def next_event(self) -> Event | None:
         """Take the next event."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def _next_handle(self) -> int:
         self._handles += 1

@@ -224,8 +224,9 @@ class Responder:
             raise RefusedError(ErrorCode.BAD_ADVERT) from error
         lifetime = remaining_lifetime(advert, unix_time)
         handed = isinstance(body, HandOver)
-        relay = body.relay if isinstance(body, HandOver) else request.sender
-        if handed and contact_at(request.sender, source) not in self._rpc.table:
+        sender = contact_at(request.sender, source)
+        relay = body.relay if isinstance(body, HandOver) else sender.id
+        if handed and sender not in self._rpc.table:
             raise RefusedError(ErrorCode.BAD_ADVERT)
         if lifetime <= 0 or not self._may_store(advert, relay, source, handed=handed):
             raise RefusedError(ErrorCode.BAD_ADVERT)

@@ -2,7 +2,7 @@
 
 import random
 import statistics
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -120,7 +120,7 @@ class Rpc:
         self.transactions = Transactions()
         self.witnesses = Witnesses(host)
         self.coordinates = Vivaldi(rng)
-        self.outbox: deque[tuple[bytes, Address]] = deque()
+        self.outbox: list[tuple[bytes, Address]] = []
         self.counters = counters
         self.on_contact: Callable[[Contact, float], None] = _ignore
         self._held: dict[int, int] = {}  # adverts that a peer holds, by part of the id space

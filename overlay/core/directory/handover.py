@@ -5,7 +5,6 @@ to a newcomer, one advert after the other; and a newcomer that holds as many is 
 lists a relay only once that has answered it, as it does when the relay comes itself.
 """
 
-from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -42,9 +41,9 @@ class HandingOver:
     def __init__(self, rpc: Rpc, store: AdvertStore) -> None:
         self._rpc = rpc
         self._store = store
-        self._offers: deque[_Offer] = deque()
+        self._offers: list[_Offer] = []
         self._under_way = 0
-        self._handed: OrderedDict[bytes, dict[Contact, Entry]] = OrderedDict()
+        self._handed: dict[bytes, dict[Contact, Entry]] = {}  # the latest last
 
     def met(self, contact: Contact, now: float) -> None:
         """Offer a new contact what it is to hold."""
@@ -70,10 +69,10 @@ class HandingOver:
         """Note that a contact has been handed an advert."""
         self._rpc.counters["handed_over"] += 1
         public_key = entry.advert.public_key
-        self._handed.setdefault(public_key, {})[contact] = entry
-        self._handed.move_to_end(public_key)
+        handed = self._handed[public_key] = self._handed.pop(public_key, {})
+        handed[contact] = entry
         if len(self._handed) > _MAX_HANDED:
-            self._handed.popitem(last=False)
+            del self._handed[next(iter(self._handed))]
 
     def ended(self, now: float) -> None:
         """An offer is over: begin the next."""
@@ -103,7 +102,7 @@ class HandingOver:
     def _begin(self, now: float) -> None:
         while self._offers and self._under_way < _AT_ONCE:
             self._under_way += 1
-            self._offers.popleft().start(now)
+            self._offers.pop(0).start(now)
 
 
 class _Offer:

@@ -1,7 +1,7 @@
 """The adverts that a peer holds for others: samples by directory key, quotas, expiry."""
 
 from bisect import bisect_left, insort
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -133,7 +133,7 @@ class AdvertStore:
         self.own_id = own_id
         self._keys: dict[bytes, KeySample] = {}
         self._networks: Counter[bytes] = Counter()
-        self._withdrawn: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+        self._withdrawn: dict[bytes, tuple[int, float]] = {}  # the latest last
         self._epoch = 0
         self._count = 0
 
@@ -215,10 +215,10 @@ class AdvertStore:
         for key in holding:
             self._remove(key, public_key)
         # Even if none is known: an earlier one may be under verification, or still on its way.
+        self._withdrawn.pop(public_key, None)
         self._withdrawn[public_key] = (advert.seq, expires_at)
-        self._withdrawn.move_to_end(public_key)
         if len(self._withdrawn) > _MAX_WITHDRAWN:
-            self._withdrawn.popitem(last=False)
+            del self._withdrawn[next(iter(self._withdrawn))]
 
     def expire(self, now: float) -> int:
         """Drop what has expired.

@@ -6,7 +6,7 @@ a write token, or a peer that holds it has handed it over. Who answers must be t
 relay: nobody can turn the directory on a victim.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Final
 
 from overlay.core.addresses import Address, host_of, network_of
@@ -32,7 +32,7 @@ class Verifications:
         self._waiting: dict[Address, list[Entry]] = {}
         self._hosts: Counter[bytes] = Counter()
         self._networks: Counter[bytes] = Counter()
-        self._verified: OrderedDict[Address, tuple[bytes, float]] = OrderedDict()
+        self._verified: dict[Address, tuple[bytes, float]] = {}  # the latest last
 
     def is_verified(self, entry: Entry, now: float) -> bool:
         """Whether the relay of an advert has answered of late."""
@@ -83,14 +83,19 @@ class Verifications:
         Returns:
             The adverts that waited for it; those of other relays are not verified by that.
         """
+        self._verified.pop(endpoint, None)
         if name is not None:
             self._verified[endpoint] = name, now + VERIFIED_FOR
-            self._verified.move_to_end(endpoint)
-            if len(self._verified) > _MAX_VERIFIED:
-                self._verified.popitem(last=False)
-        else:
-            self._verified.pop(endpoint, None)
+            self._forget(now)
         if endpoint in self._waiting:
             self._hosts -= Counter((host_of(endpoint),))
             self._networks -= Counter((network_of(endpoint),))
         return self._waiting.pop(endpoint, [])
+
+    def _forget(self, now: float) -> None:
+        """Drop who has answered too long ago, and surplus ones."""
+        while len(self._verified) > _MAX_VERIFIED or self._oldest_until() <= now:
+            del self._verified[next(iter(self._verified))]
+
+    def _oldest_until(self) -> float:
+        return next(iter(self._verified.values()))[1]

@@ -7,7 +7,6 @@ begin a look-up with.
 
 import math
 import random
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -58,7 +57,7 @@ class Joining:
         "joined",
     )
 
-    def __init__(self, rpc: Rpc, rng: random.Random, events: deque[Event]) -> None:
+    def __init__(self, rpc: Rpc, rng: random.Random, events: list[Event]) -> None:
         self._rpc = rpc
         self._rng = rng
         self._events = events

@@ -129,7 +129,9 @@ class Search:
             self._advance(now)
         elif not self._goes_on(now):
             self._ended = True
-            self._on_end(now)
+            # Whoever waits for it mostly refers to it: without that, both are freed at once.
+            on_end, self._on_end = self._on_end, _nothing
+            on_end(now)
 
     def _is_suspect(self) -> bool:
         """Whether the look-up may have been led astray, as it found nobody near its target."""
@@ -155,3 +157,7 @@ class TokenSearch(Search):
 
     def _collect(self, contact: Contact, body: Relays, now: float) -> None:
         self.tokens[contact.id] = body.token
+
+
+def _nothing(_: float) -> None:
+    """The look-up is over."""

@@ -16,7 +16,7 @@ that is silent, or knows nobody to send, is no evidence.
 """
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -152,7 +152,7 @@ class ReachabilityTest:
         self._pause = FIRST_PAUSE
         self._rotate_at = 0.0
         self._summons: dict[bytes, _Summons] = {}
-        self._window: deque[tuple[Outcome, bytes | None]] = deque(maxlen=WINDOW)
+        self._window: list[tuple[Outcome, bytes | None]] = []
         self.verdict = Verdict.UNKNOWN
         self.due: float | None = None
 
@@ -283,6 +283,7 @@ class ReachabilityTest:
         # The clearest word of a round comes last, and is the latest one.
         for outcome in Outcome:
             self._window.extend((outcome, one.heard) for one in ended if one.outcome is outcome)
+        del self._window[:-WINDOW]
         answered = any(one.outcome is not None for one in ended)
         self._summons.clear()
         before = self.verdict
