@@ -16,6 +16,7 @@ from overlay.core.addresses import Address
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency
+from simulations.memory import Departed
 from simulations.nat import Nat
 
 _FIRST_EPHEMERAL: Final = 49_152  # RFC 6335 section 6
@@ -153,6 +154,7 @@ class Network:
         self.path: Path | None = None
         self.counters: Counter[str] = Counter()
         self._rng = rng
+        self._departed = Departed()
         self._sockets: dict[Address, Socket] = {}
         self._nats: dict[str, Nat] = {}
 
@@ -186,6 +188,11 @@ class Network:
     def close(self, socket: Socket) -> None:
         """Close a socket; what is on its way to it is dropped."""
         self._sockets.pop(socket.address, None)
+
+    def depart(self, socket: Socket) -> None:
+        """Close the socket of a peer that leaves for good."""
+        self.close(socket)
+        self._departed.add(len(self._sockets))
 
     def is_open(self, address: Address) -> bool:
         """Whether a socket is bound to an address."""

@@ -116,7 +116,7 @@ class SimulatedPeer:
     def leave(self) -> None:
         """Be gone, without a word."""
         self.alive = False
-        self._network.close(self._socket)
+        self._network.depart(self._socket)
         self._waiting.clear()
 
     def settle(self) -> list[tuple[bytes, Address]]:

@@ -10,6 +10,7 @@ from overlay.core.addresses import Address
 from overlay.core.ids import ID_BITS
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.peer import PeerConfig
+from overlay.core.remembering import remember
 from simulations.addresses import HOSTS_PER_NETWORK, public_hosts
 from simulations.identity import SimulatedIdentity
 from simulations.network import Filter, Host, Network
@@ -17,6 +18,7 @@ from simulations.peers import PORT, UNIX_TIME, SimulatedPeer
 
 # A newcomer knows some peers of old; that all of them have died is another simulation.
 BOOTSTRAP: Final = 3
+_REMEMBERED: Final = 4  # endpoints for each of the first peers: others come, too
 _SETTLING: Final = 60.0  # seconds over which the first peers look up themselves
 _TAIL: Final = 5.0  # seconds until the last of them is done
 
@@ -62,6 +64,7 @@ class Population:
                 and the round-trip times and replacements that it would have. That takes nearly
                 all of the time.
         """
+        remember(_REMEMBERED * count)
         for _ in range(count):
             self._add(self._create(client=False))
         contacts = [Contact(peer.core.peer_id, peer.address) for peer in self.peers]

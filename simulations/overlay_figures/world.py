@@ -10,8 +10,8 @@ from simulations.churn import Churn, check_rate
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
+from simulations.memory import leave_out_of_collections, resident_bytes
 from simulations.network import Conditions, Network, Trace
-from simulations.overlay_figures.memory import leave_out_of_collections, resident_bytes
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
 from simulations.relays import Relay
