@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulations.overlay_figures.memory import resident_bytes
+from simulations.memory import resident_bytes
 from simulations.peers import SimulatedPeer
 from simulations.run.world import World
 

@@ -7,8 +7,8 @@ from typing import Final
 from overlay.core.addresses import Address
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
+from simulations.memory import leave_out_of_collections, resident_bytes
 from simulations.network import Conditions, Network, Trace
-from simulations.overlay_figures.memory import leave_out_of_collections, resident_bytes
 from simulations.path import Line, Route
 from simulations.peers import SimulatedPeer
 from simulations.rtt_matrix import read_rtt_matrix
