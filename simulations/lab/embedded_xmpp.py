@@ -38,6 +38,9 @@ HASH_ROUNDS = 1_000
 
 _STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 
+_SPOKEN = ("jabber:iq:roster", "urn:xmpp:ping", "urn:ietf:params:xml:ns:xmpp-")
+"""How the names of the namespaces begin that pyjabber answers well; at others it may hang up."""
+
 _handle_own_iq = StanzaHandler.handle_iq
 
 
@@ -48,7 +51,10 @@ async def route_iq(handler: StanzaHandler, stanza: ET.Element) -> None:
     """
     to = stanza.get("to", "")
     if "@" not in to or "/" not in to:
-        await _handle_own_iq(handler, stanza)
+        if any(child.tag.startswith(tuple(f"{{{name}" for name in _SPOKEN)) for child in stanza):
+            await _handle_own_iq(handler, stanza)
+        else:
+            refuse(handler, stanza)
         return
     # A resource may hold "/" and "@", which pyjabber's own parser of JIDs does not expect.
     bare, _, resource = to.partition("/")
@@ -60,11 +66,19 @@ async def route_iq(handler: StanzaHandler, stanza: ET.Element) -> None:
     if connections:
         stanza.set("from", sender)
         connections[0].transport.write(ET.tostring(stanza))
-    elif stanza.get("type") in ("get", "set"):
-        stanza.attrib.update({"type": "error", "from": to, "to": sender})
-        error = ET.SubElement(stanza, "{jabber:client}error", type="cancel")
-        ET.SubElement(error, f"{_STANZAS}service-unavailable")
-        handler._transport.write(ET.tostring(stanza))
+    else:
+        refuse(handler, stanza)
+
+
+def refuse(handler: StanzaHandler, stanza: ET.Element) -> None:
+    """Answer a request with an error: nobody is there who understands it."""
+    if stanza.get("type") not in ("get", "set"):
+        return
+    to = stanza.get("to", handler._jid.domain)
+    stanza.attrib.update({"type": "error", "from": to, "to": str(handler._jid)})
+    error = ET.SubElement(stanza, "{jabber:client}error", type="cancel")
+    ET.SubElement(error, f"{_STANZAS}service-unavailable")
+    handler._transport.write(ET.tostring(stanza))
 
 
 async def add_account(user: str, password: str) -> None:
