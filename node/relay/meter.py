@@ -52,6 +52,7 @@ class Meter:
         self._leaving = False
         self._serials = itertools.count(1)
         self._changed = trio.Event()
+        self._all_back = trio.Event()
         self._handing = trio.Lock()
 
     def set_quota(self, quota: Quota | None) -> None:
@@ -73,6 +74,8 @@ class Meter:
         if self._ledger is not None:
             self._ledger.note(report.serial, report.size, ended=report.ended)
             self._changed.set()
+            if not self._ledger.outstanding:
+                self._all_back.set()
 
     async def run(
         self,
@@ -104,11 +107,11 @@ class Meter:
         ledger = self._ledger
         if ledger is None or not self._forwarder.ready:
             return  # then all that is handed out stays written down as used
+        self._all_back = trio.Event()
         async with self._handing:
             await self._forwarder.allow(next(self._serials), 0)
-        while ledger.outstanding:
-            await self._changed.wait()
-            await trio.lowlevel.checkpoint()
+        if ledger.outstanding:
+            await self._all_back.wait()
         await self._write(ledger)
 
     @property
@@ -151,11 +154,12 @@ class Meter:
         serial = next(self._serials)
         size = ledger.hand_out(serial)
         if size is not None:
-            if await self._write(ledger):
-                await self._forwarder.allow(serial, size)
-                self._limited = True
-            else:
-                ledger.note(serial, 0, ended=True)
+            with trio.CancelScope(shield=True):  # else nobody would know whether it is handed on
+                if await self._write(ledger):
+                    await self._forwarder.allow(serial, size)
+                    self._limited = True
+                else:
+                    ledger.note(serial, 0, ended=True)
 
     def _read(self, quota: Quota) -> Ledger:
         now = self._clock()

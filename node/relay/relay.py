@@ -103,18 +103,29 @@ async def open_relay(
     relay = RelayService(
         limits, hosts, allocator, forwarder, Admission(limits, contacts), meter, clock
     )
+    carrying = trio.CancelScope()
+
+    async def carry(*, task_status: trio.TaskStatus[None]) -> None:
+        with carrying:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(relay.run, reports)
+                await nursery.start(forwarder.run)
+                task_status.started()
+
     async with open_background_nursery() as nursery:
-        await nursery.start(forwarder.run)
-        await forwarder.limit(limits.node_kbps)
-        nursery.start_soon(relay.run, reports)
-        await nursery.start(meter.run, relay.end_for_quota)
+        await nursery.start(carry)
+        # Whatever ends the block, the forwarder is there to say what it has carried.
+        carrying.shield = True
         try:
+            await forwarder.limit(limits.node_kbps)
+            await nursery.start(meter.run, relay.end_for_quota)
             yield relay
         finally:
             relay.drain()
             with trio.move_on_after(CLOSE_TIME, shield=True):
                 await relay.close_all()
                 await meter.settle()
+            carrying.cancel()
 
 
 def _feasible(limits: RelayLimits, ports: PortAllocator, processes: int) -> RelayLimits:
