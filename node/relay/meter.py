@@ -122,9 +122,14 @@ class Meter:
         return self._ledger.headroom(self._clock()) if self._written else 0.0
 
     @property
-    def used(self) -> int | None:
-        """Bytes of the quota that are used or handed out; None without a quota."""
-        return None if self._ledger is None else self._ledger.reserved
+    def used(self) -> tuple[int, int] | None:
+        """Bytes of the quota that are used, and those that are handed out and not used yet.
+
+        As far as the forwarder has told, which lags behind by half a slice at most. None without a
+        quota.
+        """
+        ledger = self._ledger
+        return None if ledger is None else (ledger.used, ledger.reserved - ledger.used)
 
     def check(self) -> None:
         """Make sure that the quota has room for another channel.

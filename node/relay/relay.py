@@ -396,8 +396,8 @@ class RelayService:
         ]
 
     @property
-    def quota_used(self) -> int | None:
-        """Bytes of the quota that are used, or about to be; None without a quota."""
+    def quota_used(self) -> tuple[int, int] | None:
+        """Bytes of the quota that are used, and those about to be; see `Meter.used`."""
         return self._meter.used
 
     async def totals(self) -> Totals:

@@ -55,7 +55,7 @@ async def main(settings: dict[str, Any]) -> None:
                 case "status":
                     say([asdict(status.stats) for status in await relay.status() if status.stats])
                 case "used":
-                    say([relay.quota_used, (await relay.totals()).carried.size])
+                    say([sum(relay.quota_used or ()), (await relay.totals()).carried.size])
                 case "ready":
                     say(relay.forwarder.ready)
                 case "use":
