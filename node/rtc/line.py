@@ -51,9 +51,7 @@ FOREIGN_DIRECT_TIME: Final = 2.0
 Wait = Callable[[], Awaitable[object]]
 Borrow = Callable[[], AbstractAsyncContextManager[BorrowedChannel]]
 
-_NOBODY: Final = frozenset(
-    {"service-unavailable", "recipient-unavailable", "item-not-found", "remote-server-not-found"}
-)
+_NOBODY: Final = frozenset({"service-unavailable", "recipient-unavailable", "item-not-found"})
 
 _log = logging.getLogger(__name__)
 

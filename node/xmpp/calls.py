@@ -202,7 +202,8 @@ class Calls:
             raise XmppError(f"the call with {peer} cannot go on: {error}") from None
         except IqTimeout:
             raise XmppError(
-                f"{peer} does not answer within {ANSWER_TIMEOUT:g} s; call again later"
+                f"{peer} does not answer within {ANSWER_TIMEOUT:g} s; see whether your server "
+                "reaches its domain, or call again later"
             ) from None
         except IqError as error:
             raise XmppRefused(

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import aioice.ice
 import pytest
 import trio
+from slixmpp.exceptions import IqError
 
 from node.client import Client
 from node.errors import UserError
@@ -24,6 +26,7 @@ from node.xmpp import (
     RelayTable,
     RtpDescription,
     Session,
+    XmppRefused,
     open_session,
 )
 from node.xmpp.bridge import open_bridge
@@ -111,6 +114,40 @@ async def test_nobody_is_there(romeo: Account, relay_account: Account) -> None:
     async with both(romeo, relay_account) as (caller, callee):
         said = await fails(caller.line, callee.session.jid)
         assert said.startswith(f"nobody takes calls at {callee.session.jid} (service-unavailable);")
+
+
+@pytest.mark.parametrize(
+    ("condition", "meaning", "remedy"),
+    [
+        (
+            "remote-server-not-found",
+            "your server finds no server of b.example (remote-server-not-found)",
+            "check the domain and its DNS",
+        ),
+        (
+            "remote-server-timeout",
+            "the server of b.example does not answer yours (remote-server-timeout)",
+            "let TCP port 5269 through",
+        ),
+    ],
+)
+async def test_the_domain_cannot_be_reached(
+    romeo: Account, monkeypatch: pytest.MonkeyPatch, condition: Any, meaning: str, remedy: str
+) -> None:
+    async with side(romeo, "romeo") as caller:
+        connection = caller.session._connection
+
+        async def initiate(*_: object) -> None:
+            error = connection.client.make_iq_error("1", condition=condition)
+            error["error"]["text"] = ""
+            raise IqError(error)
+
+        monkeypatch.setattr(connection.jingle, "initiate", initiate)
+        with pytest.raises(XmppRefused) as caught:
+            await caller.line.call("a@b.example/c", None, 5.0)
+        assert str(caught.value).startswith(f"{meaning}, so a@b.example/c cannot be reached; ")
+        assert remedy in str(caught.value)
+        assert "later" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
