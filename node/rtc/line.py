@@ -134,7 +134,11 @@ class Line:
                 raise _unavailable(peer, error) from None
 
     async def answer(
-        self, only: str | None, seconds: float | None, ready: Callable[[], None]
+        self,
+        only: str | None,
+        seconds: float | None,
+        ready: Callable[[], None],
+        timeout: float = math.inf,
     ) -> CallReport:
         """Take one call, and talk.
 
@@ -142,14 +146,17 @@ class Line:
             only: The JID to take calls from, whole or bare; None: anybody's.
             seconds: As for `call`.
             ready: Called when others may call.
+            timeout: How long to wait for a call, seconds.
 
         Raises:
+            CallFailedError: Nobody has called, or the call ended before there was sound.
             NoPathError: The two ends do not reach each other.
             XmppError: There is no connection.
         """
         async with self._client.calls.taking() as invitations:
             ready()
-            async for call in invitations:
+            deadline = trio.current_time() + timeout
+            while (call := await _next_call(invitations, deadline)) is not None:
                 if only not in (None, call.peer, call.peer.partition("/")[0]):
                     _log.warning("a call of %s was declined", one_line(call.peer))
                     await call.end("decline")
@@ -164,7 +171,8 @@ class Line:
                 except XmppError as error:
                     _log.warning("a call of %s was lost: %s", one_line(call.peer), error)
                     await call.end("general-error")
-        raise CallFailedError("no more calls can be taken; start again")
+        who = "nobody has called" if only is None else f"{only} has not called"
+        raise CallFailedError(f"{who} within {timeout:g} s; agree on when, or wait longer (--timeout)")
 
     async def _answer(self, call: Call, seconds: float | None) -> CallReport:
         offer = audio_of(call.invitation.contents)
@@ -286,6 +294,15 @@ class Line:
         finally:
             with trio.CancelScope(shield=True):
                 await self._bridge.run(phone.close)
+
+
+async def _next_call(
+    invitations: trio.MemoryReceiveChannel[Call], deadline: float
+) -> Call | None:
+    """The next one that calls; None if nobody does in time."""
+    with trio.move_on_at(deadline):
+        return await invitations.receive()
+    return None
 
 
 async def _accepted(call: Call, timeout: float) -> tuple[Request, list[Request]]:

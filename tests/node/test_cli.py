@@ -73,6 +73,7 @@ def test_init_helps_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         ["call", "bob@b", "--bootstrap", "127.0.0.1:9"],
         ["call", "@", "--bootstrap", "127.0.0.1:9"],
         ["call", "bob@b/c", "--bootstrap", "127.0.0.1:9"],
+        ["call", "bob@b/c", "--bootstrap", "127.0.0.1:9", "--timeout", "171"],
         ["call", "--answer", "--bootstrap", "127.0.0.1:9", "--tone", "440", "--play", "a.wav"],
         ["call", "--answer", "--bootstrap", "127.0.0.1:9", "--tone", "1"],
         ["borrow", "--bootstrap", "127.0.0.1:9"],

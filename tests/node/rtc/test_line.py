@@ -171,6 +171,23 @@ async def test_the_call_is_not_taken(
         nursery.cancel_scope.cancel()
 
 
+async def test_nobody_calls(romeo: Account, relay_account: Account) -> None:
+    async with both(romeo, relay_account) as (caller, callee):
+        for only, said in ((None, "nobody has called"), ("a@b.example", "a@b.example has not")):
+            with pytest.raises(CallFailedError, match=rf"{said}.* within 0\.1 s; agree on when"):
+                await callee.line.answer(only, None, lambda: None, 0.1)
+        async with trio.open_nursery() as nursery:  # who is declined does not make it any longer
+            ready = trio.Event()
+
+            async def answer() -> None:
+                with pytest.raises(CallFailedError, match=r"a@b\.example has not called"):
+                    await callee.line.answer("a@b.example", None, ready.set, 0.5)
+
+            nursery.start_soon(answer)
+            await ready.wait()
+            assert "declined" in await fails(caller.line, callee.session.jid)
+
+
 async def test_it_rings_in_vain(romeo: Account, relay_account: Account) -> None:
     ended: list[Reason | None] = []
 
