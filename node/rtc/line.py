@@ -20,11 +20,18 @@ from node.rtc.phone import Phone
 from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, NoPathError, connected
 from node.rtc.sdp import IncompatibleError, audio_of
 from node.rtc.standby import keep_relayed
-from node.rtc.talk import CallFailedError, CallReport, PhoneAgent, Talk, candidates_of, follow
+from node.rtc.talk import (
+    CallFailedError,
+    CallReport,
+    PhoneAgent,
+    Talk,
+    broken_off,
+    candidates_of,
+    follow,
+)
 from node.xmpp import (
     Action,
     Call,
-    Reason,
     RelayTable,
     Request,
     RtpInfo,
@@ -169,10 +176,15 @@ class Line:
                     _log.warning("a call of %s was not taken: %s", one_line(call.peer), error)
                     await call.end(error.condition, str(error))
                 except XmppError as error:
+                    if call.ended_by_peer:
+                        _log.warning("%s", broken_off(call))
+                        continue
                     _log.warning("a call of %s was lost: %s", one_line(call.peer), error)
                     await call.end("general-error")
         who = "nobody has called" if only is None else f"{only} has not called"
-        raise CallFailedError(f"{who} within {timeout:g} s; agree on when, or wait longer (--timeout)")
+        raise CallFailedError(
+            f"{who} within {timeout:g} s; agree on when, or wait longer (--timeout)"
+        )
 
     async def _answer(self, call: Call, seconds: float | None) -> CallReport:
         offer = audio_of(call.invitation.contents)
@@ -230,7 +242,7 @@ class Line:
                     await call.end("success")
             ended_at = trio.current_time()
             media = await run(phone.report)
-            await call.end("success")
+            await call.end("success" if talk.heard else "cancel")
         return talk.report(ended_at, media)
 
     async def _outlive(self, talk: Talk, channel: BorrowedChannel) -> None:
@@ -296,9 +308,7 @@ class Line:
                 await self._bridge.run(phone.close)
 
 
-async def _next_call(
-    invitations: trio.MemoryReceiveChannel[Call], deadline: float
-) -> Call | None:
+async def _next_call(invitations: trio.MemoryReceiveChannel[Call], deadline: float) -> Call | None:
     """The next one that calls; None if nobody does in time."""
     with trio.move_on_at(deadline):
         return await invitations.receive()
@@ -313,7 +323,7 @@ async def _accepted(call: Call, timeout: float) -> tuple[Request, list[Request]]
             if request.action is Action.SESSION_ACCEPT:
                 return request, early
             early.append(request)
-        raise CallFailedError(_why_not(call.peer, call.ended))
+        raise CallFailedError(_why_not(call))
     raise CallFailedError(f"{call.peer} does not answer within {timeout:g} s; call again later")
 
 
@@ -323,7 +333,8 @@ async def _refuse(invitations: trio.MemoryReceiveChannel[Call]) -> None:
         await call.end("busy")
 
 
-def _why_not(peer: str, reason: Reason | None) -> str:
+def _why_not(call: Call) -> str:
+    peer, reason = call.peer, call.ended
     match None if reason is None else reason.condition:
         case "decline":
             return f"{peer} declined the call; agree on it with a message first"
@@ -331,6 +342,8 @@ def _why_not(peer: str, reason: Reason | None) -> str:
             return f"{peer} is in another call; call again later"
         case "gone" | None:
             return f"{peer} has gone; call again later"
+        case "success" | "cancel":
+            return broken_off(call)
     return f"{peer} did not take the call ({reason}); see what it supports"
 
 

@@ -103,7 +103,9 @@ class Call:
             pass
         if request.action is Action.SESSION_TERMINATE:
             self.ended_by_peer = self.ended is None
-            self.ended = self.ended or request.reason or Reason("success")
+            self.ended = (
+                self.ended or request.reason or Reason("success" if self.accepted else "cancel")
+            )
             self._sender.close()
 
 

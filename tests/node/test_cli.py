@@ -73,7 +73,6 @@ def test_init_helps_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
         ["call", "bob@b", "--bootstrap", "127.0.0.1:9"],
         ["call", "@", "--bootstrap", "127.0.0.1:9"],
         ["call", "bob@b/c", "--bootstrap", "127.0.0.1:9"],
-        ["call", "bob@b/c", "--bootstrap", "127.0.0.1:9", "--timeout", "171"],
         ["call", "--answer", "--bootstrap", "127.0.0.1:9", "--tone", "440", "--play", "a.wav"],
         ["call", "--answer", "--bootstrap", "127.0.0.1:9", "--tone", "1"],
         ["borrow", "--bootstrap", "127.0.0.1:9"],
@@ -84,6 +83,14 @@ def test_init_helps_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     complaint(capsys, arguments, 2)
+
+
+def test_a_call_does_not_ring_for_longer_than_others_let_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["call", "bob@b/c", "--bootstrap", "127.0.0.1:9", "--timeout"]
+    assert "rings for 170 s at most" in complaint(capsys, [*line, "171"], 2)
+    assert "an XMPP account is needed" in complaint(capsys, [*line, "170"], 2)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Calls that are signalled through a real server, Prosody, up to where media would flow."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -138,7 +138,8 @@ async def test_the_domain_cannot_be_reached(
         connection = caller.session._connection
 
         async def initiate(*_: object) -> None:
-            error = connection.client.make_iq_error("1", condition=condition)
+            client: Any = connection.client
+            error = client.make_iq_error("1", condition=condition)
             error["error"]["text"] = ""
             raise IqError(error)
 
@@ -156,6 +157,8 @@ async def test_the_domain_cannot_be_reached(
         ("decline", "declined the call"),
         ("busy", "is in another call"),
         ("gone", "has gone"),
+        ("cancel", "the call was cancelled before it began by relay@"),
+        ("success", "the call was cancelled before it began by relay@"),
         ("unsupported-applications", "did not take the call (unsupported-applications: why)"),
     ],
 )
@@ -186,6 +189,29 @@ async def test_nobody_calls(romeo: Account, relay_account: Account) -> None:
             nursery.start_soon(answer)
             await ready.wait()
             assert "declined" in await fails(caller.line, callee.session.jid)
+
+
+async def test_a_call_that_is_broken_off_before_there_is_sound_was_cancelled(
+    romeo: Account, relay_account: Account
+) -> None:
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            yield
+
+    async with both(romeo, relay_account) as (caller, callee), trio.open_nursery() as nursery:
+        caller.line._until = interrupted
+        ready = trio.Event()
+
+        async def answer() -> None:
+            with pytest.raises(CallFailedError, match=r"^the call was cancelled .* by romeo@"):
+                await callee.line.answer(None, None, ready.set)
+
+        nursery.start_soon(answer)
+        await ready.wait()
+        said = await fails(caller.line, callee.session.jid)
+        assert said == f"the call with {callee.session.jid} was cancelled before it began"
 
 
 async def test_it_rings_in_vain(romeo: Account, relay_account: Account) -> None:
