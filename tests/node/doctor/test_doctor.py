@@ -154,7 +154,9 @@ async def test_a_node_with_state_elsewhere_may_be_who_has_the_port(
     async with open_node(settings):
         found = await diagnose(replace(settings, state_dir=tmp_path / "other"), timeout=3)
     assert found["ports"].result == "failed"
-    assert found["ports"].remedy.endswith("name its state directory (--state-dir)")
+    assert "a node that runs here has UDP port" in found["ports"].meaning
+    assert str(tmp_path / "other") in found["ports"].meaning
+    assert "pass the --state-dir that it was started with" in found["ports"].remedy
 
 
 async def test_ports_that_overlap(settings: RunSettings) -> None:
