@@ -195,12 +195,13 @@ class Node:
             await self._session.follow_roster()
         before = self.describe()
         await self._relay.change(limits)
+        changes = changed.changes_from(self.settings)
         self.settings = changed
         if replace(self.describe(), free=before.free) != before:
             self._advertising.cancel()  # and begin again, with what is true now
-        if fixed:
-            _log.warning("to change %s, start the node again", ", ".join(fixed))
-        _log.info("the settings were read again")
+        told = ", ".join(changes) or "no limit has changed"
+        rest = f"; to change {', '.join(fixed)}, start the node again" if fixed else ""
+        _log.warning("the settings were read again: %s%s", told, rest)
 
     async def drain(self) -> None:
         """Take in nobody new, and wait for the open channels to end, but not for too long."""

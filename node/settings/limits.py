@@ -73,6 +73,18 @@ class LimitSettings:
     allow_private_peers: bool = False
     """Also relay for private and loopback addresses: for laboratories, never on the internet."""
 
+    def changes_from(self, before: "LimitSettings") -> list[str]:
+        """Which limits are others than before, for people."""
+        values = [
+            (field.name, getattr(self, field.name), getattr(before, field.name))
+            for field in fields(LimitSettings)
+        ]
+        return [
+            f"--{name.replace('_', '-')} {_told(new)} (was {_told(old)})"
+            for name, new, old in values
+            if new != old
+        ]
+
     def relay_limits(self) -> RelayLimits:
         """How much of the node others may use."""
         names = [field.name for field in fields(RelayLimits)]
@@ -90,3 +102,17 @@ class LimitSettings:
             return RelayLimits(**given)
         except ValueError as error:
             raise UsageError(f"setting {error}") from None
+
+
+def _told(value: object) -> str:
+    """A value, but for lists, which name people."""
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return f"{len(value)} of them"
+    return str(value)

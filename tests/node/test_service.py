@@ -246,8 +246,13 @@ async def test_a_running_node_takes_new_limits_and_says_what_it_cannot_change(
         new = changed(node_settings, policy="roster", maxkbps=64, quota="1GB/day", port=1)
         await node.change(new)
         assert [record.getMessage() for record in caplog.records if record.levelno > 20] == [
-            "to change --port, start the node again"
+            "the settings were read again: --policy roster (was public), --maxkbps 64 (was none), "
+            "--quota 1GB/day (was none); to change --port, start the node again"
         ]
+        caplog.clear()
+        await node.change(changed(new, port=node_settings.port))
+        (record,) = caplog.records
+        assert record.getMessage() == "the settings were read again: no limit has changed"
         assert (node.describe().policy, node.describe().maxkbps) == ("roster", 64)
         assert (await session_refusal(session, node)).condition == "forbidden"
         with trio.fail_after(5):
