@@ -19,7 +19,8 @@ from node.relay.forwarders.base import Reason
 from node.relay.forwarders.pool import ForwarderPool, processes_for
 from node.relay.forwarders.use import kernel_use
 from node.relay.grants import ChannelClosed, ChannelGrant
-from node.relay.relay import RelayService, open_relay
+from node.relay.opening import open_relay
+from node.relay.relay import RelayService
 from node.settings import RunSettings
 from node.settings.run import LIFETIME_FILE, QUOTA_FILE
 from node.status.checks import check_mapping, check_nat, check_turn

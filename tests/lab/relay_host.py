@@ -22,8 +22,8 @@ from node.relay.forwarders.base import Reason
 from node.relay.forwarders.pool import ForwarderPool
 from node.relay.forwarders.use import kernel_use
 from node.relay.meter import local_time
+from node.relay.opening import open_relay
 from node.relay.quota import Quota
-from node.relay.relay import open_relay
 
 
 def say(value: Any) -> None:
