@@ -8,7 +8,8 @@ import trio
 
 from node.client import NoRelayError, open_client
 from node.errors import UserError
-from node.service import Node, Ready, open_node
+from node.relay_node import Node, Ready
+from node.service import open_node
 from node.settings import RunSettings
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay.dht import open_peer

@@ -12,7 +12,8 @@ import pytest
 from node.cli import execute
 from node.client import open_client
 from node.doctor import Finding, diagnose
-from node.service import Node, open_node
+from node.relay_node import Node
+from node.service import open_node
 from node.settings import RunSettings
 from node.xmpp import Account, open_session
 from overlay.core.addresses import format_address
