@@ -50,9 +50,7 @@ async def test_a_client_does_not_wait_for_a_verdict_that_it_never_gets(
                 client=client,
             )
             opener = pump.opener(Host(host, 0))
-            return await stack.enter_async_context(
-                open_peer(settings, rng=rng, open_socket=opener)
-            )
+            return await stack.enter_async_context(open_peer(settings, rng=rng, open_socket=opener))
 
         for host in HOSTS:
             await (await opened(host)).wait_joined()
