@@ -75,15 +75,15 @@ class LimitSettings:
 
     def changes_from(self, before: "LimitSettings") -> list[str]:
         """Which limits are others than before, for people."""
-        values = [
-            (field.name, getattr(self, field.name), getattr(before, field.name))
-            for field in fields(LimitSettings)
-        ]
-        return [
-            f"--{name.replace('_', '-')} {_told(new)} (was {_told(old)})"
-            for name, new, old in values
-            if new != old
-        ]
+        changes = []
+        for field in fields(LimitSettings):
+            new, old = getattr(self, field.name), getattr(before, field.name)
+            option = f"--{field.name.replace('_', '-')}"
+            if isinstance(new, tuple) and new != old:  # a list names people
+                changes.append(f"{option} (JIDs and domains: {len(new)})")
+            elif new != old:
+                changes.append(f"{option} {_told(new)} (was {_told(old)})")
+        return changes
 
     def relay_limits(self) -> RelayLimits:
         """How much of the node others may use."""
@@ -105,14 +105,11 @@ class LimitSettings:
 
 
 def _told(value: object) -> str:
-    """A value, but for lists, which name people."""
     match value:
-        case None | ():
+        case None:
             return "none"
         case bool():
             return "on" if value else "off"
         case float():
             return f"{value:g}"
-        case tuple():
-            return f"{len(value)} of them"
     return str(value)
