@@ -79,7 +79,9 @@ async def open_relay(
             yield relay
         finally:
             relay.drain()
-            with trio.move_on_after(CLOSE_TIME, shield=True):
-                await relay.close_all()
-                await meter.settle()
-            carrying.cancel()
+            try:
+                with trio.move_on_after(CLOSE_TIME, shield=True):
+                    await relay.close_all()
+                    await meter.settle()
+            finally:
+                carrying.cancel()
