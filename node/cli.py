@@ -170,7 +170,7 @@ def call(
     answer: bool = False,
     relay: str | None = None,
     seconds: Annotated[float | None, between(0.1, MAX_HOLD)] = None,
-    timeout: Annotated[float, between(1, 170)] = 60.0,
+    timeout: Annotated[float | None, between(1, MAX_HOLD)] = None,
     config: Path | None = None,
     json: bool = False,
     verbose: bool = False,
@@ -185,7 +185,8 @@ def call(
         answer: Wait for a call, take it, and end with it.
         relay: JID of the relay to borrow if one is needed; the best one if not given.
         seconds: Hang up after so long.
-        timeout: Seconds that it may ring.
+        timeout: Seconds that it may ring, 60 if not given; with --answer, seconds to wait for a
+            call, without an end if not given.
         config: TOML file of these settings, such as: jid = "me@example.org"
         json: Print what the call was like as a JSON object.
         verbose: Tell on standard error what happens.

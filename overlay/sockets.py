@@ -111,10 +111,24 @@ async def open_udp(host: str, port: int, *, beside: bool = False) -> DatagramSoc
                 raise
             return UdpSocket(_bind("0.0.0.0", port, beside))  # noqa: S104
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OverlayError(
-            f"cannot open UDP port {port} on {host}: {reason}; choose another port or address"
-        ) from error
+        where = f"UDP port {port}" if host == "::" else f"UDP port {port} on {host}"
+        raise OverlayError(f"cannot open {where}: {_why_not(error, port)}") from error
+
+
+def _why_not(error: OSError | ValueError, port: int) -> str:
+    """Why there is no socket, and what to do."""
+    match error.errno if isinstance(error, OSError) else None:
+        case errno.EADDRINUSE:
+            return (
+                "another program on this machine has it, maybe another node "
+                f"(ss -lunp sport = :{port} names it); stop that one, or choose another port"
+            )
+        case errno.EACCES:
+            return "only root may have a port below 1024; choose a higher one"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address; choose one that it has"
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return f"{reason}; choose another port or address"
 
 
 def _bind(host: str, port: int, beside: bool) -> socket.socket:

@@ -1,7 +1,7 @@
 """Finding a relay, in the overlay and over XMPP, and borrowing a channel on it."""
 
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -43,6 +43,10 @@ Candidate = str | Relay | TrackedRelay
 """A relay to ask: named by the borrower, found in the overlay, or over XMPP alone."""
 
 _log = logging.getLogger(__name__)
+
+
+MAX_TOLD = 3
+"""Refusals that are told to whoever was refused by all."""
 
 
 class NoRelayError(UserError):
@@ -186,20 +190,13 @@ class Client:
         self, relay: str | None, theirs: bytes | None, avoided: str | None, timeout: float
     ) -> tuple[BorrowedChannel, Candidate]:
         refusals: list[str] = []
-        reason = f"nobody answered within {timeout:g} s"
+        candidates: list[Candidate] = [relay] if relay else []
         with trio.move_on_after(timeout):
-            candidates: list[Candidate] = [relay] if relay else []
             if relay is None:
                 candidates += [one for one in await self.find(theirs) if one.jid != avoided]
             if lent := await self._first_channel(candidates, refusals):
                 return lent
-            reason = "none was found"
-        if refusals:
-            reason = "; ".join(refusals)
-        raise NoRelayError(
-            f"no relay lent a channel: {reason}; check the bootstrap addresses, "
-            "name a relay yourself, or try again later"
-        )
+        raise NoRelayError(f"no relay lent a channel: {_why_none(candidates, refusals, timeout)}")
 
     async def _first_channel(
         self, candidates: Iterable[Candidate], refusals: list[str]
@@ -208,9 +205,10 @@ class Client:
         lent: list[tuple[BorrowedChannel, Candidate]] = []
 
         async def ask(candidate: Candidate, settled: trio.Event) -> None:
-            jid = candidate if isinstance(candidate, str) else candidate.jid
             try:
-                offer = await self._session.request_channel(jid, timeout=ANSWER_TIMEOUT)
+                offer = await self._session.request_channel(
+                    _jid_of(candidate), timeout=ANSWER_TIMEOUT
+                )
                 lent.append((await take_up(offer), candidate))
             except UserError as error:
                 self._note(candidate, worked=False)
@@ -251,6 +249,24 @@ class Client:
             # Anybody can say so; only the relay that gave a channel may: the key holds both.
             if held := self._held.get((killed.relay, killed.id)):
                 held[0].lost.set()
+
+
+def _jid_of(candidate: Candidate) -> str:
+    return candidate if isinstance(candidate, str) else candidate.jid
+
+
+def _why_none(candidates: Sequence[Candidate], refusals: Sequence[str], timeout: float) -> str:
+    """What has become of those that were asked, and what to do."""
+    if not candidates:
+        return (
+            "none was found; check the bootstrap addresses, name a relay yourself, "
+            "or try again later"
+        )
+    if not refusals:
+        asked = ", ".join(_jid_of(one) for one in candidates[:MAX_TOLD])
+        return f"none answered within {timeout:g} s of those that were asked ({asked}); try later"
+    more = len(candidates) - len(refusals[:MAX_TOLD])
+    return "; ".join([*refusals[:MAX_TOLD], *([f"nor did {more} more"] if more else [])])
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """``jingle-nodes call``: an audio call, made or taken."""
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +21,9 @@ from node.xmpp.bridge import open_bridge
 LOGIN_TIMEOUT = 15.0
 """Seconds to connect and log in."""
 
+RING, MAX_RING = 60.0, 170.0
+"""Seconds that it rings if nothing else is said, and at most: the other end may hang up then."""
+
 DEFAULT_TONE = 440  # Hz
 
 
@@ -31,7 +35,7 @@ async def call(
     answer: bool,
     relay: str | None,
     seconds: float | None,
-    timeout: float,
+    timeout: float | None,
     as_json: bool,
 ) -> None:
     """Hold one call, and print what it was like.
@@ -50,6 +54,8 @@ async def call(
             "whom to call is missing, or lacks the resource: pass user@domain/resource, "
             "or --answer to wait for a call"
         )
+    if not answer and timeout is not None and timeout > MAX_RING:
+        raise UsageError(f"--timeout {timeout:g} is too long: it rings for {MAX_RING:g} s at most")
     _source(audio).stop()  # what cannot be used is told before anybody is called
     _sink(audio).close()
     report: CallReport | None = None
@@ -68,9 +74,10 @@ async def call(
         line = Line(client, bridge, source, sink, relay, interruption.ends_only_this)
         await line.look_around()
         if answer:
-            report = await line.answer(peer, seconds, lambda: _announce(client.jid))
+            patience = math.inf if timeout is None else timeout
+            report = await line.answer(peer, seconds, lambda: _announce(client.jid), patience)
         elif peer is not None:
-            report = await line.call(peer, seconds, timeout)
+            report = await line.call(peer, seconds, RING if timeout is None else timeout)
     if report is None:
         raise UserError("interrupted before there was a call")
     say(json.dumps(_as_json(report)) if as_json else _as_text(report))

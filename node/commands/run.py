@@ -12,7 +12,8 @@ from node import notify
 from node.commands.output import say
 from node.commands.signals import ended_by_signal
 from node.errors import UserError
-from node.service import Node, Ready, open_node
+from node.relay_node import Node, Ready
+from node.service import open_node
 from node.settings import RunSettings
 
 _log = logging.getLogger(__name__)

@@ -3,12 +3,11 @@
 import errno
 import os
 import resource
-from dataclasses import replace
 
 import trio
 
 from node.doctor.findings import Check, Finding, failed, failure, ok, skipped, warning
-from node.doctor.patient import Patient
+from node.doctor.patient import Patient, SkippedError
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse, Wanted, look
 from node.relay.ports import check_port_range
 from node.relay.resources import channels_within, descriptors_for
@@ -23,8 +22,14 @@ async def check_ports(patient: Patient) -> Finding:
     if patient.runs:
         return ok(f"{names} are in use by the node that runs here")
     if patient.port_error is not None:
-        finding = failure(patient.port_error)
-        return replace(finding, remedy=f"{finding.remedy}{await _owner_of_the_port(patient)}")
+        if await _node_has_the_port(patient):
+            return failed(
+                f"a node that runs here has UDP port {settings.port}, and its state is elsewhere "
+                f"than in {settings.state_directory_name()}",
+                "if it is the one to examine, name its state directory: pass the --state-dir that "
+                "it was started with; if not, choose another --port",
+            )
+        return failure(patient.port_error)
     first, last = settings.relay_port_range()
     await trio.to_thread.run_sync(check_port_range, first, last)
     if first <= settings.port <= last:
@@ -35,13 +40,14 @@ async def check_ports(patient: Patient) -> Finding:
     return ok(f"{names} are free")
 
 
-async def _owner_of_the_port(patient: Patient) -> str:
-    """What to add if it may be the node itself, run by somebody else."""
-    peer = await patient.peer.get_or_skip("the overlay is not reached")
+async def _node_has_the_port(patient: Patient) -> bool:
+    """Whether a node answers there: maybe the one to examine, that was told another directory."""
+    try:
+        peer = await patient.peer.get_or_skip("the overlay is not reached")
+    except SkippedError:
+        return False  # then nobody can be asked
     local = ("127.0.0.1", patient.settings.port)
-    if local not in await peer.measure([local]):
-        return ""
-    return "; or if it is the node that has it, name its state directory (--state-dir)"
+    return local in await peer.measure([local])
 
 
 async def check_files(patient: Patient) -> Finding:

@@ -58,11 +58,14 @@ async def check_reachability(patient: Patient) -> Finding:
         await patient.ports_opened()
         await peer.wait_joined()
         while True:
-            verdicts = [one.verdict for one in peer.reachability.values()]
-            if decided is None and set(verdicts) != {Verdict.UNKNOWN}:
-                decided = trio.current_time()
-            waited = decided is not None and trio.current_time() >= decided + PATIENCE
-            if waited or Verdict.UNKNOWN not in verdicts:
+            now = trio.current_time()
+            verdicts = {is_v6: one.verdict for is_v6, one in peer.reachability.items()}
+            undecided = [is_v6 for is_v6 in verdicts if verdicts[is_v6] is Verdict.UNKNOWN]
+            if decided is None and len(undecided) < len(verdicts):
+                decided = now
+            # Of the other IP version there may be nobody who could tell.
+            told = not any(len(peer.neighbours(is_v6)) >= FEWEST_NETWORKS for is_v6 in undecided)
+            if decided is not None and (told or now >= decided + PATIENCE):
                 break
             if all(is_private(host) for host, _ in peer.endpoints):
                 return skipped(

@@ -8,6 +8,7 @@ from node.doctor.findings import Check, Finding, failed, failure, ok, skipped, w
 from node.doctor.patient import Patient, SkippedError
 from node.xmpp import Session, XmppError, XmppRefused
 from node.xmpp.account import parse_jid
+from node.xmpp.errors import UNREACHED
 from overlay.core.directory.records import CLOCK_SKEW
 
 S2S_TIMEOUT = 20.0
@@ -29,18 +30,8 @@ CLOCK_WARNING = 30.0
 CLOCK_PRECISION = 2.0
 """Seconds; servers tell whole ones, and the answer takes its time."""
 
-_S2S_PORT = 5269  # RFC 6120 section 14.7
-
 _UNREACHED = {
-    "remote-server-not-found": (
-        "the server finds no server of {domain}",
-        f"check the domain and its DNS (SRV _xmpp-server._tcp, port {_S2S_PORT}), and that your "
-        "server may connect to others",
-    ),
-    "remote-server-timeout": (
-        "the server of {domain} does not answer yours",
-        f"let TCP port {_S2S_PORT} through the firewalls of both, and check their certificates",
-    ),
+    **UNREACHED,
     "not-allowed": (
         "the server passes nothing on to {domain}",
         "have its administrator enable connections to other servers (s2s)",

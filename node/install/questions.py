@@ -181,4 +181,10 @@ def _check_policy(text: str, *, has_roster: bool) -> None:
         raise ValueError("a component has no roster; name JIDs and domains")
     if text not in POLICIES:
         for name in text.split() or [""]:
+            # Somebody's server may have a name like that, but who writes one here means a policy.
+            if name.isalpha() and name != "localhost":
+                raise ValueError(
+                    f"{name!r} is no answer: public, roster, or JIDs and domains "
+                    "such as user@example.org example.net"
+                )
             bare_jid_of(name)

@@ -10,6 +10,8 @@ class Drop(StrEnum):
     """Its source is not globally routable."""
     NO_PERMISSION = "no-permission"
     """TURN: its source is no peer that the client has permitted, or its destination none."""
+    TURN_STRANGERS = "turn-strangers"
+    """TURN: a request that shows no credentials, after too many such ones from its network."""
     OWN = "own"
     """Its source is on this relay's ports; two of them could send each other a packet forever."""
     LOCKED = "locked"

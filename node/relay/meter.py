@@ -52,6 +52,7 @@ class Meter:
         self._leaving = False
         self._serials = itertools.count(1)
         self._changed = trio.Event()
+        self._all_back = trio.Event()
         self._handing = trio.Lock()
 
     def set_quota(self, quota: Quota | None) -> None:
@@ -73,6 +74,8 @@ class Meter:
         if self._ledger is not None:
             self._ledger.note(report.serial, report.size, ended=report.ended)
             self._changed.set()
+            if not self._ledger.outstanding:
+                self._all_back.set()
 
     async def run(
         self,
@@ -104,11 +107,11 @@ class Meter:
         ledger = self._ledger
         if ledger is None or not self._forwarder.ready:
             return  # then all that is handed out stays written down as used
+        self._all_back = trio.Event()
         async with self._handing:
             await self._forwarder.allow(next(self._serials), 0)
-        while ledger.outstanding:
-            await self._changed.wait()
-            await trio.lowlevel.checkpoint()
+        if ledger.outstanding:
+            await self._all_back.wait()
         await self._write(ledger)
 
     @property
@@ -119,9 +122,14 @@ class Meter:
         return self._ledger.headroom(self._clock()) if self._written else 0.0
 
     @property
-    def used(self) -> int | None:
-        """Bytes of the quota that are used or handed out; None without a quota."""
-        return None if self._ledger is None else self._ledger.reserved
+    def used(self) -> tuple[int, int] | None:
+        """Bytes of the quota that are used, and those that are handed out and not used yet.
+
+        As far as the forwarder has told, which lags behind by half a slice at most. None without a
+        quota.
+        """
+        ledger = self._ledger
+        return None if ledger is None else (ledger.used, ledger.reserved - ledger.used)
 
     def check(self) -> None:
         """Make sure that the quota has room for another channel.
@@ -151,11 +159,12 @@ class Meter:
         serial = next(self._serials)
         size = ledger.hand_out(serial)
         if size is not None:
-            if await self._write(ledger):
-                await self._forwarder.allow(serial, size)
-                self._limited = True
-            else:
-                ledger.note(serial, 0, ended=True)
+            with trio.CancelScope(shield=True):  # else nobody would know whether it is handed on
+                if await self._write(ledger):
+                    await self._forwarder.allow(serial, size)
+                    self._limited = True
+                else:
+                    ledger.note(serial, 0, ended=True)
 
     def _read(self, quota: Quota) -> Ledger:
         now = self._clock()

@@ -84,7 +84,13 @@ class Ledger:
         self.since = since
         self._used = used
         self._slices: dict[int, int] = {}
+        self._spent: dict[int, int] = {}
         self._needed = True
+
+    @property
+    def used(self) -> int:
+        """Bytes that are used, as far as whoever has slices has told: he does at their half."""
+        return self._used + sum(self._spent.values())
 
     @property
     def reserved(self) -> int:
@@ -139,10 +145,12 @@ class Ledger:
         # Of an earlier slice whoever had it would have told before: he has crashed.
         for lost in [other for other in self._slices if other < serial]:
             self._used += self._slices.pop(lost)
+            self._spent.pop(lost, None)
         if serial in self._slices:
+            self._spent[serial] = spent
             if ended:
                 del self._slices[serial]
-                self._used += spent
+                self._used += self._spent.pop(serial)
             self._needed = not any(other > serial for other in self._slices)
 
     def headroom(self, now: datetime) -> float:

@@ -7,11 +7,10 @@ import logging
 import math
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Container, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 import trio
 
@@ -25,18 +24,15 @@ from node.relay.forwarders.base import (
     Forwarder,
     ForwarderUnavailable,
     ForwardingEnded,
-    MakeForwarder,
     Reason,
     Report,
     Totals,
 )
-from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.grants import ChannelClosed, ChannelGrant, ChannelStatus
 from node.relay.jids import full_jid
-from node.relay.meter import Meter, local_time
-from node.relay.ports import DEFAULT_RANGE, PortAllocator, PortBlock, Reachable, check_port_range
+from node.relay.meter import Meter
+from node.relay.ports import PortAllocator, PortBlock
 from node.relay.resources import channels_with_descriptors, explain
-from overlay.nursery import open_background_nursery
 
 CLOSE_TIME = 2.0
 """Seconds to wait for the forwarder to say that a channel has closed."""
@@ -59,65 +55,7 @@ class _OpenChannel:
     closed: trio.Event = field(default_factory=trio.Event)
 
 
-@asynccontextmanager
-async def open_relay(
-    limits: RelayLimits,
-    hosts: Callable[[], Sequence[str]],
-    *,
-    ports: tuple[int, int] = DEFAULT_RANGE,
-    reachable: Reachable = lambda: None,
-    contacts: Callable[[], Container[str]] = frozenset,
-    quota_file: Path | None = None,
-    clock: Callable[[], datetime] = local_time,
-    make_forwarder: MakeForwarder = UserspaceForwarder,
-) -> AsyncIterator["RelayService"]:
-    """Open a relay; its channels close with it, and are reported as `shutdown`.
-
-    Args:
-        limits: how much others may use.
-        hosts: gives the public addresses to write into grants, one of each address family, IPv4
-            first; they may change.
-        ports: first and last UDP port of channels.
-        reachable: gives the first ports of the channels that strangers reach, of late; None if
-            they reach all.
-        contacts: gives the bare JIDs that are subscribed to the node's account.
-        quota_file: where what was used of the quota outlives the relay.
-        clock: gives the local time.
-        make_forwarder: what carries the packets.
-
-    Yields:
-        The relay.
-
-    Raises:
-        PortRangeError: the ports cannot be used.
-        UserError: there are no descriptors for channels, the limits take a single process and the
-            forwarder has more, or it does not start.
-    """
-    check_port_range(*ports)
-    report_sender, reports = trio.open_memory_channel[Report](0)
-    forwarder = make_forwarder(report_sender, ports)
-    allocator = PortAllocator(*ports, reachable=reachable)
-    limits = _feasible(limits, allocator, forwarder.processes)
-    meter = Meter(forwarder, quota_file, clock)
-    meter.set_quota(limits.quota)
-    relay = RelayService(
-        limits, hosts, allocator, forwarder, Admission(limits, contacts), meter, clock
-    )
-    async with open_background_nursery() as nursery:
-        await nursery.start(forwarder.run)
-        await forwarder.limit(limits.node_kbps)
-        nursery.start_soon(relay.run, reports)
-        await nursery.start(meter.run, relay.end_for_quota)
-        try:
-            yield relay
-        finally:
-            relay.drain()
-            with trio.move_on_after(CLOSE_TIME, shield=True):
-                await relay.close_all()
-                await meter.settle()
-
-
-def _feasible(limits: RelayLimits, ports: PortAllocator, processes: int) -> RelayLimits:
+def feasible(limits: RelayLimits, ports: PortAllocator, processes: int) -> RelayLimits:
     """The limits with as many channels as there are ports and descriptors for.
 
     Raises:
@@ -133,7 +71,7 @@ def _feasible(limits: RelayLimits, ports: PortAllocator, processes: int) -> Rela
 
 
 class RelayService:
-    """Grants channels; see `open_relay`."""
+    """Grants channels; opened by `node.relay.opening`."""
 
     def __init__(
         self,
@@ -281,7 +219,7 @@ class RelayService:
         Raises:
             UserError: that cannot be; the limits stay as they were.
         """
-        limits = _feasible(limits, self._ports, self.forwarder.processes)
+        limits = feasible(limits, self._ports, self.forwarder.processes)
         self._meter.set_quota(limits.quota)
         self.limits = self._admission.limits = limits
         await self.forwarder.limit(limits.node_kbps)
@@ -385,8 +323,8 @@ class RelayService:
         ]
 
     @property
-    def quota_used(self) -> int | None:
-        """Bytes of the quota that are used, or about to be; None without a quota."""
+    def quota_used(self) -> tuple[int, int] | None:
+        """Bytes of the quota that are used, and those about to be; see `Meter.used`."""
         return self._meter.used
 
     async def totals(self) -> Totals:

@@ -3,15 +3,16 @@
 WAV files hold 16-bit PCM. Sound devices are PortAudio's, by the package sounddevice (extra audio).
 """
 
+import errno
 import fractions
 import io
 import math
+import os
 import wave
 from abc import ABC, abstractmethod
 from array import array
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import anyio
 import anyio.to_thread
@@ -154,24 +155,19 @@ class Sink(Protocol):
 
 
 class WavSink:
-    """A WAV file.
+    """A WAV file, which is made, or made anew, when there is something to write.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: It cannot be written, as far as that can be known without touching it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._size = 0
+        self._file: BinaryIO | None = None
         try:
-            self._file = path.open("wb")
+            _check_writable(path)
         except OSError as error:
-            raise self._error(error) from None
-        try:
-            self._write(_wav_header(0))
-        except OSError as error:
-            with suppress(OSError):
-                self._file.close()
             raise self._error(error) from None
 
     async def write(self, samples: bytes) -> None:
@@ -181,32 +177,56 @@ class WavSink:
             UserError: The file cannot be written.
         """
         try:
-            self._write(samples)
+            if self._file is None:
+                self._file = self._path.open("wb")
+                _write(self._file, _wav_header(0))
+            _write(self._file, samples)
         except OSError as error:
             raise self._error(error) from None
         self._size += len(samples)
 
     def close(self) -> None:
-        """Close the file.
+        """Close the file, if anything was written.
 
         Raises:
             UserError: It cannot be written.
         """
+        if self._file is None:
+            return
         try:
-            with self._file:
-                if self._file.seekable():
-                    self._file.seek(0)
-                    self._write(_wav_header(self._size))
+            with self._file as file:
+                if file.seekable():
+                    file.seek(0)
+                    _write(file, _wav_header(self._size))
         except OSError as error:
             raise self._error(error) from None
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._file.flush()
 
     def _error(self, error: OSError) -> UserError:
         reason = error.strerror or str(error)
         return UserError(f"cannot record to {self._path}: {reason}; name another file")
+
+
+def _check_writable(path: Path) -> None:
+    """Find out whether a file can be written, and leave it as it is, or missing.
+
+    Raises:
+        OSError: It cannot.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a pipe that nobody reads yet
+            raise
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()
 
 
 def _wav_header(size: int) -> bytes:

@@ -20,11 +20,18 @@ from node.rtc.phone import Phone
 from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, NoPathError, connected
 from node.rtc.sdp import IncompatibleError, audio_of
 from node.rtc.standby import keep_relayed
-from node.rtc.talk import CallFailedError, CallReport, PhoneAgent, Talk, candidates_of, follow
+from node.rtc.talk import (
+    CallFailedError,
+    CallReport,
+    PhoneAgent,
+    Talk,
+    broken_off,
+    candidates_of,
+    follow,
+)
 from node.xmpp import (
     Action,
     Call,
-    Reason,
     RelayTable,
     Request,
     RtpInfo,
@@ -51,9 +58,7 @@ FOREIGN_DIRECT_TIME: Final = 2.0
 Wait = Callable[[], Awaitable[object]]
 Borrow = Callable[[], AbstractAsyncContextManager[BorrowedChannel]]
 
-_NOBODY: Final = frozenset(
-    {"service-unavailable", "recipient-unavailable", "item-not-found", "remote-server-not-found"}
-)
+_NOBODY: Final = frozenset({"service-unavailable", "recipient-unavailable", "item-not-found"})
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +141,11 @@ class Line:
                 raise _unavailable(peer, error) from None
 
     async def answer(
-        self, only: str | None, seconds: float | None, ready: Callable[[], None]
+        self,
+        only: str | None,
+        seconds: float | None,
+        ready: Callable[[], None],
+        timeout: float = math.inf,
     ) -> CallReport:
         """Take one call, and talk.
 
@@ -144,14 +153,17 @@ class Line:
             only: The JID to take calls from, whole or bare; None: anybody's.
             seconds: As for `call`.
             ready: Called when others may call.
+            timeout: How long to wait for a call, seconds.
 
         Raises:
+            CallFailedError: Nobody has called, or the call ended before there was sound.
             NoPathError: The two ends do not reach each other.
             XmppError: There is no connection.
         """
         async with self._client.calls.taking() as invitations:
             ready()
-            async for call in invitations:
+            deadline = trio.current_time() + timeout
+            while (call := await _next_call(invitations, deadline)) is not None:
                 if only not in (None, call.peer, call.peer.partition("/")[0]):
                     _log.warning("a call of %s was declined", one_line(call.peer))
                     await call.end("decline")
@@ -164,9 +176,15 @@ class Line:
                     _log.warning("a call of %s was not taken: %s", one_line(call.peer), error)
                     await call.end(error.condition, str(error))
                 except XmppError as error:
+                    if call.ended_by_peer:
+                        _log.warning("%s", broken_off(call))
+                        continue
                     _log.warning("a call of %s was lost: %s", one_line(call.peer), error)
                     await call.end("general-error")
-        raise CallFailedError("no more calls can be taken; start again")
+        who = "nobody has called" if only is None else f"{only} has not called"
+        raise CallFailedError(
+            f"{who} within {timeout:g} s; agree on when, or wait longer (--timeout)"
+        )
 
     async def _answer(self, call: Call, seconds: float | None) -> CallReport:
         offer = audio_of(call.invitation.contents)
@@ -224,7 +242,7 @@ class Line:
                     await call.end("success")
             ended_at = trio.current_time()
             media = await run(phone.report)
-            await call.end("success")
+            await call.end("success" if talk.heard else "cancel")
         return talk.report(ended_at, media)
 
     async def _outlive(self, talk: Talk, channel: BorrowedChannel) -> None:
@@ -290,6 +308,13 @@ class Line:
                 await self._bridge.run(phone.close)
 
 
+async def _next_call(invitations: trio.MemoryReceiveChannel[Call], deadline: float) -> Call | None:
+    """The next one that calls; None if nobody does in time."""
+    with trio.move_on_at(deadline):
+        return await invitations.receive()
+    return None
+
+
 async def _accepted(call: Call, timeout: float) -> tuple[Request, list[Request]]:
     """Wait for the session-accept; it, and what came before it."""
     early: list[Request] = []
@@ -298,7 +323,7 @@ async def _accepted(call: Call, timeout: float) -> tuple[Request, list[Request]]
             if request.action is Action.SESSION_ACCEPT:
                 return request, early
             early.append(request)
-        raise CallFailedError(_why_not(call.peer, call.ended))
+        raise CallFailedError(_why_not(call))
     raise CallFailedError(f"{call.peer} does not answer within {timeout:g} s; call again later")
 
 
@@ -308,7 +333,8 @@ async def _refuse(invitations: trio.MemoryReceiveChannel[Call]) -> None:
         await call.end("busy")
 
 
-def _why_not(peer: str, reason: Reason | None) -> str:
+def _why_not(call: Call) -> str:
+    peer, reason = call.peer, call.ended
     match None if reason is None else reason.condition:
         case "decline":
             return f"{peer} declined the call; agree on it with a message first"
@@ -316,6 +342,8 @@ def _why_not(peer: str, reason: Reason | None) -> str:
             return f"{peer} is in another call; call again later"
         case "gone" | None:
             return f"{peer} has gone; call again later"
+        case "success" | "cancel":
+            return broken_off(call)
     return f"{peer} did not take the call ({reason}); see what it supports"
 
 

@@ -20,6 +20,7 @@ from node.xmpp import (
     XmppError,
 )
 from node.xmpp.bridge import Bridge
+from node.xmpp.errors import one_line
 
 
 class CallFailedError(UserError):
@@ -68,6 +69,11 @@ class Talk:
     trouble: str = ""
     """What ended the call, if nobody did."""
 
+    @property
+    def heard(self) -> bool:
+        """Whether there was sound."""
+        return not math.isnan(self.heard_at)
+
     def report(self, ended_at: float, media: MediaReport) -> CallReport:
         """What the call was like.
 
@@ -79,9 +85,8 @@ class Talk:
             raise CallFailedError(
                 f"the call with {call.peer} was cut off: {self.trouble}; call again"
             )
-        if math.isnan(self.heard_at):
-            who = f"{call.peer} ended the call" if call.ended_by_peer else "the call was ended"
-            raise CallFailedError(f"{who} before it began ({call.ended})")
+        if not self.heard:
+            raise CallFailedError(broken_off(call))
         return CallReport(
             peer=call.peer,
             incoming=call.incoming,
@@ -105,6 +110,16 @@ class Talk:
         transport = IceTransport(own.ufrag, own.pwd, told)
         content = Content(self.own.name, self.own.creator, transport=transport)
         await self.call.send(Action.TRANSPORT_INFO, (content,))
+
+
+def broken_off(call: Call) -> str:
+    """What to say of a call that has ended before there was sound."""
+    peer, how = one_line(call.peer), f"ended before it began ({call.ended})"
+    if call.ended is not None and call.ended.condition in ("success", "cancel"):
+        how = "cancelled before it began"  # whatever who hangs up then calls that
+    return (
+        f"the call was {how} by {peer}" if call.ended_by_peer else f"the call with {peer} was {how}"
+    )
 
 
 class PhoneAgent:

@@ -73,6 +73,18 @@ class LimitSettings:
     allow_private_peers: bool = False
     """Also relay for private and loopback addresses: for laboratories, never on the internet."""
 
+    def changes_from(self, before: "LimitSettings") -> list[str]:
+        """Which limits are others than before, for people."""
+        changes = []
+        for field in fields(LimitSettings):
+            new, old = getattr(self, field.name), getattr(before, field.name)
+            option = f"--{field.name.replace('_', '-')}"
+            if isinstance(new, tuple) and new != old:  # a list names people
+                changes.append(f"{option} (JIDs and domains: {len(new)})")
+            elif new != old:
+                changes.append(f"{option} {_told(new)} (was {_told(old)})")
+        return changes
+
     def relay_limits(self) -> RelayLimits:
         """How much of the node others may use."""
         names = [field.name for field in fields(RelayLimits)]
@@ -90,3 +102,14 @@ class LimitSettings:
             return RelayLimits(**given)
         except ValueError as error:
             raise UsageError(f"setting {error}") from None
+
+
+def _told(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:g}"
+    return str(value)

@@ -115,8 +115,10 @@ def bare_jid_of(text: str) -> str:
     """
     try:
         jid = parse_jid(text.strip())
-    except XmppError as error:
-        raise ValueError(str(error)) from None
+    except XmppError:
+        raise ValueError(
+            f"{text!r} is neither a JID such as user@example.org nor a domain such as example.org"
+        ) from None
     if jid.resource:
         raise ValueError(f"{text!r} has a resource; give user@domain, or a domain")
     return bare_jid(str(jid))

@@ -4,6 +4,7 @@ from node.endpoints import FAMILIES
 from node.nat.behaviour import NatBehaviour
 from node.nat.mapping.status import MappingStatus
 from node.relay.forwarders.use import KernelUse
+from node.relay.quota import MIN_SLICE
 from node.status.status import Check, Limits, QuotaUse, Reach, Result
 
 
@@ -137,7 +138,7 @@ def check_lending(free: float, limits: Limits, quota: QuotaUse | None) -> Check:
         result = "warning"
         meaning = "no channel is offered now: the relay is full, or a limit forbids it"
         remedy = "see --channels, --quota and --hours"
-        if quota is not None and quota.used >= quota.bytes:
+        if quota is not None and quota.bytes - quota.used - quota.reserved < MIN_SLICE:
             meaning, remedy = f"the quota of {quota.name} is used up", "it begins anew by itself"
         elif limits.hours is not None:
             meaning = f"no channel is offered now; the node lends from {limits.hours}"

@@ -195,8 +195,9 @@ def _quota(relay: RelayService) -> QuotaUse | None:
     quota, used = relay.limits.quota, relay.quota_used
     if quota is None or used is None:
         return None
+    passed, reserved = used
     ends = quota.end(local_time()).astimezone(UTC).isoformat(timespec="seconds")
-    return QuotaUse(name=quota.name, bytes=quota.size, used=used, ends=ends)
+    return QuotaUse(name=quota.name, bytes=quota.size, used=passed, reserved=reserved, ends=ends)
 
 
 def _limits(relay: RelayService) -> Limits:

@@ -95,9 +95,11 @@ class QuotaUse:
     """As it was set, such as 50GB/month."""
     bytes: int
     used: int
-    """Bytes that are used, or handed out to the forwarder."""
+    """Bytes that were passed on; the latest of them, 0.025 % of the quota at most, may lack."""
     ends: str
     """When the count begins anew: ISO 8601, UTC."""
+    reserved: int = 0
+    """Bytes besides that are handed out to the forwarder; what it leaves of them comes back."""
 
 
 @dataclass(frozen=True, kw_only=True)

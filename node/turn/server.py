@@ -70,6 +70,8 @@ class TurnServer:
         self._peers = peers
         self._token = token
         self._strangers: OrderedDict[bytes, TokenBucket] = OrderedDict()
+        self.unanswered = 0
+        """Requests of strangers that were too many to answer."""
         self._handlers: Mapping[int, _Handler] = {
             Method.REFRESH: self._refresh,
             Method.CREATE_PERMISSION: self._create_permission,
@@ -267,7 +269,10 @@ class TurnServer:
             if len(self._strangers) > MAX_STRANGERS:
                 self._strangers.popitem(last=False)
         self._strangers.move_to_end(network)
-        return [Reply(five_tuple, data)] if bucket.take(1, now) else []
+        if not bucket.take(1, now):
+            self.unanswered += 1
+            return []
+        return [Reply(five_tuple, data)]
 
 
 def _network_of(host: str) -> bytes:

@@ -1,6 +1,7 @@
 """Who logs in: an ordinary account (RFC 6120), or an external component (XEP-0114)."""
 
 import ipaddress
+import re
 import secrets
 import ssl
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ DIRECT_TLS_PORTS = frozenset({443, 5223})
 """Ports where servers expect TLS from the first byte on (XEP-0368); elsewhere it is STARTTLS."""
 
 CLIENT_PORT = 5222  # RFC 6120 section 14.7
+
+_DOMAIN = re.compile(r"[\w.\u0080-\U0010ffff-]+|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
+"""RFC 7622 section 3.2, besides what slixmpp has looked at: no sign of ASCII that no name has."""
 
 MAX_CA_BYTES = 2**22
 """A longer file is no file of certificates: those of all public authorities take 0.2 MB."""
@@ -134,6 +138,11 @@ def parse_jid(text: str) -> JID:
         ) from error
     if not jid.domain:
         raise XmppError("an XMPP address is empty; it reads user@domain/resource")
+    if not _DOMAIN.fullmatch(jid.domain):
+        raise XmppError(
+            f"{text!r} is not an XMPP address: {jid.domain!r} is no domain; "
+            "it reads user@domain/resource"
+        )
     return jid
 
 

@@ -103,7 +103,9 @@ class Call:
             pass
         if request.action is Action.SESSION_TERMINATE:
             self.ended_by_peer = self.ended is None
-            self.ended = self.ended or request.reason or Reason("success")
+            self.ended = (
+                self.ended or request.reason or Reason("success" if self.accepted else "cancel")
+            )
             self._sender.close()
 
 
@@ -202,7 +204,8 @@ class Calls:
             raise XmppError(f"the call with {peer} cannot go on: {error}") from None
         except IqTimeout:
             raise XmppError(
-                f"{peer} does not answer within {ANSWER_TIMEOUT:g} s; call again later"
+                f"{peer} does not answer within {ANSWER_TIMEOUT:g} s; see whether your server "
+                "reaches its domain, or call again later"
             ) from None
         except IqError as error:
             raise XmppRefused(

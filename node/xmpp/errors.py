@@ -8,6 +8,23 @@ MAX_TEXT = 200
 """Characters of a stranger's text that are shown: enough for a reason, too few for a flood."""
 
 
+_S2S_PORT = 5269  # RFC 6120 section 14.7
+
+UNREACHED = {
+    "remote-server-not-found": (
+        "your server finds no server of {domain}",
+        f"check the domain and its DNS (SRV _xmpp-server._tcp, port {_S2S_PORT}), and that your "
+        "server may connect to others",
+    ),
+    "remote-server-timeout": (
+        "the server of {domain} does not answer yours",
+        f"let TCP port {_S2S_PORT} through the firewalls of both, and check their certificates",
+    ),
+}
+"""What an error means that one's own server answers with because it cannot reach another domain
+(RFC 6120 section 8.3.3), and what to do."""
+
+
 class XmppError(UserError):
     """What failed with XMPP, why, and what to do next, in one line."""
 
@@ -28,6 +45,11 @@ class XmppRefused(XmppError):  # noqa: N818
         self.kind = kind
         self.text = one_line(text)
         reason = f"{condition}: {self.text}" if self.text else condition
+        if condition in UNREACHED:
+            domain = jid.partition("/")[0].rpartition("@")[2]
+            meaning, remedy = (told.format(domain=domain) for told in UNREACHED[condition])
+            super().__init__(f"{meaning} ({reason}), so {jid} cannot be reached; {remedy}")
+            return
         if remedy is None:
             remedy = "ask another relay, or this one later"
             if "@" in jid and "/" not in jid:

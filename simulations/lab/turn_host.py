@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from node.relay.admission import RelayLimits
-from node.relay.relay import open_relay
+from node.relay.opening import open_relay
 from node.turn.service import open_turn_port, open_turn_server
 
 REQUESTER = "romeo@montague.example/orchard"

@@ -22,8 +22,8 @@ from node.relay.forwarders.base import Reason
 from node.relay.forwarders.pool import ForwarderPool
 from node.relay.forwarders.use import kernel_use
 from node.relay.meter import local_time
+from node.relay.opening import open_relay
 from node.relay.quota import Quota
-from node.relay.relay import open_relay
 
 
 def say(value: Any) -> None:
@@ -55,7 +55,7 @@ async def main(settings: dict[str, Any]) -> None:
                 case "status":
                     say([asdict(status.stats) for status in await relay.status() if status.stats])
                 case "used":
-                    say([relay.quota_used, (await relay.totals()).carried.size])
+                    say([sum(relay.quota_used or ()), (await relay.totals()).carried.size])
                 case "ready":
                     say(relay.forwarder.ready)
                 case "use":

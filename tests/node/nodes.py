@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from node.client import Client, open_client
-from node.service import Ready, open_node
+from node.relay_node import Ready
+from node.service import open_node
 from node.settings import RunSettings
 from node.xmpp import Account
 from overlay.core.addresses import Address

@@ -140,7 +140,11 @@ async def test_sighup_has_a_node_read_its_settings_again(
                 ("maxkbps = ", "WARNING node.commands.run: all settings stay as they were: "),
                 ("speed = 3", "there is no setting 'speed'"),
                 ("quota = '1GB'", "line 1: '1GB' is no quota such as"),
-                ("maxkbps = 96\ndrain = 0\nrelay_ports = '1-9'", "to change --relay-ports, start"),
+                ("maxkbps = 64\ndrain = 0", "settings were read again: no limit has changed"),
+                (
+                    "maxkbps = 96\ndrain = 0\nrelay_ports = '1-9'",
+                    "(was 64); to change --relay-ports, start",
+                ),
             ):
                 file.write_text(content)
                 os.kill(node.pid, signal.SIGHUP)

@@ -10,7 +10,8 @@ import trio
 
 from node.errors import UsageError, UserError
 from node.nat.behaviour import Behaviour
-from node.service import Ready, open_node
+from node.relay_node import Ready
+from node.service import open_node
 from node.settings import RunSettings
 from node.status.status import Status
 from node.xmpp import Account, open_session
@@ -61,7 +62,7 @@ async def test_an_unreachable_bootstrap_keeps_no_node_from_serving(
 async def test_a_node_whose_public_address_has_changed_logs_in_again(
     node_settings: RunSettings, romeo: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.service.ADDRESS_POLL", 0.05)
+    monkeypatch.setattr("node.relay_node.ADDRESS_POLL", 0.05)
     settings = changed(node_settings, public_address=None, port_mapping="off")
     async with open_node(settings) as node, open_session(romeo) as session:
         jid = node.ready.jid
@@ -113,7 +114,7 @@ async def test_a_second_address_that_is_none_keeps_a_node_from_serving(
 ) -> None:
     for alternate, expected in (
         ("127.0.0.1", "another IP address"),
-        ("192.0.2.77:5000", "choose another port or address"),
+        ("192.0.2.77:5000", "this machine has no such address"),
         ("nowhere", "--stun-alternate"),
     ):
         with pytest.raises((UserError, OverlayError), match=expected) as caught:

@@ -8,7 +8,8 @@ import trio
 
 from node.client import NoRelayError, open_client
 from node.errors import UserError
-from node.service import Node, Ready, open_node
+from node.relay_node import Node, Ready
+from node.service import open_node
 from node.settings import RunSettings
 from node.xmpp import Account, ServiceEntry, Session, XmppRefused, open_session
 from overlay.dht import open_peer
@@ -16,6 +17,22 @@ from overlay.discovery import Relay, find_relays
 from overlay.settings import PeerSettings
 from tests.node.nodes import borrower, changed, entrance, exchange, running
 from tests.node.prosody import COMPONENT, DOMAIN, SECRET, Prosody
+
+
+def as_component(settings: RunSettings, prosody: Prosody, directory: Path) -> RunSettings:
+    """The same node as a component."""
+    secret = directory / "secret"
+    secret.write_text(SECRET)
+    server = f"127.0.0.1:{prosody.component_port}"
+    return changed(settings, jid=None, component=COMPONENT, secret_file=secret, server=server)
+
+
+def another(
+    settings: RunSettings, directory: Path, bootstrap: str, **values: object
+) -> RunSettings:
+    """A second node, of another account, that joins through a peer."""
+    given = {"state_dir": directory / "other", "bootstrap": (bootstrap,), **values}
+    return changed(settings, jid=f"juliet@{DOMAIN}", **given)
 
 
 async def test_a_client_that_knows_a_bootstrap_address_gets_a_channel(
@@ -35,15 +52,7 @@ async def test_a_client_that_knows_a_bootstrap_address_gets_a_channel(
 async def test_a_component_is_found_and_borrowed(
     node_settings: RunSettings, prosody: Prosody, romeo: Account, tmp_path: Path
 ) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text(SECRET)
-    settings = changed(
-        node_settings,
-        jid=None,
-        component=COMPONENT,
-        secret_file=secret,
-        server=f"127.0.0.1:{prosody.component_port}",
-    )
+    settings = as_component(node_settings, prosody, tmp_path)
     async with (
         running(settings) as ready,
         borrower(romeo, ready) as client,
@@ -56,12 +65,7 @@ async def test_the_overlay_is_entered_through_a_relay_known_over_xmpp(
     node_settings: RunSettings, romeo: Account, tmp_path: Path
 ) -> None:
     async with running(node_settings) as first:
-        other = changed(
-            node_settings,
-            jid=f"juliet@{DOMAIN}",
-            state_dir=tmp_path / "other",
-            bootstrap=(f"xmpp:{first.jid}",),
-        )
+        other = another(node_settings, tmp_path, f"xmpp:{first.jid}")
         async with (
             running(other) as second,
             open_client(romeo, relays=[f"juliet@{DOMAIN}/gone", second.jid]) as client,
@@ -73,15 +77,7 @@ async def test_the_overlay_is_entered_through_a_relay_known_over_xmpp(
 async def test_a_client_that_knows_only_its_own_account_finds_the_overlay(
     node_settings: RunSettings, prosody: Prosody, romeo: Account, tmp_path: Path
 ) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text(SECRET)
-    beside_the_server = changed(
-        node_settings,
-        jid=None,
-        component=COMPONENT,
-        secret_file=secret,
-        server=f"127.0.0.1:{prosody.component_port}",
-    )
+    beside_the_server = as_component(node_settings, prosody, tmp_path)
     async with running(beside_the_server) as first:
         elsewhere = changed(
             node_settings, state_dir=tmp_path / "other", bootstrap=(f"xmpp:{first.jid}",)
@@ -102,12 +98,7 @@ async def test_a_node_tells_of_others_that_it_has_verified(
     node_settings: RunSettings, romeo: Account, tmp_path: Path
 ) -> None:
     async with running(node_settings) as first:
-        other = changed(
-            node_settings,
-            jid=f"juliet@{DOMAIN}",
-            state_dir=tmp_path / "other",
-            bootstrap=(f"xmpp:{first.jid}",),
-        )
+        other = another(node_settings, tmp_path, f"xmpp:{first.jid}")
         async with running(other) as second, open_session(romeo) as session:
             with trio.fail_after(10):
                 while True:
@@ -159,13 +150,7 @@ async def test_the_next_relay_lends_when_the_nearest_is_full(
     node_settings: RunSettings, romeo: Account, prosody: Prosody, tmp_path: Path
 ) -> None:
     async with running(changed(node_settings, channels_per_jid=1)) as first:
-        other = changed(
-            node_settings,
-            jid=f"juliet@{DOMAIN}",
-            state_dir=tmp_path / "other",
-            bootstrap=(first.overlay,),
-            channels_per_jid=1,
-        )
+        other = another(node_settings, tmp_path, first.overlay, channels_per_jid=1)
         async with (
             running(other) as second,
             borrower(romeo, first) as client,
@@ -246,8 +231,13 @@ async def test_a_running_node_takes_new_limits_and_says_what_it_cannot_change(
         new = changed(node_settings, policy="roster", maxkbps=64, quota="1GB/day", port=1)
         await node.change(new)
         assert [record.getMessage() for record in caplog.records if record.levelno > 20] == [
-            "to change --port, start the node again"
+            "the settings were read again: --policy roster (was public), --maxkbps 64 (was none), "
+            "--quota 1GB/day (was none); to change --port, start the node again"
         ]
+        caplog.clear()
+        await node.change(changed(new, port=node_settings.port))
+        (record,) = caplog.records
+        assert record.getMessage() == "the settings were read again: no limit has changed"
         assert (node.describe().policy, node.describe().maxkbps) == ("roster", 64)
         assert (await session_refusal(session, node)).condition == "forbidden"
         with trio.fail_after(5):

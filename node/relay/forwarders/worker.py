@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from node.relay.budget import Budget
 from node.relay.channel import PORTS, Traffic, total
+from node.relay.drop import Drop
 from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
@@ -193,7 +194,10 @@ class Worker:
         self._send(Closed(channel_id, reason, stats))
 
     def _totals(self) -> Traffic:
-        return self._ended + total(media.channel for media in self._channels.values())
+        carried = self._ended + total(media.channel for media in self._channels.values())
+        if self._turn is not None:
+            carried += Traffic(drops={Drop.TURN_STRANGERS: self._turn.server.unanswered})
+        return carried
 
     def _report_stats(self, serial: int) -> None:
         waiting = list(self._channels.items())

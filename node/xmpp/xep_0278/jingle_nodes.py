@@ -1,19 +1,16 @@
 """XEP-0278: the plugin, for relay nodes (a handler answers requests) and for requesters."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 from xml.etree import ElementTree as ET
 
 from slixmpp import JID, Iq
-from slixmpp.plugins import BasePlugin
 from slixmpp.xmlstream import register_stanza_plugin
-from slixmpp.xmlstream.handler import CoroutineCallback
-from slixmpp.xmlstream.matcher.base import MatcherBase
-from slixmpp.xmlstream.stanzabase import StanzaBase
 
+from node.xmpp.answering import Answer, AnsweringPlugin
 from node.xmpp.errors import StanzaError
-from node.xmpp.requests import Handler, ServiceLike, error_reply
+from node.xmpp.requests import Handler, ServiceLike
 from node.xmpp.xep_0215 import XEP_0215
 from node.xmpp.xep_0278 import stanza
 from node.xmpp.xep_0278.replies import (
@@ -33,19 +30,7 @@ KILLED_TIMEOUT = 30.0
 """Seconds for which the answer to a ``killed`` event is expected; it makes no difference."""
 
 
-class JingleNodesRequest(MatcherBase):
-    """Matches every request with a payload in XEP-0278's namespaces, known or not."""
-
-    def match(self, stanza: StanzaBase) -> bool:
-        """Whether the stanza is such a request."""
-        return (
-            isinstance(stanza, Iq)
-            and stanza["type"] in ("get", "set")
-            and any(_namespace(child).partition("#")[0] == NS for child in stanza.xml)
-        )
-
-
-class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
+class XEP_0278(AnsweringPlugin):  # noqa: N801  (slixmpp finds plugins by this name)
     """XEP-0278: Jingle Relay Nodes.
 
     Stream events:
@@ -55,37 +40,18 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
     name = "xep_0278"
     description = "XEP-0278: Jingle Relay Nodes"
     dependencies: ClassVar[set[str]] = {"xep_0030", XEP_0215.name}
+    namespace = NS
     stanza = stanza
 
     def plugin_init(self) -> None:
         """Register the elements and the handler of requests."""
-        self._handler: Handler | None = None
-        self._answers: dict[str, Callable[[Iq, ET.Element], Awaitable[Iq]]] = {
-            f"{{{NS_CHANNEL}}}channel": self._answer_channel,
-            f"{{{NS}}}services": self._answer_services,
-            f"{{{NS_EVENT}}}channel": self._answer_event,
-            f"{{{NS_REDIRECT}}}channel": self._answer_redirect,
-            f"{{{NS_TURN}}}turn": self._answer_turn,
-        }
+        super().plugin_init()
         for element in (stanza.Channel, stanza.Services, stanza.Event, stanza.TurnCredentials):
             register_stanza_plugin(Iq, element)
         for service in SERVICES.values():
             register_stanza_plugin(stanza.Services, service, iterable=True)
-        self.xmpp.register_handler(
-            CoroutineCallback("Jingle Nodes", JingleNodesRequest(None), self._handle_request)
-        )
         if self.xmpp.is_component:
             self.xmpp.plugin["xep_0030"].set_node_handler("get_info", handler=self._info)
-
-    def session_bind(self, jid: object) -> None:
-        """Show what is offered under the JID that was bound."""
-        if self._handler is not None:
-            self._show()
-
-    def plugin_end(self) -> None:
-        """Undo plugin_init and session_bind."""
-        self.stop_serving()
-        self.xmpp.remove_handler("Jingle Nodes")
 
     # As a relay node
 
@@ -96,27 +62,20 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
 
     def serve(self, handler: Handler) -> None:
         """Answer requests with ``handler``, and show the relay in service discovery."""
-        self._handler = handler
         self._external_services.serve(handler)
-        self._show()
+        super().serve(handler)
 
     def stop_serving(self) -> None:
         """Answer requests with an error from now on."""
-        if self._handler is not None:
-            self._handler = None
+        if self.serving:
             self._external_services.stop_serving()
-            self._hide()
+        super().stop_serving()
 
     @property
     def _external_services(self) -> XEP_0215:
         plugins: Mapping[str, Any] = self.xmpp.plugin
         plugin: XEP_0215 = plugins[XEP_0215.name]
         return plugin
-
-    @property
-    def serving(self) -> bool:
-        """Whether a handler answers requests."""
-        return self._handler is not None
 
     def send_killed(self, jid: str, channel_id: str, seconds: int) -> None:
         """Tell a requester that its channel has ended; whether it listens does not matter.
@@ -146,21 +105,15 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         for feature in (*FEATURES, NS_TURN):
             disco.del_feature(feature=feature)
 
-    async def _handle_request(self, iq: Any) -> None:
-        try:
-            reply = await self._answer(iq)
-        except Exception as error:
-            # Whatever happens, the requester is told: silence would cost it the IQ timeout.
-            raise error_reply(error) from error
-        reply.send()
-
-    async def _answer(self, iq: Iq) -> Iq:
-        payloads = list(iq.xml)
-        answer = self._answers.get(payloads[0].tag)
-        # RFC 6120 section 8.2.3: exactly one payload.
-        if len(payloads) != 1 or answer is None or not iq["from"].full:
-            raise StanzaError("bad-request", "modify", "not a request of XEP-0278")
-        return await answer(iq, payloads[0])
+    @property
+    def _answers(self) -> Mapping[str, Answer]:
+        return {
+            f"{{{NS_CHANNEL}}}channel": self._answer_channel,
+            f"{{{NS}}}services": self._answer_services,
+            f"{{{NS_EVENT}}}channel": self._answer_event,
+            f"{{{NS_REDIRECT}}}channel": self._answer_redirect,
+            f"{{{NS_TURN}}}turn": self._answer_turn,
+        }
 
     async def _answer_channel(self, iq: Iq, request: ET.Element) -> Iq:
         protocol = _protocol(request) or "udp"
@@ -227,11 +180,6 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         turn["password"] = grant.password
         return reply
 
-    def _serving(self) -> Handler:
-        if self._handler is None:
-            raise StanzaError("service-unavailable", "cancel", "no relay here")
-        return self._handler
-
     # As a requester
 
     async def request_channel(self, jid: str, *, timeout: float) -> ChannelOffer:
@@ -281,10 +229,6 @@ class XEP_0278(BasePlugin):  # noqa: N801  (slixmpp finds plugins by this name)
         # A component has to say who it is, a client must not.
         sender = self.xmpp.boundjid if self.xmpp.is_component else None
         return self.xmpp.make_iq(ito=jid, ifrom=sender, itype=itype)
-
-
-def _namespace(element: ET.Element) -> str:
-    return element.tag.partition("}")[0].removeprefix("{") if isinstance(element.tag, str) else ""
 
 
 def _protocol(request: ET.Element) -> str:

@@ -24,7 +24,8 @@ from node.errors import UserError
 from node.relay.admission import Refused, RelayLimits
 from node.relay.forwarders.use import KernelUse, kernel_use
 from node.relay.forwarders.userspace import UserspaceForwarder
-from node.relay.relay import RelayService, open_relay
+from node.relay.opening import open_relay
+from node.relay.relay import RelayService
 from overlay.dht import open_peer
 from overlay.nursery import open_background_nursery
 from overlay.settings import PeerSettings

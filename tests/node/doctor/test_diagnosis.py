@@ -36,6 +36,7 @@ class FakePeer:
     verdicts: dict[float, dict[bool, Reachability]] = field(default_factory=dict)
     endpoints: tuple[Address, ...] = (("45.1.0.2", 4278),)
     contacts: int = 5
+    contacts_v6: int = 3
     answers: bool = True
     trouble: str = "no bootstrap peer answered over IPv4"
     settings: Any = field(default_factory=lambda: RunSettings(port=4278))
@@ -45,6 +46,10 @@ class FakePeer:
     def reachability(self) -> dict[bool, Reachability]:
         passed = [at for at in self.verdicts if at <= trio.current_time() - self.started]
         return self.verdicts[max(passed)] if passed else {False: UNKNOWN, True: UNKNOWN}
+
+    def neighbours(self, is_v6: bool) -> list[Address]:
+        count = self.contacts_v6 if is_v6 else self.contacts - self.contacts_v6
+        return [("45.1.0.3", 4278)] * count
 
     async def wait_connected(self) -> None:
         self.started = trio.current_time()
@@ -286,6 +291,17 @@ async def test_witnesses_are_waited_for(
     findings = await diagnose(settings, timeout=60, checks=named("reachability"))
     assert findings["reachability"].result == result
     assert trio.current_time() - started == pytest.approx(after, abs=0.5)
+
+
+async def test_without_peers_of_the_other_ip_version_the_first_verdict_is_enough(
+    settings: RunSettings, fakes: dict[str, Any], autojump_clock: trio.abc.Clock
+) -> None:
+    fakes["peer"].verdicts = {5.0: {False: REACHED, True: UNKNOWN}}
+    fakes["peer"].contacts_v6 = 2
+    started = trio.current_time()
+    findings = await diagnose(settings, timeout=60, checks=named("reachability"))
+    assert findings["reachability"].result == "ok"
+    assert trio.current_time() - started == pytest.approx(5, abs=0.5)
 
 
 async def test_few_peers_are_not_waited_for(

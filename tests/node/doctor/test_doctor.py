@@ -12,7 +12,8 @@ import pytest
 from node.cli import execute
 from node.client import open_client
 from node.doctor import Finding, diagnose
-from node.service import Node, open_node
+from node.relay_node import Node
+from node.service import open_node
 from node.settings import RunSettings
 from node.xmpp import Account, open_session
 from overlay.core.addresses import format_address
@@ -154,7 +155,9 @@ async def test_a_node_with_state_elsewhere_may_be_who_has_the_port(
     async with open_node(settings):
         found = await diagnose(replace(settings, state_dir=tmp_path / "other"), timeout=3)
     assert found["ports"].result == "failed"
-    assert found["ports"].remedy.endswith("name its state directory (--state-dir)")
+    assert "a node that runs here has UDP port" in found["ports"].meaning
+    assert str(tmp_path / "other") in found["ports"].meaning
+    assert "pass the --state-dir that it was started with" in found["ports"].remedy
 
 
 async def test_ports_that_overlap(settings: RunSettings) -> None:

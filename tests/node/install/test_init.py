@@ -119,6 +119,11 @@ async def test_the_answers_make_a_node_that_serves(prosody: Prosody, tmp_path: P
         someone.reads("'50XB' is no quota such as 50GB/month")
         someone.types("\n")
         someone.reads("3. Whom")
+        for nonsense in ("domain!!", "a.example,b.example", "*"):
+            someone.types(f"{nonsense}\n")
+            someone.reads(f"'{nonsense}' is neither a JID such as user@example.org nor a domain")
+        someone.types("everybody\n")
+        someone.reads("'everybody' is no answer: public, roster, or JIDs and domains")
         someone.types(f"{DOMAIN} friend@else.example\n")
         someone.reads("4. A peer")
         someone.types("\n")

@@ -16,7 +16,8 @@ from node.relay.forwarders.base import Report
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.grants import ChannelGrant
 from node.relay.meter import local_time
-from node.relay.relay import RelayService, open_relay
+from node.relay.opening import open_relay
+from node.relay.relay import RelayService
 
 PORTS = (22_000, 29_999)
 REQUESTER = "romeo@montague.example/orchard"

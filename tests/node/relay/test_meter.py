@@ -112,6 +112,29 @@ async def test_what_was_not_spent_comes_back_at_the_end(tmp_path: Path) -> None:
         assert len(rig.forwarder.given) == 2
 
 
+async def test_a_slice_that_is_being_handed_on_when_all_is_cancelled_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(tmp_path)
+    write = trio.to_thread.run_sync
+    with trio.CancelScope() as scope:
+
+        async def cancelled_meanwhile(function: Callable[..., None], *args: object) -> None:
+            scope.cancel()
+            await write(function, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.to_thread, "run_sync", cancelled_meanwhile)
+            await rig.meter.run(rig.used_up)
+    ((first, size),) = rig.forwarder.given
+    assert size == kept(rig.file) == SLICE
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.meter.settle)
+        await wait_all_tasks_blocked()
+        rig.meter.note(AllowanceSpent(first, 0, ended=True))
+    assert kept(rig.file) == 0
+
+
 async def test_what_was_used_before_counts(tmp_path: Path) -> None:
     rig = Rig(tmp_path, used=999 * MB)
     rig.now = NOON.replace(hour=23)

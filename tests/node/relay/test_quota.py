@@ -77,6 +77,21 @@ def test_a_period_begins_once_and_never_because_a_clock_is_set_back() -> None:
         assert ledger.reserved == used
 
 
+def test_what_is_handed_out_counts_as_used_only_once_it_is_told_to_be() -> None:
+    ledger = Ledger(day(1000 * MB), NOON, used=7)
+    size = 1000 * MB // SLICES
+    assert ledger.hand_out(1) == size
+    assert (ledger.used, ledger.reserved) == (7, 7 + size)
+    ledger.note(1, size // 2, ended=False)
+    assert (ledger.used, ledger.reserved) == (7 + size // 2, 7 + size)
+    ledger.hand_out(2)
+    ledger.note(1, size - 9, ended=True)
+    assert (ledger.used, ledger.reserved) == (7 + size - 9, 7 + 2 * size - 9)
+    ledger.hand_out(3)
+    ledger.note(3, 0, ended=True)  # whoever had the one before has crashed with it
+    assert ledger.used == ledger.reserved == 7 + 2 * size - 9
+
+
 def test_what_was_used_counts_when_the_period_changes_its_length() -> None:
     ledger = Ledger(day(MB), NOON, used=7)
     ledger.quota = month(MB)

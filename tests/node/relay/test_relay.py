@@ -32,8 +32,9 @@ from node.relay.forwarders.use import IN_USERSPACE
 from node.relay.grants import ChannelClosed
 from node.relay.hours import Hours
 from node.relay.meter import local_time
+from node.relay.opening import open_relay
 from node.relay.ports import PortBlock, Reachable
-from node.relay.relay import MAX_WANTED, RelayService, open_relay
+from node.relay.relay import MAX_WANTED, RelayService
 from node.turn.service import TurnService
 
 pytestmark = pytest.mark.trio

@@ -1,5 +1,6 @@
 """Sources in real time (of a simulated clock), and sinks."""
 
+import os
 import sys
 import wave
 from array import array
@@ -90,18 +91,42 @@ async def test_what_is_heard_is_recorded(tmp_path: Path) -> None:
         assert file.readframes(2000) == b"\1\0" * 960 + b"\2\0" * 960
 
 
-async def test_recordings_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot record to .*No such file.*name another file"):
-        WavSink(tmp_path / "none" / "a.wav")
-    with pytest.raises(UserError, match="No space left"):
-        WavSink(Path("/dev/full"))
-    sink = WavSink(tmp_path / "a.wav")
-    with Path("/dev/full").open("wb") as full, sink._file:
-        sink._file = full
+def test_before_anything_is_heard_no_file_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "old.wav").write_bytes(b"an earlier call")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("old.wav", "new.wav", "pipe"):
+        WavSink(tmp_path / name).close()
+    assert (tmp_path / "old.wav").read_bytes() == b"an earlier call"
+    assert not (tmp_path / "new.wav").exists()
+
+
+async def test_an_earlier_recording_is_replaced(tmp_path: Path) -> None:
+    old = wav(tmp_path / "a.wav", b"\7\0" * 9000)
+    sink = WavSink(old)
+    await sink.write(b"\1\0" * 960)
+    sink.close()
+    with wave.open(str(old)) as file:
+        assert file.readframes(9000) == b"\1\0" * 960
+
+
+async def test_recordings_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, reason in (
+        (tmp_path / "none" / "a.wav", "No such file"),
+        (tmp_path, "Is a directory"),
+    ):
+        with pytest.raises(UserError, match=f"cannot record to .*{reason}.*name another file"):
+            WavSink(path)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="Permission denied"):
+        patch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+        WavSink(tmp_path / "a.wav")
+    sink = WavSink(Path("/dev/full"))
+    for _ in range(2):
         with pytest.raises(UserError, match="No space left"):
             await sink.write(b"\0" * 1920)
-        with pytest.raises(UserError, match="No space left"):
-            sink.close()
+    with pytest.raises(UserError, match="No space left"):
+        sink.close()
 
 
 class FakeStream:

@@ -1,12 +1,14 @@
 """Calls that are signalled through a real server, Prosody, up to where media would flow."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import aioice.ice
 import pytest
 import trio
+from slixmpp.exceptions import IqError
 
 from node.client import Client
 from node.errors import UserError
@@ -24,6 +26,7 @@ from node.xmpp import (
     RelayTable,
     RtpDescription,
     Session,
+    XmppRefused,
     open_session,
 )
 from node.xmpp.bridge import open_bridge
@@ -114,11 +117,48 @@ async def test_nobody_is_there(romeo: Account, relay_account: Account) -> None:
 
 
 @pytest.mark.parametrize(
+    ("condition", "meaning", "remedy"),
+    [
+        (
+            "remote-server-not-found",
+            "your server finds no server of b.example (remote-server-not-found)",
+            "check the domain and its DNS",
+        ),
+        (
+            "remote-server-timeout",
+            "the server of b.example does not answer yours (remote-server-timeout)",
+            "let TCP port 5269 through",
+        ),
+    ],
+)
+async def test_the_domain_cannot_be_reached(
+    romeo: Account, monkeypatch: pytest.MonkeyPatch, condition: Any, meaning: str, remedy: str
+) -> None:
+    async with side(romeo, "romeo") as caller:
+        connection = caller.session._connection
+
+        async def initiate(*_: object) -> None:
+            client: Any = connection.client
+            error = client.make_iq_error("1", condition=condition)
+            error["error"]["text"] = ""
+            raise IqError(error)
+
+        monkeypatch.setattr(connection.jingle, "initiate", initiate)
+        with pytest.raises(XmppRefused) as caught:
+            await caller.line.call("a@b.example/c", None, 5.0)
+        assert str(caught.value).startswith(f"{meaning}, so a@b.example/c cannot be reached; ")
+        assert remedy in str(caught.value)
+        assert "later" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("condition", "said"),
     [
         ("decline", "declined the call"),
         ("busy", "is in another call"),
         ("gone", "has gone"),
+        ("cancel", "the call was cancelled before it began by relay@"),
+        ("success", "the call was cancelled before it began by relay@"),
         ("unsupported-applications", "did not take the call (unsupported-applications: why)"),
     ],
 )
@@ -132,6 +172,46 @@ async def test_the_call_is_not_taken(
         await nursery.start(answering, callee.session, end)
         assert said in await fails(caller.line, callee.session.jid)
         nursery.cancel_scope.cancel()
+
+
+async def test_nobody_calls(romeo: Account, relay_account: Account) -> None:
+    async with both(romeo, relay_account) as (caller, callee):
+        for only, said in ((None, "nobody has called"), ("a@b.example", "a@b.example has not")):
+            with pytest.raises(CallFailedError, match=rf"{said}.* within 0\.1 s; agree on when"):
+                await callee.line.answer(only, None, lambda: None, 0.1)
+        async with trio.open_nursery() as nursery:  # who is declined does not make it any longer
+            ready = trio.Event()
+
+            async def answer() -> None:
+                with pytest.raises(CallFailedError, match=r"a@b\.example has not called"):
+                    await callee.line.answer("a@b.example", None, ready.set, 0.5)
+
+            nursery.start_soon(answer)
+            await ready.wait()
+            assert "declined" in await fails(caller.line, callee.session.jid)
+
+
+async def test_a_call_that_is_broken_off_before_there_is_sound_was_cancelled(
+    romeo: Account, relay_account: Account
+) -> None:
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            yield
+
+    async with both(romeo, relay_account) as (caller, callee), trio.open_nursery() as nursery:
+        caller.line._until = interrupted
+        ready = trio.Event()
+
+        async def answer() -> None:
+            with pytest.raises(CallFailedError, match=r"^the call was cancelled .* by romeo@"):
+                await callee.line.answer(None, None, ready.set)
+
+        nursery.start_soon(answer)
+        await ready.wait()
+        said = await fails(caller.line, callee.session.jid)
+        assert said == f"the call with {callee.session.jid} was cancelled before it began"
 
 
 async def test_it_rings_in_vain(romeo: Account, relay_account: Account) -> None:

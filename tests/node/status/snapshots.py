@@ -41,7 +41,11 @@ BUSY = Status(
     ),
     lifetime=Lifetime(bytes=1_240_000_000_000, since="2025-03-02T08:00:00+00:00"),
     quota=QuotaUse(
-        name="50GB/month", bytes=50 * 10**9, used=6_200_000_000, ends="2026-12-01T00:00:00+00:00"
+        name="50GB/month",
+        bytes=50 * 10**9,
+        used=6_200_000_000,
+        reserved=25_000_000,
+        ends="2026-12-01T00:00:00+00:00",
     ),
     limits=Limits(
         policy="public",

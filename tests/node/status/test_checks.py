@@ -9,7 +9,8 @@ from node.status import checks
 from node.status.status import Check, QuotaUse, Reach
 from tests.node.status.snapshots import BUSY
 
-QUOTA = QuotaUse(name="1GB/day", bytes=10**9, used=10**9, ends="2026-11-28T00:00:00+00:00")
+QUOTA = QuotaUse(name="1GB/day", bytes=10**9, used=10**9 - 60_000, ends="2026-11-28T00:00:00+00:00")
+"""Used up: so little is left that no slice can be made of it."""
 
 
 def reach(verdict: str, heard: int, missed: int) -> Reach:

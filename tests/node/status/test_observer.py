@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from node.relay.admission import Refused
-from node.relay.quota import Quota
+from node.relay.quota import SLICES, Quota
 from node.status import observer as observing
 from node.status.status import Check
 from tests.node.relay.loopback import open_end, talk
@@ -45,7 +45,7 @@ async def test_what_channels_carry_is_seen(tmp_path: Path) -> None:
         assert sum(status.history.to_peers) > 0
         assert status.quota is not None
         assert (status.quota.name, status.quota.bytes) == ("1GB/day", 10**9)
-        assert 20 <= status.quota.used < 10**6
+        assert (status.quota.used, status.quota.reserved) == (0, 10**9 // SLICES)
         assert datetime.fromisoformat(status.quota.ends) > datetime.fromisoformat(status.time)
         assert status.limits.channels_per_jid == 2
         assert {check.name for check in status.checks} >= {"XMPP", "overlay", "forwarder"}

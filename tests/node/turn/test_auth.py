@@ -198,6 +198,7 @@ def test_strangers_get_few_answers() -> None:
     answers = [client.send(request) for _ in range(2 * int(STRANGERS_BURST))]
     assert answers[-1] is None
     assert sum(answer is not None for answer in answers) == STRANGERS_BURST
+    assert world.server.unanswered == STRANGERS_BURST
     # Another port of the same host is no other stranger; who has credentials is none at all.
     assert world.client(port=6000).send(request) is None
     elsewhere = world.client(host="198.51.100.2")

@@ -14,11 +14,13 @@ from node.relay.admission import Refused
 from node.service import open_node
 from node.settings import RunSettings
 from node.turn.credentials import MAX_USERNAME, password_of
-from node.turn.service import TurnService
+from node.turn.server import STRANGERS_BURST
+from node.turn.service import TurnService, open_turn_port, open_turn_server
+from node.turn.stun import Class, Method, encode
 from node.xmpp import Account, XmppRefused, open_session
 from simulations.lab.turn_client import TurnClient
 from tests.node.prosody import DOMAIN, PASSWORD, Prosody
-from tests.node.relay.loopback import loopback_relay
+from tests.node.relay.loopback import PATIENCE, loopback_relay
 
 
 def settings(prosody: Prosody, directory: Path, **values: Any) -> RunSettings:
@@ -122,6 +124,25 @@ async def test_a_port_that_is_taken_costs_only_turn(
             (check,) = (check for check in node.checks() if check.name == "TURN")
             assert check.result == "warning"
     assert f"cannot use UDP port {port}: Address already in use" in caplog.text
+
+
+async def test_what_strangers_ask_too_often_is_counted() -> None:
+    many = 3 * int(STRANGERS_BURST)
+    async with open_turn_port(0) as listener, loopback_relay() as relay:
+        assert listener is not None
+        port = listener.getsockname()[1]
+        async with open_turn_server(relay.service, listener, b"north", list):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                for number in range(many):
+                    request = encode(Method.BINDING, Class.REQUEST, number.to_bytes(12, "big"), ())
+                    stranger.sendto(request, ("127.0.0.1", port))
+            dropped = 0
+            with trio.fail_after(PATIENCE):
+                while dropped < many / 3:
+                    await trio.sleep(0.01)
+                    drops = (await relay.service.totals()).carried.drops
+                    dropped = drops.get("turn-strangers", 0)
+        assert dropped < many
 
 
 async def test_a_secret_that_cannot_be_read_is_told_before_anything_opens(

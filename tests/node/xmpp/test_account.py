@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.xmpp import Account, TlsPolicy, XmppError
+from node.xmpp import Account, TlsPolicy, XmppError, parse_jid
 from simulations.lab.certificates import Authority
 
 
@@ -65,3 +65,22 @@ def test_what_is_not_an_account(jid: str) -> None:
     with pytest.raises(XmppError, match="it reads user@domain") as caught:
         Account(jid, "secret").full_jid()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *("example.org", "localhost", "my_server", "xn--bcher-kva.example", "bücher.example"),
+        *("हिन्दी.example", "127.0.0.1", "[2001:db8::1]"),
+    ],
+)
+def test_a_domain(domain: str) -> None:
+    assert parse_jid(f"a@{domain}/b").domain == domain
+
+
+@pytest.mark.parametrize("domain", ["domain!!", "a,b", "a;b", "*", "*.example.org", "$(x)", "[a]"])
+def test_what_is_no_domain(domain: str) -> None:
+    for text in (domain, f"a@{domain}/b"):
+        with pytest.raises(XmppError, match="is not an XMPP address") as caught:
+            parse_jid(text)
+        assert "\n" not in str(caught.value)

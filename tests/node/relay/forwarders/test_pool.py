@@ -21,8 +21,9 @@ from node.relay.forwarders.base import Reason
 from node.relay.forwarders.pool import ForwarderPool, processes_for
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse
 from node.relay.grants import ChannelGrant
+from node.relay.opening import open_relay
 from node.relay.quota import Quota
-from node.relay.relay import RelayService, open_relay
+from node.relay.relay import RelayService
 from node.turn.service import open_turn_port, open_turn_server
 from simulations.lab.turn_client import TurnClient
 from tests.node.relay.loopback import PATIENCE, PORTS, REQUESTER, forged, open_end, talk

@@ -343,6 +343,16 @@ async def test_the_quota_holds_over_crashes_and_restarts(tmp_path: Path) -> None
         assert received <= SMALL.size
 
 
+async def test_a_relay_that_is_stopped_as_it_opens_has_used_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "quota.json"
+    with trio.CancelScope() as scope:
+        async with loopback_relay(quota=SMALL, quota_file=file):
+            assert json.loads(file.read_text())["bytes"] > 0  # handed out
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert json.loads(file.read_text())["bytes"] == 0
+
+
 async def carried(relay: LoopbackRelay, packets: int) -> ChannelStats:
     """What the only channel has carried when it has seen this many packets of the requester."""
     with trio.fail_after(PATIENCE):
