@@ -252,6 +252,9 @@ class Rpc:
                 self.counters["timed_out"] += 1
                 if self.table.fail(pending.contact):
                     self.counters["evicted"] += 1
+                elif pending.contact in self.table:
+                    # Others are told of it until it is evicted: see at once whether it is gone.
+                    self.check(pending.contact, now, ATTEMPTS)
                 pending.sink.failed(pending.contact, now)
 
     def move(self, host: str) -> bool:

@@ -28,7 +28,7 @@ from simulations.relays import Outcome, RelaySearch, Visitor
 _TAIL: Final = 15.0  # seconds after the last start until everything has ended
 IDLE: Final = 300.0  # seconds
 _WATCHERS: Final = 20
-_GLANCE: Final = 0.05  # seconds between two look-ups for one advert
+_GLANCE: Final = 0.02  # seconds between two look-ups for one advert
 _WATCHED: Final = 10.0  # seconds that they go on
 _SEEN: Final = 0.99
 # Seconds that a look-up may take, so that far-off clients see what is there, too.
@@ -195,7 +195,7 @@ class AimedRandom(random.Random):
 def time_to_be_seen(world: World, adverts: int) -> list[float]:
     """Return how long after `advertise` 99 % of all later look-ups see the advert, seconds.
 
-    Look-ups for the relay's own prefix start every 0.05 s for 10 s after it, by joined clients.
+    Look-ups for the relay's own prefix start every 0.02 s for 10 s after it, by joined clients.
     Of one network no more than two relays are listed, so that those of others are watched.
     """
     watchers = []
@@ -210,7 +210,7 @@ def time_to_be_seen(world: World, adverts: int) -> list[float]:
         relay = world.rng.choice(_uncrowded(world))
         world.plain.remove(relay)
         world.relays.append(relay)
-        # As it does every quarter of an hour: when it last did, there may have been no relays yet.
+        # As it does every half hour: when it last did, there may have been no relays yet.
         relay.find_node(relay.core.peer_id, _nothing)
         world.heap.run(_TAIL)
         seen: dict[float, bool] = {}

@@ -12,7 +12,7 @@ from overlay.core.rpc import Rpc
 
 # Times that an advert is renewed with those who hold it before its place is looked for again:
 # whoever came since has been handed it, but is not known to us.
-RENEWALS: Final = 2
+RENEWALS: Final = 3
 
 # Is called with the peers that took an advert at the deepest level, how many of them list it
 # later, and the levels that took it.

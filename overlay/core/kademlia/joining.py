@@ -22,7 +22,7 @@ from overlay.core.rpc import UNKNOWN_ID, Rpc
 # Kademlia section 2.3: a bucket in which nothing was looked up for an hour is refreshed. Our own
 # neighbourhood is what our answers and our place in the directory rest on, so more often.
 BUCKET_REFRESH: Final = 3600.0
-SELF_REFRESH: Final = 900.0
+SELF_REFRESH: Final = 1800.0
 _CHECK_INTERVAL: Final = 60.0
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0

@@ -59,7 +59,7 @@ class Witnessing:
             return False
         counters["summoned"] += 1
         knock = Knock(source, request.nonce)
-        chosen = self._rng.sample(strangers, KNOCKS)
+        chosen = strangers[:KNOCKS]
         sent = [self._rpc.ask(one, knock, NoSink(), now, attempts=1) for one in chosen]
         return any(sent)
 
@@ -82,14 +82,23 @@ class Witnessing:
         return True
 
     def _strangers(self, request: Summon, source: Address) -> list[Contact]:
-        """Return our contacts that `source` has not contacted, in other networks."""
+        """Return contacts in other networks that `source` has not contacted.
+
+        In random order, and no more than it takes to see that there is a choice.
+        """
         network = network_of(source)
         family = is_ipv6(source[0])
-        return [
-            contact
-            for contact in self._rpc.table.contacts()
-            if contact.network != network
-            and is_ipv6(contact.address[0]) == family
-            and not contact.is_private
-            and not is_contacted(request.contacted, contact.address[0])
-        ]
+        contacts = self._rpc.table.contacts()
+        strangers: list[Contact] = []
+        while contacts and len(strangers) < _FEWEST_STRANGERS:
+            at = self._rng.randrange(len(contacts))
+            contacts[at], contacts[-1] = contacts[-1], contacts[at]
+            contact = contacts.pop()
+            if (
+                contact.network != network
+                and contact.is_ipv6 == family
+                and not contact.is_private
+                and not is_contacted(request.contacted, contact.address[0])
+            ):
+                strangers.append(contact)
+        return strangers

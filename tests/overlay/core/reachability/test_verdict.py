@@ -71,7 +71,7 @@ def test_a_peer_whose_nat_was_opened_serves_even_if_it_has_met_all_who_could_tel
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
     network.hide(newcomer, Firewall())
-    network.run(900)
+    network.run(1800)
     assert not peer.serves
     network.hide(newcomer, None)
     peer.opened(newcomer, network.now)
