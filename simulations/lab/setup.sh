@@ -3,7 +3,7 @@
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
 #   setup.sh system            the programs that the tests run: Prosody, nftables, coturn, rtpengine, ...
-#   setup.sh browser           Chromium, in which the tests look at the status page
+#   setup.sh browser           Chromium, in which the tests look at pages, and what these pages need
 #
 # Packages are only installed by root and only if missing; services are not started by the
 # installation. What cannot be installed is said in one line, and the exit status is still 0 for
@@ -83,6 +83,11 @@ system() {
 browser() {
     # The driver depends on the browser of its own version.
     command -v chromedriver >/dev/null || apt_install chromium-driver || true
+    web=$(dirname "$0")/../../tests/lab/web
+    [ ! "$web/node_modules/.package-lock.json" -nt "$web/package-lock.json" ] || return 0
+    command -v npm >/dev/null || apt_install npm || return 0
+    (cd "$web" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
+        echo "could not install what a page of the tests needs: see the lines above" >&2
 }
 
 case ${1:-} in
