@@ -19,12 +19,13 @@ from node.relay.addresses import Address, address_of
 from node.relay.budget import Budget
 from node.relay.channel import ChannelRules
 from node.relay.forwarders.loop import Loop
+from node.relay.forwarders.own_ports import OwnPorts, Send
 from node.relay.sockets import ANCILLARY_SPACE, host_in, leave_from, local_host
 from node.turn.actions import Action, Ask, Deleted, Ended, Reply, ToPeer
 from node.turn.allocation import Allocation, FiveTuple, Place
 from node.turn.auth import Authenticator
 from node.turn.errors import Code
-from node.turn.fast import BUFFER, VIEW, ClientSocket, Send, connect, empty, send_again
+from node.turn.fast import BUFFER, VIEW, ClientSocket, connect, empty, send_again
 from node.turn.peers import Peers
 from node.turn.place import TurnPlace
 from node.turn.server import TurnServer
@@ -41,7 +42,7 @@ class TurnSockets:
         listener: bound to the server's port; owned from here on.
         secret: from which the passwords of users follow.
         budget: what all share.
-        relay_ports: those of all channels and allocations.
+        own: the relay's ports.
         ask: called with what is to be found out about a user.
         end: called with the id of a place that has no allocation any more, and the reason.
 
@@ -55,7 +56,7 @@ class TurnSockets:
         listener: socket.socket,
         secret: bytes,
         budget: Budget,
-        relay_ports: range,
+        own: OwnPorts,
         ask: Callable[[Ask], object],
         end: Callable[[str, str], object],
     ) -> None:
@@ -64,7 +65,8 @@ class TurnSockets:
         self._budget = budget
         self._ask = ask
         self._end = end
-        self._peers = Peers(relay_ports)
+        self.own = own
+        self._peers = Peers(own)
         authenticator = Authenticator(secret, secrets.token_bytes(32), time.time)
         self.server = TurnServer(authenticator, self._peers)
         self._places: dict[str, TurnPlace] = {}
@@ -105,6 +107,9 @@ class TurnSockets:
         self.perform(
             self.server.allocating.granted(serial, place.channel, ports, by_family, self.loop.now)
         )
+        allocation = self.server.allocations.at(place_id, 0)
+        if allocation is not None:
+            self._peers.own_hosts.add(allocation.five_tuple[1])
         return place
 
     def refuse(self, serial: int, code: int) -> None:
@@ -126,6 +131,8 @@ class TurnSockets:
         """Receive a packet; a socket of IPv4 alone does not say to which host of ours it went."""
         size, ancillary, _, sockaddr = sock.recvmsg_into([BUFFER], ANCILLARY_SPACE)
         five_tuple = address_of(sockaddr), local_host(ancillary) or local
+        if self.own.is_from_here(five_tuple[0]) or self.is_own(five_tuple[0]):
+            return  # else two allocations could be each other's clients
         self.receive(bytes(VIEW[:size]), five_tuple)
         allocation = self.server.allocations.of(five_tuple)
         if allocation is None or not allocation.channels or five_tuple in self._clients:
@@ -200,6 +207,14 @@ class TurnSockets:
         empty(self._listener, self._take)
         empty(connected, lambda sock: self._take(sock, local))
         self._emptying = False
+
+    def is_own(self, peer: Address) -> bool:
+        """Whether an address has one of this relay's ports, be it open or not."""
+        return self._peers.is_own(peer)
+
+    def checked(self, peer: Address, send: Send) -> Send:
+        """How to send to a peer, which may be a port of ours that closes with nobody told."""
+        return self.own.sender(peer, send) if self.is_own(peer) else send
 
     def relayed_sender(self, place_id: str, index: int, peer: Address) -> Send:
         """How an allocation's packets get to a peer."""

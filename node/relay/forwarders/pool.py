@@ -22,6 +22,7 @@ from node.relay.forwarders.base import (
     Report,
     Totals,
 )
+from node.relay.forwarders.process import share_ports
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.ports import PortBlock
@@ -65,6 +66,7 @@ class ForwarderPool:
         processes: int = 1,
     ) -> None:
         self._reports = reports
+        self._ports = ports
         self._members = tuple(_Member(ports, use) for _ in range(processes))
         self.processes = processes
         """See `Forwarder.processes`."""
@@ -88,11 +90,11 @@ class ForwarderPool:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Forwarder.run`."""
-        with lone_errors():
+        with share_ports(self._ports) as own, lone_errors():
             async with trio.open_nursery() as nursery:
                 for member in self._members:
                     nursery.start_soon(self._pass_on, member)
-                    await nursery.start(member.forwarder.run)
+                    await nursery.start(member.forwarder.run, own)
                 task_status.started()
 
     async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:

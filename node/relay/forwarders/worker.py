@@ -1,9 +1,9 @@
-"""The process that carries the media: `python -m node.relay.forwarders.worker FD PORTS [kernel]`.
+"""The process that carries the media: `python -m … FD PORTS OWN_PORTS_FD [kernel]`.
 
 A process of its own keeps packets from waiting for the interpreter while the relay computes. It
 imports little, so that a crashed one is replaced in no time; it ends when the relay does, which it
 learns from the control socket FD; and it writes nothing anywhere but its messages. PORTS are the
-first and the last of the relay.
+first and the last of the relay; of those that are open OWN_PORTS_FD tells.
 """
 
 import errno
@@ -43,6 +43,7 @@ from node.relay.forwarders.control import (
 )
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.media import MediaChannel
+from node.relay.forwarders.own_ports import OwnPorts, shared_ports
 from node.relay.resources import check_descriptors
 
 if TYPE_CHECKING:  # else only a process that uses it loads it
@@ -57,15 +58,15 @@ class Worker:
 
     Args:
         control: non-blocking socket to the relay.
-        relay_ports: those of all channels of the relay, also of its other processes.
+        own: the ports of the relay, also those of its other processes.
         kernel: whether the kernel may carry steady media.
     """
 
     def __init__(
-        self, control: socket.socket, relay_ports: range = range(0), *, kernel: bool = False
+        self, control: socket.socket, own: OwnPorts | None = None, *, kernel: bool = False
     ) -> None:
         self._control = control
-        self._relay_ports = relay_ports
+        self._own = own or OwnPorts()
         self._loop = Loop()
         self._channels: dict[str, MediaChannel | TurnPlace] = {}
         self._turn: TurnSockets | None = None
@@ -156,7 +157,7 @@ class Worker:
             sockets,
             rules,
             self._budget,
-            self._relay_ports,
+            self._own,
             lambda: self._close(channel_id, "expired"),
             self._kernel,
         )
@@ -173,7 +174,7 @@ class Worker:
             listeners[0],
             secret,
             self._budget,
-            self._relay_ports,
+            self._own,
             self._ask,
             self._close,
         )
@@ -228,10 +229,11 @@ def main() -> None:
     # Which channels there are descriptors for, the relay decides, and it may change its mind.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    fd, first, last = map(int, sys.argv[1:4])
+    fd, first, last, ports_fd = map(int, sys.argv[1:5])
     control = socket.socket(fileno=fd)
     control.setblocking(False)
-    worker = Worker(control, range(first, last + 1), kernel="kernel" in sys.argv[4:])
+    own = shared_ports(range(first, last + 1), ports_fd)
+    worker = Worker(control, own, kernel="kernel" in sys.argv[5:])
     gc.freeze()
     worker.run()
 
