@@ -9,7 +9,8 @@ The kernel cannot carry ChannelData as it carries channels: nftables rewrites by
 where they are, but neither cuts four of them out nor puts them in.
 """
 
-import secrets
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from functools import partial
 from node.relay.addresses import Address, address_of
 from node.relay.budget import Budget
 from node.relay.channel import ChannelRules
+from node.relay.forwarders.control import AllocateRequest, AskAllocation, ServeTurn
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.own_ports import OwnPorts, Send
 from node.relay.sockets import ANCILLARY_SPACE, host_in, leave_from, local_host
@@ -30,6 +32,9 @@ from node.turn.peers import Peers
 from node.turn.place import TurnPlace
 from node.turn.server import TurnServer
 
+MAX_PASSED_ON = 1500
+"""Bytes of a request that may go to another process: one that is longer is odd, and stays here."""
+
 TICK = 1.0
 """Seconds from one look for what has expired to the next."""
 
@@ -40,7 +45,7 @@ class TurnSockets:
     Args:
         loop: that calls it.
         listener: bound to the server's port; owned from here on.
-        secret: from which the passwords of users follow.
+        serve: the secrets, and whether clients are heard that come to the listener.
         budget: what all share.
         own: the relay's ports.
         ask: called with what is to be found out about a user.
@@ -54,10 +59,10 @@ class TurnSockets:
         self,
         loop: Loop,
         listener: socket.socket,
-        secret: bytes,
+        serve: ServeTurn,
         budget: Budget,
         own: OwnPorts,
-        ask: Callable[[Ask], object],
+        ask: Callable[[AskAllocation], object],
         end: Callable[[str, str], object],
     ) -> None:
         self.loop = loop
@@ -67,13 +72,15 @@ class TurnSockets:
         self._end = end
         self.own = own
         self._peers = Peers(own)
-        authenticator = Authenticator(secret, secrets.token_bytes(32), time.time)
+        self._accepts = serve.accepts
+        authenticator = Authenticator(serve.secret, serve.nonce_secret, time.time)
         self.server = TurnServer(authenticator, self._peers)
         self._places: dict[str, TurnPlace] = {}
         self._clients: dict[FiveTuple, ClientSocket] = {}
         self._ticking = False
         self._emptying = False
-        loop.add(listener.fileno(), self._receive)
+        if serve.accepts:
+            loop.add(listener.fileno(), self._receive)
 
     def close(self) -> None:
         """Close the server's port, after the loop has ended."""
@@ -112,6 +119,48 @@ class TurnSockets:
             self._peers.own_hosts.add(allocation.five_tuple[1])
         return place
 
+    def take_over(
+        self,
+        place_id: str,
+        request: AllocateRequest,
+        hosts: list[str],
+        rules: ChannelRules,
+        sockets: list[socket.socket],
+    ) -> TurnPlace:
+        """Give a user, of whom another process has asked, an allocation.
+
+        Args:
+            place_id: names its place.
+            request: what his client has sent.
+            hosts: of the relayed addresses, one of each family at most.
+            rules: what it may do.
+            sockets: of its ports; owned from here on, unless this fails.
+
+        Raises:
+            OSError: the system lacks sockets, or the request is not good any more.
+        """
+        five_tuple = (request.host, request.port), request.local
+        connected = connect(self._listener, *five_tuple)
+        try:
+            serial = self._ask_again(request.data, five_tuple)
+            place = self.open(place_id, serial, hosts, rules, sockets)
+        except OSError:
+            connected.close()
+            raise
+        allocation = self.server.allocations.of(five_tuple)
+        if allocation is None:  # it wants what cannot be given, and has been told so
+            connected.close()
+        elif not self._watch(connected, allocation):
+            self.loop.call_at(self.loop.now, partial(self._end, place_id, "released"))
+        return place
+
+    def _ask_again(self, data: bytes, five_tuple: FiveTuple) -> int:
+        """Read a request that another process has read; the question that it is here."""
+        actions = self.server.receive(data, five_tuple, self.loop.now)
+        if not actions or not isinstance(actions[0], Ask):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        return actions[0].serial
+
     def refuse(self, serial: int, code: int) -> None:
         """Give a user, of whom was asked, an error instead."""
         self.perform(self.server.allocating.refused(serial, Code(code)))
@@ -142,7 +191,15 @@ class TurnSockets:
 
     def receive(self, data: bytes, five_tuple: FiveTuple) -> None:
         """Take in a client's packet in the slow way."""
-        self.perform(self.server.receive(data, five_tuple, self.loop.now))
+        actions = self.server.receive(data, five_tuple, self.loop.now)
+        for action in actions:
+            if isinstance(action, Ask) and self._accepts:
+                request = None
+                if len(data) <= MAX_PASSED_ON:
+                    (host, port), local = five_tuple
+                    request = AllocateRequest(data, host, port, local)
+                self._ask(AskAllocation(action.serial, action.jid, action.pair, request))
+        self.perform(actions)
 
     def perform(self, actions: list[Action]) -> None:
         """Do what the server wants done."""
@@ -153,8 +210,6 @@ class TurnSockets:
                 case ToPeer(allocation, peer, data, dont_fragment):
                     place = self._places[allocation.place.id]
                     place.relayed[allocation.index].send_to(peer, data, dont_fragment)
-                case Ask():
-                    self._ask(action)
                 case Deleted(allocation):
                     client = self._clients.pop(allocation.five_tuple, None)
                     if client is not None:  # it may be ready, or be the one that is handled
@@ -195,18 +250,24 @@ class TurnSockets:
             connected = connect(self._listener, client_address, local)
         except OSError:
             return  # no memory, descriptors or route just now: it works without, too
-        try:
-            client = ClientSocket(self, connected, allocation)
-        except OSError:
-            connected.close()
+        if not self._watch(connected, allocation):
             return
-        self._clients[allocation.five_tuple] = client
         # What the client has sent meanwhile comes first, and what others sent to the new socket
         # before it was connected has to be told apart by its source.
         self._emptying = True
         empty(self._listener, self._take)
         empty(connected, lambda sock: self._take(sock, local))
         self._emptying = False
+
+    def _watch(self, connected: socket.socket, allocation: Allocation) -> bool:
+        """Receive from a client's own socket; whether that works."""
+        try:
+            client = ClientSocket(self, connected, allocation)
+        except OSError:
+            connected.close()
+            return False
+        self._clients[allocation.five_tuple] = client
+        return True
 
     def is_own(self, peer: Address) -> bool:
         """Whether an address has one of this relay's ports, be it open or not."""

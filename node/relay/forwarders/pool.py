@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
+from secrets import token_bytes
 from typing import TypeVar
 
 import trio
@@ -98,8 +99,12 @@ class ForwarderPool:
                 task_status.started()
 
     async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
-        """See `Forwarder.serve_turn`; the first process does."""
-        await self._members[0].forwarder.serve_turn(listener, secret)
+        """See `Forwarder.serve_turn`; the first process hears of new clients."""
+        nonce_secret = token_bytes(32)
+        for member in self._members:
+            await member.forwarder.serve_turn(
+                listener, secret, nonce_secret, accepts=member is self._members[0]
+            )
 
     async def refuse_allocation(self, serial: int, code: int) -> None:
         """See `Forwarder.refuse_allocation`."""
@@ -114,12 +119,13 @@ class ForwarderPool:
     ) -> None:
         """See `Forwarder.open`; the process that carries the fewest takes it.
 
-        An allocation stays with the one that is the TURN server: the system would hand a client's
-        packets to another one as soon as any client has a socket of its own.
+        That of an allocation then has a socket that is connected to the client, so the system gives
+        it what this one sends. One of a pair stays with the first process, where the client will
+        ask for the other one.
         """
         now = trio.current_time()
         member = min(self._members, key=lambda member: member.reluctance(now))
-        if turn is not None:
+        if turn is not None and (turn.request is None or len(block.sockets) > 1):
             member = self._members[0]
         member.channels.add(channel_id)
         try:

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from secrets import token_bytes
 
 import trio
 
@@ -174,9 +175,23 @@ class UserspaceForwarder:
             await self._end_all()
             await trio.sleep(wait)
 
-    async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
-        """See `Forwarder.serve_turn`."""
-        self._turn = listener, ServeTurn(secret)
+    async def serve_turn(
+        self,
+        listener: socket.socket,
+        secret: bytes,
+        nonce_secret: bytes | None = None,
+        *,
+        accepts: bool = True,
+    ) -> None:
+        """See `Forwarder.serve_turn`.
+
+        Args:
+            listener: bound to the server's port.
+            secret: from which the passwords of users follow.
+            nonce_secret: from which nonces do; the same for all that share the listener.
+            accepts: whether it receives there; else only from clients that it is given by `open`.
+        """
+        self._turn = listener, ServeTurn(secret, nonce_secret or token_bytes(32), accepts)
         with suppress(ForwarderUnavailable):  # then the next process hears of it
             await self._serve_turn()
 
@@ -198,7 +213,11 @@ class UserspaceForwarder:
         turn: Allocated | None = None,
     ) -> None:
         """See `Forwarder.open`."""
-        for_turn = None if turn is None else AllocationFor(turn.serial, list(turn.hosts))
+        for_turn = None
+        if turn is not None:
+            has_asked = self._turn is not None and self._turn[1].accepts
+            request = None if has_asked else turn.request
+            for_turn = AllocationFor(turn.serial, list(turn.hosts), request)
         message = Open(channel_id, rules, for_turn)
         self._taken[channel_id] = range(block.first, block.first + len(block.sockets))
         use = Use.CHANNEL if turn is None else Use.ALLOCATION
@@ -285,8 +304,8 @@ class UserspaceForwarder:
                     "calls are forwarded in userspace from now on; for the kernel it takes %s",
                     lacks,
                 )
-            case AskAllocation(serial, requester, pair):
-                await self._reports.send(AllocationWanted(serial, requester, pair))
+            case AskAllocation(serial, requester, pair, request):
+                await self._reports.send(AllocationWanted(serial, requester, pair, request))
             case Spent(serial, size, ended):
                 await self._reports.send(AllowanceSpent(serial, size, ended))
             case StatsReport(serial, channels, last) if serial == self._awaited:

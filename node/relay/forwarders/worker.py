@@ -22,7 +22,6 @@ from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
     Allow,
-    AskAllocation,
     AskStats,
     AskTotals,
     Close,
@@ -48,7 +47,6 @@ from node.relay.resources import check_descriptors
 
 if TYPE_CHECKING:  # else only a process that uses it loads it
     from node.relay.forwarders.kernel import Kernel
-    from node.turn.actions import Ask
     from node.turn.place import TurnPlace
     from node.turn.sockets import TurnSockets
 
@@ -108,8 +106,8 @@ class Worker:
         match decode(record):
             case Open() as message:
                 self._open(message, [socket.socket(fileno=fd) for fd in fds])
-            case ServeTurn(secret):
-                self._serve_turn([socket.socket(fileno=fd) for fd in fds], secret)
+            case ServeTurn() as message:
+                self._serve_turn([socket.socket(fileno=fd) for fd in fds], message)
             case RefuseAllocation(serial, code) if self._turn is not None:
                 self._turn.refuse(serial, code)
             case Close(channel_id, reason):
@@ -149,6 +147,8 @@ class Worker:
         if turn is not None:
             if self._turn is None or not sockets:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            if turn.request is not None:
+                return self._turn.take_over(channel_id, turn.request, turn.hosts, rules, sockets)
             return self._turn.open(channel_id, turn.serial, turn.hosts, rules, sockets)
         if len(sockets) != PORTS:  # no descriptors were left to receive the others
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -162,7 +162,7 @@ class Worker:
             self._kernel,
         )
 
-    def _serve_turn(self, listeners: list[socket.socket], secret: bytes) -> None:
+    def _serve_turn(self, listeners: list[socket.socket], message: ServeTurn) -> None:
         if self._turn is not None or not listeners:  # told twice, or no descriptors are left
             for listener in listeners:
                 listener.close()
@@ -172,15 +172,12 @@ class Worker:
         self._turn = TurnSockets(
             self._loop,
             listeners[0],
-            secret,
+            message,
             self._budget,
             self._own,
-            self._ask,
+            self._send,
             self._close,
         )
-
-    def _ask(self, ask: "Ask") -> None:
-        self._send(AskAllocation(ask.serial, ask.jid, ask.pair))
 
     def _close(self, channel_id: str, reason: str) -> None:
         media = self._channels.get(channel_id)

@@ -287,7 +287,7 @@ def play(scenario: Callable[[InProcess, TurnClient], None], own: OwnPorts | None
 
         def run() -> None:
             try:
-                turn.tell(ServeTurn(SECRET), turn.listener)
+                turn.tell(ServeTurn(SECRET, b"nonces", accepts=True), turn.listener)
                 scenario(turn, client)
             finally:
                 turn.control.shutdown(socket.SHUT_WR)
