@@ -16,8 +16,8 @@ pytestmark = pytest.mark.lab
 
 ENDS = str(Path(__file__).with_name("turn_own.py"))
 PORT = 3478
-ROUTERS = "45.254.0.9"
-"""An address that nobody in the lab has: that of a router which does not send back what comes from
+ROUTERS = "45.254.0.9", "2a0e:fffe::9"
+"""Addresses that nobody in the lab has: those of a router which does not send back what comes from
 inside."""
 
 ALL = (2 * ROUNDS + 1) * [True]
@@ -32,8 +32,14 @@ ALL = (2 * ROUNDS + 1) * [True]
 async def test_users_of_one_relay_meet(lab: Lab, how: dict[str, Any], behind_nat: bool) -> None:
     server, client = await lab.add_host("server"), await lab.add_host("client")
     await forward(lab, server)
-    relay = ROUTERS if behind_nat else server.address
-    settings = {"hosts": [relay], "port": PORT, "secret": SECRET, "requests_per_minute": 1000}
+    relay, relay6 = ROUTERS if behind_nat else (server.address, server.address6)
+    settings = {
+        "hosts": [relay, relay6],
+        "port": PORT,
+        "secret": SECRET,
+        "channels_per_jid": 50,
+        "requests_per_minute": 1000,
+    }
     program = await lab.start(
         server, sys.executable, "-m", "simulations.lab.turn_host", json.dumps(settings | how)
     )
@@ -44,11 +50,12 @@ async def test_users_of_one_relay_meet(lab: Lab, how: dict[str, Any], behind_nat
         return await program.json()
 
     username, password = await ask("grant")
-    channels = [(await ask("channel"))[:2] for _ in range(2)]
+    channels = [(await ask("channel"))[:2] for _ in range(3)]
     assert (await ask("channel"))[2] == how["forwarder"]
     ends = {
         "server": [server.address, PORT],
         "relay": relay,
+        "relay6": relay6,
         "username": username,
         "password": password,
         "channels": channels,
@@ -59,8 +66,10 @@ async def test_users_of_one_relay_meet(lab: Lab, how: dict[str, Any], behind_nat
     assert json.loads(said) == {
         "indication": True,
         "two users of TURN": ALL,
+        "two users of TURN over IPv6": ALL,
         "TURN and a channel": ALL,
         "a channel between users of TURN": ALL,
+        "TURN over IPv6 and a channel over IPv4": ALL,
         "after the end": None,
         "TURN and the server's port": FORBIDDEN,
     }

@@ -1,8 +1,8 @@
 """Two users of TURN, and a borrower of a channel, at one relay: `turn_own.py JSON`.
 
-JSON is an object of `server` (where the TURN server is reached), `relay` (the host of its relayed
-addresses and channels), `username`, `password`, `channels` (localport and remoteport of two) and
-`host` (where all of them are). Prints what came of each meeting.
+JSON is an object of `server` (where the TURN server is reached), `relay` and `relay6` (the hosts of
+its relayed addresses and channels), `username`, `password`, `channels` (localport and remoteport of
+three) and `host` (where all of them are). Prints what came of each meeting.
 """
 
 import json
@@ -21,6 +21,7 @@ ROUNDS = 5
 """Packets each way: some while nobody has latched, some that the fast path has."""
 
 FORBIDDEN = 403
+V6 = (Attr.REQUESTED_ADDRESS_FAMILY, b"\2\0\0\0")
 
 PATIENCE, SILENCE = 2.0, 0.3
 """Seconds until what is expected must have come, and until nothing will."""
@@ -29,12 +30,12 @@ PATIENCE, SILENCE = 2.0, 0.3
 class Turn:
     """A user of TURN who has a channel to one peer."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], *, is_v6: bool = False) -> None:
         server: Address = settings["server"][0], settings["server"][1]
         login = settings["username"], settings["password"]
         self.client = TurnClient(server, *login, settings["host"])
-        self.relayed = self.client.allocate()
-        assert self.relayed[0] == settings["relay"]
+        self.relayed = self.client.allocate(*([V6] if is_v6 else []))
+        assert self.relayed[0] == settings["relay6" if is_v6 else "relay"]
 
     def send(self, data: bytes) -> None:
         self.client.socket.send(HEADER.pack(CHANNEL, len(data)) + data)
@@ -110,7 +111,7 @@ def error_for(turn: Turn, peer: Address) -> int | None:
 
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     relay = settings["relay"]
-    (local, remote), (local_too, remote_too) = settings["channels"]
+    (local, remote), (local_too, remote_too), (local_six, remote_six) = settings["channels"]
     found: dict[str, Any] = {}
 
     alice, bob = Turn(settings), Turn(settings)
@@ -118,6 +119,11 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     alice.client.bind(bob.relayed)
     bob.client.bind(alice.relayed)
     found["two users of TURN"] = talk(alice, bob)
+
+    alice6, bob6 = Turn(settings, is_v6=True), Turn(settings, is_v6=True)
+    alice6.client.bind(bob6.relayed)
+    bob6.client.bind(alice6.relayed)
+    found["two users of TURN over IPv6"] = talk(alice6, bob6)
 
     carol = Turn(settings)
     carol.client.bind((relay, remote))
@@ -127,6 +133,10 @@ def run(settings: dict[str, Any]) -> dict[str, Any]:
     dave.client.bind((relay, local_too))
     eve.client.bind((relay, remote_too))
     found["a channel between users of TURN"] = talk(dave, eve)
+
+    frank = Turn(settings, is_v6=True)
+    frank.client.bind((settings["relay6"], remote_six))
+    found["TURN over IPv6 and a channel over IPv4"] = talk(frank, Plain(settings, local_six))
 
     found["TURN and the server's port"] = error_for(dave, (relay, settings["server"][1]))
     eve.client.refresh(0)  # its port is closed now, and the channel still latched onto it
