@@ -11,7 +11,8 @@ class Drop(StrEnum):
     NO_PERMISSION = "no-permission"
     """TURN: its source is no peer that the client has permitted, or its destination none."""
     OWN = "own"
-    """Its source is on this relay's ports; two of them could send each other a packet forever."""
+    """Its source is a port of this relay, and no allocation's: two channels could send each other a
+    packet forever."""
     LOCKED = "locked"
     """The port is latched onto another source, which is still live."""
     MAXKBPS = "maxkbps"

@@ -1,9 +1,10 @@
-"""The process that carries the media: `python -m … FD PORTS OWN_PORTS_FD [kernel]`.
+"""The process that carries the media: `python -m node.relay.forwarders.worker` with arguments.
 
-A process of its own keeps packets from waiting for the interpreter while the relay computes. It
-imports little, so that a crashed one is replaced in no time; it ends when the relay does, which it
-learns from the control socket FD; and it writes nothing anywhere but its messages. PORTS are the
-first and the last of the relay; of those that are open OWN_PORTS_FD tells.
+They are a control socket, the first and the last port of the relay, memory that tells which ports
+are open, and maybe `kernel`. A process of its own keeps packets from waiting for the interpreter
+while the relay computes. It imports little, so that a crashed one is replaced in no time; it ends
+when the relay does, which it learns from the control socket; and it writes nothing anywhere but its
+messages.
 """
 
 import errno
