@@ -34,4 +34,4 @@ browser:
 	sh simulations/lab/setup.sh browser
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/lab/web/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,12 +9,19 @@ from node.doctor.machine import MACHINE_CHECKS
 from node.doctor.nat import NAT_CHECKS
 from node.doctor.overlay import OVERLAY_CHECKS
 from node.doctor.patient import Patient, SkippedError, open_patient
+from node.doctor.turn import TURN_CHECKS
 from node.doctor.xmpp import XMPP_CHECKS
 from node.errors import UserError
 from node.settings import RunSettings
 from overlay import OverlayError
 
-CHECKS: tuple[Check, ...] = (*XMPP_CHECKS, *OVERLAY_CHECKS, *NAT_CHECKS, *MACHINE_CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *XMPP_CHECKS,
+    *OVERLAY_CHECKS,
+    *TURN_CHECKS,
+    *NAT_CHECKS,
+    *MACHINE_CHECKS,
+)
 """In the order in which they are shown."""
 
 GRACE = 1.0

@@ -53,6 +53,20 @@ async def check_reachability(patient: Patient) -> Finding:
         return await _find_own_advert(patient, peer)
     if patient.port_error is not None:
         raise SkippedError("the node's UDP port cannot be had; see ports")
+    port = peer.settings.port
+    remedy = f"let UDP port {port} and the relay ports through the router and the firewall"
+    return await witnessed(patient, peer, "this node", remedy)
+
+
+async def witnessed(patient: Patient, peer: RunningPeer, what: str, remedy: str) -> Finding:
+    """Whether strangers reach a peer, as soon as enough of them have knocked or should have.
+
+    Args:
+        patient: Whose peer it is.
+        peer: On the port in question.
+        what: Is reached or not.
+        remedy: If it is not.
+    """
     decided: float | None = None
     with trio.move_on_at(patient.deadline):
         await patient.ports_opened()
@@ -75,10 +89,10 @@ async def check_reachability(patient: Patient) -> Finding:
             if peer.contacts < FEWEST_NETWORKS:
                 break
             await trio.sleep(POLL)
-    return judge_reachability(peer.reachability, peer.settings.port)
+    return judge_reachability(peer.reachability, what, remedy)
 
 
-def judge_reachability(evidence: Mapping[bool, Reachability], port: int) -> Finding:
+def judge_reachability(evidence: Mapping[bool, Reachability], what: str, remedy: str) -> Finding:
     """What it means what witnesses say, over IPv4 (False) and IPv6 (True)."""
     said = {
         verdict: " and ".join(
@@ -87,14 +101,13 @@ def judge_reachability(evidence: Mapping[bool, Reachability], port: int) -> Find
         for verdict in Verdict
     }
     knocks = sum(one.heard for one in evidence.values())
-    remedy = f"let UDP port {port} and the relay ports through the router and the firewall"
     reached, missed = said[Verdict.REACHABLE], said[Verdict.UNREACHABLE]
     if reached and missed:
-        return warning(f"strangers reach this node over {reached}, but not over {missed}", remedy)
+        return warning(f"strangers reach {what} over {reached}, but not over {missed}", remedy)
     if reached:
-        return ok(f"strangers reach this node over {reached} ({knocks} knocks were heard)")
+        return ok(f"strangers reach {what} over {reached} ({knocks} knocks were heard)")
     if missed:
-        return failed(f"strangers do not reach this node over {missed}", remedy)
+        return failed(f"strangers do not reach {what} over {missed}", remedy)
     return skipped(
         "too few witnesses: peers of "
         f"{FEWEST_NETWORKS} networks must know strangers to send, and none has yet",

@@ -86,7 +86,8 @@ class Patient:
         runs: Whether the node runs here, with these settings.
         session: Its account's session, or the component's.
         peer: A peer in the overlay; on the node's own port if that is free.
-        mapping: That peer's port, and those of a channel, on the router.
+        turn_peer: Another one, on the port of the node's TURN server.
+        mapping: Their ports, and those of a channel, on the router.
     """
 
     def __init__(self, settings: RunSettings, s2s_domain: str | None, timeout: float) -> None:
@@ -98,7 +99,9 @@ class Patient:
         self.runs = False
         self.session: Shared[Session] = Shared()
         self.peer: Shared[RunningPeer] = Shared()
+        self.turn_peer: Shared[RunningPeer] = Shared()
         self.mapping: Shared[PortMapping] = Shared()
+        self._opened_at: str | None = None  # the router's public address
 
     @property
     def domain(self) -> str:
@@ -177,15 +180,32 @@ class Patient:
     @asynccontextmanager
     async def open_peer(self) -> AsyncIterator[RunningPeer]:
         """Join the overlay as the node would, under a key of the moment."""
+        async with self._open_peer(None if self.port_error else self.settings.port) as peer:
+            yield peer
+
+    @asynccontextmanager
+    async def open_turn_peer(self) -> AsyncIterator[RunningPeer]:
+        """Join it on the TURN server's port, too: so that strangers knock there."""
+        port = self.settings.own_turn_port()
+        if self.runs or not port:
+            raise SkippedError("there is no port for a TURN server")
+        await self.ports_opened()
+        async with self._open_peer(port) as peer:
+            if self._opened_at is not None:
+                peer.opened(self._opened_at)
+            yield peer
+
+    @asynccontextmanager
+    async def _open_peer(self, port: int | None) -> AsyncIterator[RunningPeer]:
         directory = self.settings.state_directory_name()
         cached = await trio.to_thread.run_sync(PeerCache(directory / PEERS_FILE).load)
         relays = self.settings.bootstrap_relays
         settings = PeerSettings(
-            port=0 if self.port_error else self.settings.port,
+            port=port or 0,
             bootstrap=(*self.settings.bootstrap_addresses, *cached),
             entered_later=bool(relays),
             public_address=self.settings.public_address,
-            client=self.port_error is not None,
+            client=port is None,
         )
         async with open_peer(settings) as peer, open_background_nursery() as nursery:
             if relays:
@@ -204,11 +224,16 @@ class Patient:
             self.settings.relay_port_range(),
             1,
             await trio.to_thread.run_sync(self._mapping_secret),
-            peer.opened,
+            lambda host: self._opened(peer, host),
+            self.settings.own_turn_port() or None,
         ) as mapping:
             with trio.move_on_at(self.deadline):
                 await mapping.settled.wait()
             yield mapping
+
+    def _opened(self, peer: RunningPeer, host: str) -> None:
+        self._opened_at = host
+        peer.opened(host)
 
     def _mapping_secret(self) -> bytes:
         """The node's own if it has one: so it gets back what it left on the router in a crash."""
@@ -234,5 +259,6 @@ async def open_patient(
     async with open_background_nursery() as nursery:
         nursery.start_soon(patient.session.hold, patient.open_session)
         nursery.start_soon(patient.peer.hold, patient.open_peer)
+        nursery.start_soon(patient.turn_peer.hold, patient.open_turn_peer)
         nursery.start_soon(patient.mapping.hold, patient.open_mapping)
         yield patient

@@ -179,7 +179,7 @@ class Channel:
         )
 
     def receive(
-        self, offset: int, payload: bytes, source: Address, now: float
+        self, offset: int, payload: bytes, source: Address, now: float, *, is_own: bool = False
     ) -> list[tuple[int, bytes]]:
         """A packet that came in at a port.
 
@@ -191,13 +191,16 @@ class Channel:
             payload: of the UDP datagram.
             source: of the datagram.
             now: seconds.
+            is_own: whether the source is an allocation of this relay.
 
         Returns:
             Packets to send: the offset of the port to send from, to the source that this port has
             latched, and the payload.
         """
         port, opposite = self.ports[offset], self.ports[offset ^ 2]
-        if source != port.source and not (self.rules.allow_private_peers or is_public(source)):
+        if source != port.source and not (
+            is_own or self.rules.allow_private_peers or is_public(source)
+        ):
             self.drops[Drop.PRIVATE] += 1
             return []
         if not payload:

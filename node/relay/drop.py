@@ -13,7 +13,8 @@ class Drop(StrEnum):
     TURN_STRANGERS = "turn-strangers"
     """TURN: a request that shows no credentials, after too many such ones from its network."""
     OWN = "own"
-    """Its source is on this relay's ports; two of them could send each other a packet forever."""
+    """Its source is a port of this relay, and no allocation's: two channels could send each other a
+    packet forever."""
     LOCKED = "locked"
     """The port is latched onto another source, which is still live."""
     MAXKBPS = "maxkbps"

@@ -200,7 +200,9 @@ class RelayService:
         self._channels[channel_id] = _OpenChannel(
             requester, block, trio.current_time(), turn=wanted is not None
         )
-        turn = None if wanted is None else Allocated(wanted.serial, tuple(self._hosts()))
+        turn = None
+        if wanted is not None:
+            turn = Allocated(wanted.serial, tuple(self._hosts()), wanted.request)
         try:
             await self.forwarder.open(channel_id, block, self.limits.channel_rules, turn)
         except ForwarderUnavailable as error:

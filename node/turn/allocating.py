@@ -90,7 +90,8 @@ class Allocating:
             return [self._allocate(asked, reservation.place, 1, reservation.relayed, now)]
         earlier = self._asked.get(self._serials.get(five_tuple, 0))
         if earlier is not None:
-            if now < earlier.at + PATIENCE and earlier.user.jid == user.jid:
+            same = earlier.user.jid == user.jid and earlier.wanted.pair == wanted.pair
+            if same and now < earlier.at + PATIENCE:
                 # The answer that is under way goes to the latest request.
                 again = replace(asked, serial=earlier.serial, at=earlier.at)
                 self._asked[earlier.serial] = again

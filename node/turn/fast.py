@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from node.relay.addresses import Address
 from node.relay.drop import Drop
 from node.relay.forwarders.loop import Loop
+from node.relay.forwarders.own_ports import Send
 from node.relay.sockets import twin
 from node.turn.allocation import Allocation, Channel, Place
 
@@ -31,8 +32,6 @@ BODY = VIEW[HEADER.size :]
 
 MAX_QUEUED = 2048
 """Packets taken from a socket's queue when another takes over; more do not fit into its buffer."""
-
-Send = Callable[[Any], object]
 
 
 class ClientSocket:
@@ -120,6 +119,7 @@ class PeerSocket:
     Args:
         loop: that calls it.
         sock: connected, at the relayed port; owned from here on, unless this fails.
+        send: sends to the peer from there.
         allocation: that the channel is of.
         channel: bound to that peer.
         client_send: sends to the client.
@@ -133,6 +133,7 @@ class PeerSocket:
         self,
         loop: Loop,
         sock: socket.socket,
+        send: Send,
         allocation: Allocation,
         channel: Channel,
         client_send: Send,
@@ -145,7 +146,7 @@ class PeerSocket:
         self.channel = channel
         self.heard = loop.now
         """When the peer last sent anything."""
-        self.send: Send = sock.send
+        self.send = send
         """Sends to the peer."""
         loop.add(sock.fileno(), self._pass_on(allocation.place, client_send))
 

@@ -5,10 +5,10 @@ only the relay's ports, so that two who use one relay can meet there.
 """
 
 import ipaddress
-from collections.abc import Container
 
 from node.relay.addresses import Address, is_public
 from node.relay.channel import ChannelRules
+from node.relay.forwarders.own_ports import OwnPorts
 from node.turn.allocation import Allocation
 
 _SOME_PORT = 9
@@ -18,13 +18,13 @@ class Peers:
     """Judges addresses.
 
     Args:
-        relay_ports: those of channels and allocations.
+        own: the ports of channels and allocations.
     """
 
-    def __init__(self, relay_ports: Container[int]) -> None:
+    def __init__(self, own: OwnPorts) -> None:
         self.own_hosts: set[str] = set()
         """Under which others know this machine."""
-        self._relay_ports = relay_ports
+        self._own = own
 
     def may_permit(self, host: str, rules: ChannelRules) -> bool:
         """Whether a host may be a peer."""
@@ -39,5 +39,10 @@ class Peers:
         rules = allocation.place.rules
         if not port or not self.may_permit(host, rules):
             return False
-        own = host in self.own_hosts or host == allocation.five_tuple[1]
-        return rules.allow_private_peers or not own or port in self._relay_ports
+        is_own_host = host in self.own_hosts or host == allocation.five_tuple[1]
+        return rules.allow_private_peers or not is_own_host or port in self._own
+
+    def is_own(self, peer: Address) -> bool:
+        """Whether a peer has one of this relay's ports, be it open or not."""
+        host, port = peer
+        return host in self.own_hosts and port in self._own.range

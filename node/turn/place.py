@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from node.relay.addresses import Address, address_of
 from node.relay.channel import ChannelStats
 from node.relay.drop import Drop
+from node.relay.forwarders.own_ports import LOOPBACK, Send
 from node.relay.sockets import host_in, is_local, leave_from
 from node.turn.allocation import Channel, Place
-from node.turn.fast import BUFFER, VIEW, PeerSocket, Send, connect, empty, send_again
+from node.turn.fast import BUFFER, VIEW, PeerSocket, connect, empty, send_again
 
 if TYPE_CHECKING:
     from node.turn.sockets import TurnSockets
@@ -41,8 +42,9 @@ class TurnPlace:
         self.turn = turn
         self.channel = channel
         self.closed = False
+        self.hosts = {":" in host: host for host in hosts}
         # Behind a NAT nobody here has the address.
-        self.sources = {":" in host: host for host in hosts if is_local(host)}
+        self._sources = {":" in host: host for host in hosts if is_local(host)}
         self.relayed: list[RelayedSocket] = []
         try:
             for index, sock in enumerate(sockets):
@@ -51,6 +53,21 @@ class TurnPlace:
             for relayed in self.relayed:
                 relayed.close()
             raise
+
+    def way_to(self, peer: Address) -> tuple[Address, str]:
+        """Where packets for a peer are sent to, and from which host of ours; from any if empty."""
+        is_v6 = ":" in peer[0]
+        if self.turn.is_own(peer):
+            return (LOOPBACK[is_v6], peer[1]), LOOPBACK[is_v6]
+        return peer, self._sources.get(is_v6, "")
+
+    def peer_of(self, sockaddr: tuple[Any, ...]) -> Address:
+        """Who has sent a packet, as clients know him."""
+        source = address_of(sockaddr)
+        if self.turn.own.is_from_here(source):
+            is_v6 = ":" in source[0]
+            return self.hosts.get(is_v6, source[0]), source[1]
+        return source
 
     def close(self, on_closed: Callable[[], object]) -> None:
         """Close the sockets; not while other ones are being handled."""
@@ -110,14 +127,14 @@ class RelayedSocket:
 
     def _send_to(self, peer: Address) -> Send:
         family = self._socket.family
-        sockaddr = host_in(peer[0], family), peer[1]
-        ancillary = leave_from(self._place.sources.get(":" in peer[0], ""), family)
+        (host, port), source = self._place.way_to(peer)
+        sockaddr, ancillary = (host_in(host, family), port), leave_from(source, family)
         sock = self._socket
 
         def send(data: Any) -> int:
             return sock.sendmsg([data], ancillary, 0, sockaddr)
 
-        return send
+        return self._place.turn.checked(peer, send)
 
     def _receive(self) -> None:
         try:
@@ -127,7 +144,7 @@ class RelayedSocket:
 
     def _take(self, sock: socket.socket) -> None:
         size, sockaddr = sock.recvfrom_into(BUFFER)
-        peer = address_of(sockaddr)
+        peer = self._place.peer_of(sockaddr)
         self._take_in(bytes(VIEW[:size]), peer)
         turn = self._place.turn
         allocation = turn.server.allocations.at(self._place.channel.id, self._index)
@@ -156,15 +173,15 @@ class RelayedSocket:
         client = turn.client_of(allocation.five_tuple)
         if client is None:
             return
-        source = self._place.sources.get(":" in channel.peer[0], "")
         try:
-            connected = connect(self._socket, channel.peer, source)
+            connected = connect(self._socket, *self._place.way_to(channel.peer))
         except OSError:
             return  # no memory, descriptors or route just now: it works without, too
         try:
             _fragment(connected)
+            send = turn.checked(channel.peer, connected.send)
             self._live = PeerSocket(
-                turn.loop, connected, allocation, channel, client.send, self._on_over
+                turn.loop, connected, send, allocation, channel, client.send, self._on_over
             )
         except OSError:
             connected.close()

@@ -9,7 +9,8 @@ The kernel cannot carry ChannelData as it carries channels: nftables rewrites by
 where they are, but neither cuts four of them out nor puts them in.
 """
 
-import secrets
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -18,16 +19,21 @@ from functools import partial
 from node.relay.addresses import Address, address_of
 from node.relay.budget import Budget
 from node.relay.channel import ChannelRules
+from node.relay.forwarders.control import AllocateRequest, AskAllocation, ServeTurn
 from node.relay.forwarders.loop import Loop
+from node.relay.forwarders.own_ports import OwnPorts, Send
 from node.relay.sockets import ANCILLARY_SPACE, host_in, leave_from, local_host
 from node.turn.actions import Action, Ask, Deleted, Ended, Reply, ToPeer
 from node.turn.allocation import Allocation, FiveTuple, Place
 from node.turn.auth import Authenticator
 from node.turn.errors import Code
-from node.turn.fast import BUFFER, VIEW, ClientSocket, Send, connect, empty, send_again
+from node.turn.fast import BUFFER, VIEW, ClientSocket, connect, empty, send_again
 from node.turn.peers import Peers
 from node.turn.place import TurnPlace
 from node.turn.server import TurnServer
+
+MAX_PASSED_ON = 1500
+"""Bytes of a request that may go to another process: one that is longer is odd, and stays here."""
 
 TICK = 1.0
 """Seconds from one look for what has expired to the next."""
@@ -39,9 +45,9 @@ class TurnSockets:
     Args:
         loop: that calls it.
         listener: bound to the server's port; owned from here on.
-        secret: from which the passwords of users follow.
+        serve: the secrets, and whether clients are heard that come to the listener.
         budget: what all share.
-        relay_ports: those of all channels and allocations.
+        own: the relay's ports.
         ask: called with what is to be found out about a user.
         end: called with the id of a place that has no allocation any more, and the reason.
 
@@ -53,10 +59,10 @@ class TurnSockets:
         self,
         loop: Loop,
         listener: socket.socket,
-        secret: bytes,
+        serve: ServeTurn,
         budget: Budget,
-        relay_ports: range,
-        ask: Callable[[Ask], object],
+        own: OwnPorts,
+        ask: Callable[[AskAllocation], object],
         end: Callable[[str, str], object],
     ) -> None:
         self.loop = loop
@@ -64,14 +70,17 @@ class TurnSockets:
         self._budget = budget
         self._ask = ask
         self._end = end
-        self._peers = Peers(relay_ports)
-        authenticator = Authenticator(secret, secrets.token_bytes(32), time.time)
+        self.own = own
+        self._peers = Peers(own)
+        self._accepts = serve.accepts
+        authenticator = Authenticator(serve.secret, serve.nonce_secret, time.time)
         self.server = TurnServer(authenticator, self._peers)
         self._places: dict[str, TurnPlace] = {}
         self._clients: dict[FiveTuple, ClientSocket] = {}
         self._ticking = False
         self._emptying = False
-        loop.add(listener.fileno(), self._receive)
+        if serve.accepts:
+            loop.add(listener.fileno(), self._receive)
 
     def close(self) -> None:
         """Close the server's port, after the loop has ended."""
@@ -105,7 +114,52 @@ class TurnSockets:
         self.perform(
             self.server.allocating.granted(serial, place.channel, ports, by_family, self.loop.now)
         )
+        allocation = self.server.allocations.at(place_id, 0)
+        if allocation is not None:
+            self._peers.own_hosts.add(allocation.five_tuple[1])
         return place
+
+    def take_over(
+        self,
+        place_id: str,
+        request: AllocateRequest,
+        hosts: list[str],
+        rules: ChannelRules,
+        sockets: list[socket.socket],
+    ) -> TurnPlace:
+        """Give a user, of whom another process has asked, an allocation.
+
+        Args:
+            place_id: names its place.
+            request: what his client has sent.
+            hosts: of the relayed addresses, one of each family at most.
+            rules: what it may do.
+            sockets: of its ports; owned from here on, unless this fails.
+
+        Raises:
+            OSError: the system lacks sockets, or the request is not good any more.
+        """
+        five_tuple = (request.host, request.port), request.local
+        connected = connect(self._listener, *five_tuple)
+        try:
+            serial = self._ask_again(request.data, five_tuple)
+            place = self.open(place_id, serial, hosts, rules, sockets)
+        except OSError:
+            connected.close()
+            raise
+        allocation = self.server.allocations.of(five_tuple)
+        if allocation is None:  # it wants what cannot be given, and has been told so
+            connected.close()
+        elif not self._watch(connected, allocation):
+            self.loop.call_at(self.loop.now, partial(self._end, place_id, "released"))
+        return place
+
+    def _ask_again(self, data: bytes, five_tuple: FiveTuple) -> int:
+        """Read a request that another process has read; the question that it is here."""
+        actions = self.server.receive(data, five_tuple, self.loop.now)
+        if not actions or not isinstance(actions[0], Ask):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        return actions[0].serial
 
     def refuse(self, serial: int, code: int) -> None:
         """Give a user, of whom was asked, an error instead."""
@@ -126,6 +180,8 @@ class TurnSockets:
         """Receive a packet; a socket of IPv4 alone does not say to which host of ours it went."""
         size, ancillary, _, sockaddr = sock.recvmsg_into([BUFFER], ANCILLARY_SPACE)
         five_tuple = address_of(sockaddr), local_host(ancillary) or local
+        if self.own.is_from_here(five_tuple[0]) or self.is_own(five_tuple[0]):
+            return  # else two allocations could be each other's clients
         self.receive(bytes(VIEW[:size]), five_tuple)
         allocation = self.server.allocations.of(five_tuple)
         if allocation is None or not allocation.channels or five_tuple in self._clients:
@@ -135,7 +191,15 @@ class TurnSockets:
 
     def receive(self, data: bytes, five_tuple: FiveTuple) -> None:
         """Take in a client's packet in the slow way."""
-        self.perform(self.server.receive(data, five_tuple, self.loop.now))
+        actions = self.server.receive(data, five_tuple, self.loop.now)
+        for action in actions:
+            if isinstance(action, Ask) and self._accepts:
+                request = None
+                if len(data) <= MAX_PASSED_ON:
+                    (host, port), local = five_tuple
+                    request = AllocateRequest(data, host, port, local)
+                self._ask(AskAllocation(action.serial, action.jid, action.pair, request))
+        self.perform(actions)
 
     def perform(self, actions: list[Action]) -> None:
         """Do what the server wants done."""
@@ -146,8 +210,6 @@ class TurnSockets:
                 case ToPeer(allocation, peer, data, dont_fragment):
                     place = self._places[allocation.place.id]
                     place.relayed[allocation.index].send_to(peer, data, dont_fragment)
-                case Ask():
-                    self._ask(action)
                 case Deleted(allocation):
                     client = self._clients.pop(allocation.five_tuple, None)
                     if client is not None:  # it may be ready, or be the one that is handled
@@ -188,18 +250,32 @@ class TurnSockets:
             connected = connect(self._listener, client_address, local)
         except OSError:
             return  # no memory, descriptors or route just now: it works without, too
-        try:
-            client = ClientSocket(self, connected, allocation)
-        except OSError:
-            connected.close()
+        if not self._watch(connected, allocation):
             return
-        self._clients[allocation.five_tuple] = client
         # What the client has sent meanwhile comes first, and what others sent to the new socket
         # before it was connected has to be told apart by its source.
         self._emptying = True
         empty(self._listener, self._take)
         empty(connected, lambda sock: self._take(sock, local))
         self._emptying = False
+
+    def _watch(self, connected: socket.socket, allocation: Allocation) -> bool:
+        """Receive from a client's own socket; whether that works."""
+        try:
+            client = ClientSocket(self, connected, allocation)
+        except OSError:
+            connected.close()
+            return False
+        self._clients[allocation.five_tuple] = client
+        return True
+
+    def is_own(self, peer: Address) -> bool:
+        """Whether an address has one of this relay's ports, be it open or not."""
+        return self._peers.is_own(peer)
+
+    def checked(self, peer: Address, send: Send) -> Send:
+        """How to send to a peer, which may be a port of ours that closes with nobody told."""
+        return self.own.sender(peer, send) if self.is_own(peer) else send
 
     def relayed_sender(self, place_id: str, index: int, peer: Address) -> Send:
         """How an allocation's packets get to a peer."""

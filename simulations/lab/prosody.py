@@ -15,6 +15,7 @@ from simulations.lab.program import Program
 
 CLIENT_PORT = 5222
 COMPONENT_PORT = 5347
+WEB_PORT = 5281
 START_TIMEOUT = 10.0  # seconds
 
 _CONFIG = """
@@ -30,6 +31,8 @@ authentication = "internal_plain"
 interfaces = {{ "*", "::" }}
 component_interfaces = {{ "127.0.0.1" }}
 component_ports = {{ {component_port} }}
+http_ports = {{ }}
+https_ports = {{ {web_port} }}
 ssl = {{ certificate = "{certificate}", key = "{key}", cafile = "{ca_file}" }}
 c2s_require_encryption = true
 s2s_require_encryption = true
@@ -38,6 +41,11 @@ limits = {{ }}
 unbound = {{ trusted = false }}
 
 VirtualHost "{domain}"
+"""
+_WEB = """
+    modules_enabled = {{ "websocket", "http_files" }}
+    http_files_dir = "{directory}"
+    http_paths = {{ files = "/" }}
 """
 _COMPONENT = """
 Component "{name}"
@@ -71,6 +79,7 @@ async def start_prosody(
     *,
     accounts: Mapping[str, str],
     components: Mapping[str, str] | None = None,
+    web: Path | None = None,
 ) -> Prosody:
     """Start Prosody, name its domain in the lab's DNS, and wait until clients may connect.
 
@@ -81,6 +90,8 @@ async def start_prosody(
         authority: signs the server's certificate, and is what it trusts of other servers.
         accounts: passwords by user name.
         components: secrets by component domain (XEP-0114).
+        web: a directory whose files it gives out by HTTPS at `WEB_PORT`, where pages find a
+            websocket (RFC 7395) at `/xmpp-websocket`.
 
     Raises:
         LabUnavailableError: Prosody is not installed, or does not start.
@@ -103,7 +114,10 @@ async def start_prosody(
         ca_file=authority.ca_file,
         domain=domain,
         component_port=COMPONENT_PORT,
+        web_port=WEB_PORT,
     )
+    if web is not None:
+        config += _WEB.format(directory=web)
     for name, secret in components.items():
         config += _COMPONENT.format(name=name, secret=secret)
     config_file = directory / "prosody.cfg.lua"

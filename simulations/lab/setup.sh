@@ -2,8 +2,8 @@
 # Prepares a Debian machine for the demo and the lab tests.
 #
 #   setup.sh venv PYTHON DIR   a virtual environment in DIR (with python3-venv from apt if it is missing)
-#   setup.sh system            the programs that the tests run: Prosody, nftables, coturn, rtpengine, ...
-#   setup.sh browser           Chromium, in which the tests look at the status page
+#   setup.sh system            the programs that the tests run: Prosody, ejabberd, nftables, coturn, ...
+#   setup.sh browser           Chromium, in which the tests look at pages, and what these pages need
 #
 # Packages are only installed by root and only if missing; services are not started by the
 # installation. What cannot be installed is said in one line, and the exit status is still 0 for
@@ -50,12 +50,14 @@ venv() {
     "$python" -m venv "$dir"
 }
 
-# Keeps a service that is about to be installed from starting with the next boot.
+# Keeps units that are about to be installed from starting with the next boot.
 mask() {
-    [ "$(id -u)" != 0 ] || [ -e "/etc/systemd/system/$1.service" ] || {
-        mkdir -p /etc/systemd/system
-        ln -s /dev/null "/etc/systemd/system/$1.service"
-    }
+    for unit in "$@"; do
+        [ "$(id -u)" != 0 ] || [ -e "/etc/systemd/system/$unit" ] || {
+            mkdir -p /etc/systemd/system
+            ln -s /dev/null "/etc/systemd/system/$unit"
+        }
+    done
 }
 
 system() {
@@ -65,15 +67,19 @@ system() {
     command -v prosody >/dev/null || packages="$packages prosody"
     command -v turnserver >/dev/null || {
         packages="$packages coturn"
-        mask coturn
+        mask coturn.service
     }
     PATH=$PATH:/usr/sbin:/sbin command -v rtpengine >/dev/null || {
         packages="$packages rtpengine-daemon"
-        mask rtpengine-daemon
+        mask rtpengine-daemon.service
     }
     PATH=$PATH:/usr/sbin:/sbin command -v miniupnpd >/dev/null || {
         packages="$packages miniupnpd miniupnpd-nftables"
-        mask miniupnpd # it would open ports on a machine that is no router
+        mask miniupnpd.service # it would open ports on a machine that is no router
+    }
+    PATH=$PATH:/usr/sbin:/sbin command -v ejabberdctl >/dev/null || {
+        packages="$packages ejabberd"
+        mask ejabberd.service epmd.service epmd.socket
     }
     command -v systemd-analyze >/dev/null || packages="$packages systemd"
     # shellcheck disable=SC2086  # a list of package names
@@ -83,6 +89,11 @@ system() {
 browser() {
     # The driver depends on the browser of its own version.
     command -v chromedriver >/dev/null || apt_install chromium-driver || true
+    web=$(dirname "$0")/../../tests/lab/web
+    [ ! "$web/node_modules/.package-lock.json" -nt "$web/package-lock.json" ] || return 0
+    command -v npm >/dev/null || apt_install npm || return 0
+    (cd "$web" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
+        echo "could not install what a page of the tests needs: see the lines above" >&2
 }
 
 case ${1:-} in

@@ -61,7 +61,7 @@ async def test_strangers_are_sent_to_knock(lab: Lab) -> None:
         crowd, sys.executable, "-m", "simulations.lab.crowd", "4278", *addresses
     )
     bootstrap = (await peers.json())["overlay"]
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
 
     async def examine(host: Host) -> None:
         state = ("--state-dir", str(lab.directory / host.name))
@@ -70,13 +70,13 @@ async def test_strangers_are_sent_to_knock(lab: Lab) -> None:
             *("--bootstrap", bootstrap, *state),
             timeout=150,
         )
-        checks = json.loads(said)["checks"]
-        [found[host.name]] = [check for check in checks if check["name"] == "reachability"]
+        found[host.name] = {check["name"]: check for check in json.loads(said)["checks"]}
 
     async with trio.open_nursery() as nursery:
         for host in hosts:
             nursery.start_soon(examine, host)
-    assert found["open"]["result"] == "ok"
-    assert "over IPv4" in found["open"]["meaning"]
-    assert found["home"]["result"] == "failed"
-    assert "UDP port 4278" in found["home"]["remedy"]
+    for name, port, missed in (("reachability", 4278, "failed"), ("TURN", 3478, "warning")):
+        assert found["open"][name]["result"] == "ok"
+        assert "over IPv4" in found["open"][name]["meaning"]
+        assert found["home"][name]["result"] == missed
+        assert f"UDP port {port}" in found["home"][name]["remedy"]

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from simulations.lab.netns import Lab
-from simulations.lab.prosody import start_again
+from simulations.lab.prosody import Prosody, start_again
 from tests.lab.sockets import Sockets, open_sockets
 from tests.lab.world import COMMAND, World, borrowed, build
 
@@ -77,6 +77,7 @@ async def test_a_call_survives_all_that_happens_to_its_relay(lab: Lab, component
         world.node.signal(signal.SIGHUP)
         await _until_lent(world, f'"maxkbps": {MAX_KBPS}')
 
+        assert isinstance(world.server, Prosody)
         assert await world.server.program.stop() == 0
         await trio.sleep(OUTAGE)
         await start_again(lab, world.server)

@@ -17,13 +17,13 @@ from simulations.lab.netns import Host, Lab
 from simulations.lab.program import Program
 from simulations.lab.turn_cost import SECRET, start_coturn
 from tests.lab.conftest import may_skip
-from tests.lab.world import PASSWORD, World, build
+from tests.lab.turn_meeting import meet_over_turn
+from tests.lab.world import build
 
 pytestmark = pytest.mark.lab
 
 ENDS = str(Path(__file__).with_name("turn_ends.py"))
 BROWSER = str(Path(__file__).with_name("turn_browser.py"))
-ICE = str(Path(__file__).with_name("turn_ice.py"))
 PORT, PEER_PORT = 3478, 3480
 MESSAGES = 5
 
@@ -178,31 +178,5 @@ async def test_fragments_and_peers_that_are_forbidden(lab: Lab) -> None:
     assert (await ours.ask("status"))[3] == {"unsent": 1}
 
 
-def ice_settings(world: World) -> dict[str, Any]:
-    host = world.account[world.account.index("--xmpp-host") + 1].partition(":")[0]
-    ca_file = world.account[world.account.index("--xmpp-ca-file") + 1]
-    return {
-        "account": ["alice@two.example", PASSWORD, host, ca_file],
-        "bootstrap": world.bootstrap[1].partition(":")[0],
-        "controlling": True,
-    }
-
-
 async def test_ice_between_symmetric_nats_with_credentials_from_xmpp(lab: Lab) -> None:
-    world = await build(lab, component=False)
-    settings = ice_settings(world)
-    alice = await lab.start(world.alice, sys.executable, ICE, json.dumps(settings))
-    del settings["account"]
-    settings["controlling"] = False
-    bob = await lab.start(world.bob, sys.executable, ICE, json.dumps(settings))
-    ends = alice, bob
-    offers = [await end.json() for end in ends]
-    for end, other in zip(ends, reversed(offers), strict=True):
-        await end.send(other)
-    for end in ends:
-        await end.send(None)
-    reports = [await end.json() for end in ends]
-    for report in reports:
-        assert report["received"] == list(range(20))
-    assert "relay" in reports[0]["kinds"]
-    assert "relay" not in reports[1]["kinds"]
+    await meet_over_turn(await build(lab, component=False))

@@ -2,16 +2,17 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
 from node.relay.forwarders.kernel import FORWARDING
 from simulations.lab.certificates import Authority
+from simulations.lab.ejabberd import Ejabberd
 from simulations.lab.netns import Host, Lab
 from simulations.lab.program import Program
 from simulations.lab.prosody import COMPONENT_PORT, Prosody, start_prosody
@@ -21,6 +22,21 @@ REACH = str(Path(__file__).with_name("reach.py"))
 PASSWORD = "secret"
 EXPIRE = 2
 COMPONENT = "relay.one.example"
+
+
+class StartServer(Protocol):
+    """Starts an XMPP server on a host of the lab."""
+
+    async def __call__(
+        self,
+        lab: Lab,
+        host: Host,
+        domain: str,
+        authority: Authority,
+        *,
+        accounts: Mapping[str, str],
+        components: Mapping[str, str],
+    ) -> Prosody | Ejabberd: ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class World:
     outsider: Host
     node: Program
     node_host: Host
-    server: Prosody
+    server: Prosody | Ejabberd
     relay_jid: str
     forwarder: str
     account: list[str]
@@ -49,7 +65,13 @@ def secret_file(lab: Lab) -> str:
     return str(path)
 
 
-async def build(lab: Lab, *settings: str, component: bool, forwarding: bool = False) -> World:
+async def build(
+    lab: Lab,
+    *settings: str,
+    component: bool,
+    forwarding: bool = False,
+    servers: tuple[StartServer, StartServer] = (start_prosody, start_prosody),
+) -> World:
     """Build the world, with a relay as a component or as an ordinary account.
 
     Args:
@@ -57,6 +79,7 @@ async def build(lab: Lab, *settings: str, component: bool, forwarding: bool = Fa
         *settings: more flags for the relay.
         component: which of the two.
         forwarding: whether the kernel of the relay's host forwards packets.
+        servers: that of the relay, and that of alice.
     """
     one, two = await lab.add_host("one"), await lab.add_host("two")
     first, outsider = await lab.add_host("peer"), await lab.add_host("outsider")
@@ -64,17 +87,22 @@ async def build(lab: Lab, *settings: str, component: bool, forwarding: bool = Fa
     alice = await lab.add_host("alice", behind=await lab.add_nat("nat-a"))
     bob = await lab.add_host("bob", behind=await lab.add_nat("nat-b"))
     authority = Authority(lab.directory)
-    servers: dict[str, Prosody] = {}
     async with trio.open_nursery() as nursery:
 
-        async def start_servers() -> None:
-            for domain, host, user in (("one.example", one, "node"), ("two.example", two, "alice")):
-                components = {COMPONENT: PASSWORD} if component and host is one else {}
-                servers[domain] = await start_prosody(
-                    lab, host, domain, authority, accounts={user: PASSWORD}, components=components
-                )
+        async def start_second() -> None:
+            await servers[1](
+                lab, two, "two.example", authority, accounts={"alice": PASSWORD}, components={}
+            )
 
-        nursery.start_soon(start_servers)
+        nursery.start_soon(start_second)
+        server = await servers[0](
+            lab,
+            one,
+            "one.example",
+            authority,
+            accounts={"node": PASSWORD},
+            components={COMPONENT: PASSWORD} if component else {},
+        )
         peer = await lab.start(first, sys.executable, "-m", "simulations.lab.peer", "4278")
         await peer.json()
     bootstrap = ["--bootstrap", f"{first.address}:4278"]
@@ -110,7 +138,7 @@ async def build(lab: Lab, *settings: str, component: bool, forwarding: bool = Fa
         outsider=outsider,
         node=node,
         node_host=node_host,
-        server=servers["one.example"],
+        server=server,
         relay_jid=relay_jid,
         forwarder=ready["forwarder"],
         account=[*as_alice, f"{two.address}:5222"],

@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from node.relay.channel import ChannelRules, ChannelStats, Traffic
+from node.relay.forwarders.control import AllocateRequest
 from node.relay.forwarders.use import KernelUse
 from node.relay.ports import PortBlock
 
@@ -63,6 +64,8 @@ class AllocationWanted:
     """A bare JID."""
     pair: bool
     """Whether two ports in a row are wanted."""
+    request: AllocateRequest | None = None
+    """With which another process can take the client over; None if none can."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Allocated:
     """Of the question."""
     hosts: tuple[str, ...]
     """Of the relayed addresses, one of each address family."""
+    request: AllocateRequest | None = None
+    """Of the question, for a process that has not put it."""
 
 
 @dataclass(frozen=True)

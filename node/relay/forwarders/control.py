@@ -21,6 +21,18 @@ STATS_PER_REPORT = 128
 
 
 @dataclass(frozen=True)
+class AllocateRequest:
+    """What asks for a TURN allocation, for whoever shares the server's secrets."""
+
+    data: bytes
+    host: str
+    """Of the client."""
+    port: int
+    local: str
+    """Host of ours that it was sent to; empty if not known."""
+
+
+@dataclass(frozen=True)
 class AllocationFor:
     """That what is opened is for a TURN allocation."""
 
@@ -28,6 +40,8 @@ class AllocationFor:
     """Of the question for it."""
     hosts: list[str]
     """Of the relayed addresses, one of each address family."""
+    request: AllocateRequest | None = None
+    """For a forwarder that has not put that question: what the client has sent."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,10 @@ class ServeTurn:
     """Relay to forwarder: be a TURN server, at the socket that comes with this."""
 
     secret: bytes
+    nonce_secret: bytes
+    """The same for all that share the socket."""
+    accepts: bool
+    """Whether to receive there; else only from clients whose allocations it is given."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,8 @@ class AskAllocation:
     """A bare JID."""
     pair: bool
     """Whether two ports in a row are wanted."""
+    request: AllocateRequest | None
+    """What the client has sent; None if it is too long to be passed on."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +229,9 @@ def _revive(key: str, value: Any) -> Any:
         case "rules":
             return ChannelRules(**value)
         case "turn" if value is not None:
-            return AllocationFor(**value)
+            return AllocationFor(**{name: _revive(name, part) for name, part in value.items()})
+        case "request" if value is not None:
+            return AllocateRequest(**value)
         case "stats" if value is not None:
             return ChannelStats(**value)
         case "totals":

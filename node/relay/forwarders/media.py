@@ -17,8 +17,9 @@ from node.relay.budget import Budget
 from node.relay.channel import Channel, ChannelRules, ChannelStats
 from node.relay.drop import Drop
 from node.relay.forwarders.loop import Loop
+from node.relay.forwarders.own_ports import OwnPorts, Send
 from node.relay.forwarders.rules import Path
-from node.relay.sockets import ANCILLARY_SPACE, Ancillary, local_host, reply_from, twin
+from node.relay.sockets import ANCILLARY_SPACE, Ancillary, is_local, local_host, reply_from, twin
 
 if TYPE_CHECKING:  # else only a process that uses it loads it
     from node.relay.forwarders.kernel import Carried, CarriedPath, Kernel
@@ -57,7 +58,7 @@ class MediaChannel:
         sockets: in the order of ports; owned from here on.
         rules: what the channel may do.
         budget: what it shares with the other channels.
-        relay_ports: those that the relay has channels on.
+        own: the relay's ports.
         on_expired: called when the channel has been idle for too long.
         kernel: carries steady media; None: nothing does.
 
@@ -71,7 +72,7 @@ class MediaChannel:
         sockets: list[socket.socket],
         rules: ChannelRules,
         budget: Budget,
-        relay_ports: range,
+        own: OwnPorts,
         on_expired: Callable[[], object],
         kernel: "Kernel | None" = None,
     ) -> None:
@@ -89,7 +90,7 @@ class MediaChannel:
             for port in self.ports:
                 port.close()
             raise
-        self.relay_ports = relay_ports
+        self.own = own
         self._on_expired = on_expired
         for port in self.ports:
             port.opposite = self.ports[port.offset ^ 2]
@@ -147,6 +148,7 @@ class _MediaPort:
         "_carried",
         "_connect_after",
         "_family",
+        "_is_own",
         "_loop",
         "_media",
         "_offer_after",
@@ -168,11 +170,12 @@ class _MediaPort:
         self._sockaddr: Any = None  # of the latched source, as the socket's family writes it
         self._ancillary: Ancillary = []  # names the address that it sent to
         self._family = sock.family  # takes whatever the port does
+        self._is_own = False  # whether the latched source is an allocation of this relay
         self._offer_after = self._connect_after = 0.0
         self._stuck_for = STUCK_AGAIN / 2
         self._carried: CarriedPath | None = None
         self.offset = offset
-        self.send: Callable[[Any], int]
+        self.send: Send
         """Sends to the latched source."""
         self._use(sock)
 
@@ -186,7 +189,7 @@ class _MediaPort:
 
     def _use(self, sock: socket.socket, *, connected: bool = False) -> None:
         self._socket = sock
-        self.send = sock.send if connected else self._sendto
+        self.send = self._checked(sock.send) if connected else self._sendto
         self._loop.add(sock.fileno(), self._pass_on(sock) if connected else self.receive)
 
     def _pass_on(self, sock: socket.socket) -> Callable[[], None]:
@@ -239,16 +242,19 @@ class _MediaPort:
             ancillary, sockaddr = arrival, (IPV4_MAPPED + sockaddr[0], sockaddr[1], 0, 0)
         port, channel, now = self._port, self._media.channel, self._loop.now
         source = address_of(sockaddr)
-        if source[1] in self._media.relay_ports and source[0] == local_host(ancillary):
+        own = self._media.own
+        is_own = own.is_from_allocation(source)
+        if not is_own and source[1] in own.range and self._is_local(source):
             channel.drops[Drop.OWN] += 1
             return False
         live = source == port.source and now - port.heard < channel.rules.rebind_after
-        outgoing = channel.receive(self.offset, bytes(_VIEW[:size]), source, now)
+        payload = bytes(_VIEW[:size])
+        outgoing = channel.receive(self.offset, payload, source, now, is_own=is_own)
         if source == port.source:
             route = sockaddr, reply_from(ancillary)
             if route != (self._sockaddr, self._ancillary):
                 self.opposite.withdraw()  # its packets go elsewhere from now on
-            self._sockaddr, self._ancillary = route
+            self._sockaddr, self._ancillary, self._is_own = *route, is_own
         for offset, payload in outgoing:
             sender = self._media.ports[offset]
             try:
@@ -257,6 +263,11 @@ class _MediaPort:
                 sender.send_again(payload)
         return live
 
+    def _is_local(self, source: Address) -> bool:
+        """Whether a packet is from this machine; it is not asked again of who was latched."""
+        is_known = source == self._port.source and not self._is_own
+        return not is_known and is_local(source[0])
+
     def send_again(self, payload: bytes | memoryview) -> None:
         """Send after a failure: an ICMP error that an earlier packet caused comes up only once."""
         try:
@@ -264,8 +275,17 @@ class _MediaPort:
         except OSError:
             self._media.channel.drops[Drop.UNSENT] += 1
 
-    def _sendto(self, payload: bytes | memoryview) -> int:
+    def _sendto(self, payload: bytes | memoryview) -> object:
+        return self._checked(self._send_anywhere)(payload)
+
+    def _send_anywhere(self, payload: bytes | memoryview) -> object:
         return self._socket.sendmsg([payload], self._ancillary, 0, self._sockaddr)
+
+    def _checked(self, send: Send) -> Send:
+        """How to send to the latched source, which may be one that closes with nobody told."""
+        if not self._is_own:
+            return send
+        return self._media.own.sender(address_of(self._sockaddr), send)
 
     def _connect(self) -> None:
         """Have a socket for the live source alone, of IPv4 if it is: that has the shorter way."""

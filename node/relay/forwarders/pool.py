@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
+from secrets import token_bytes
 from typing import TypeVar
 
 import trio
@@ -22,6 +23,7 @@ from node.relay.forwarders.base import (
     Report,
     Totals,
 )
+from node.relay.forwarders.process import share_ports
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse
 from node.relay.forwarders.userspace import UserspaceForwarder
 from node.relay.ports import PortBlock
@@ -65,6 +67,7 @@ class ForwarderPool:
         processes: int = 1,
     ) -> None:
         self._reports = reports
+        self._ports = ports
         self._members = tuple(_Member(ports, use) for _ in range(processes))
         self.processes = processes
         """See `Forwarder.processes`."""
@@ -88,16 +91,20 @@ class ForwarderPool:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Forwarder.run`."""
-        with lone_errors():
+        with share_ports(self._ports) as own, lone_errors():
             async with trio.open_nursery() as nursery:
                 for member in self._members:
                     nursery.start_soon(self._pass_on, member)
-                    await nursery.start(member.forwarder.run)
+                    await nursery.start(member.forwarder.run, own)
                 task_status.started()
 
     async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
-        """See `Forwarder.serve_turn`; the first process does."""
-        await self._members[0].forwarder.serve_turn(listener, secret)
+        """See `Forwarder.serve_turn`; the first process hears of new clients."""
+        nonce_secret = token_bytes(32)
+        for member in self._members:
+            await member.forwarder.serve_turn(
+                listener, secret, nonce_secret, accepts=member is self._members[0]
+            )
 
     async def refuse_allocation(self, serial: int, code: int) -> None:
         """See `Forwarder.refuse_allocation`."""
@@ -112,12 +119,13 @@ class ForwarderPool:
     ) -> None:
         """See `Forwarder.open`; the process that carries the fewest takes it.
 
-        An allocation stays with the one that is the TURN server: the system would hand a client's
-        packets to another one as soon as any client has a socket of its own.
+        That of an allocation then has a socket that is connected to the client, so the system gives
+        it what this one sends. One of a pair stays with the first process, where the client will
+        ask for the other one.
         """
         now = trio.current_time()
         member = min(self._members, key=lambda member: member.reluctance(now))
-        if turn is not None:
+        if turn is not None and (turn.request is None or len(block.sockets) > 1):
             member = self._members[0]
         member.channels.add(channel_id)
         try:

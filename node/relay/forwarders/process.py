@@ -5,13 +5,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import trio
 
 from node.errors import UserError
 from node.relay.forwarders.control import MAX_MESSAGE, Ping, encode, pair
+from node.relay.forwarders.own_ports import SharedPorts
 from node.relay.resources import explain
 
 WORKER = "node.relay.forwarders.worker"
@@ -31,14 +32,31 @@ class NotStartedError(UserError):
         super().__init__(f"the forwarder's process does not start: {reason}")
 
 
+@contextmanager
+def share_ports(ports: tuple[int, int]) -> Iterator[SharedPorts]:
+    """The relay's own ports, first and last of them given, which processes may share in the block.
+
+    Raises:
+        NotStartedError: there are no descriptors, or no memory.
+    """
+    try:
+        own = SharedPorts(range(ports[0], ports[1] + 1))
+    except OSError as error:
+        raise NotStartedError(explain(error)) from error
+    try:
+        yield own
+    finally:
+        own.close()
+
+
 @asynccontextmanager
 async def open_process(
-    ports: tuple[int, int], *, kernel: bool
+    own: SharedPorts, *, kernel: bool
 ) -> AsyncIterator[tuple[trio.Process, trio.socket.SocketType]]:
     """Run the process during the block.
 
     Args:
-        ports: first and last port of the relay's channels.
+        own: the relay's ports; shared with the process.
         kernel: whether it may have the kernel carry steady media.
 
     Yields:
@@ -53,7 +71,7 @@ async def open_process(
         raise NotStartedError(explain(error)) from error
     with trio.socket.from_stdlib_socket(ours) as control:
         with theirs:
-            process = await _start(theirs, ports, kernel=kernel)
+            process = await _start(theirs, own, kernel=kernel)
         try:
             await _greet(control)
             yield process, control
@@ -70,12 +88,13 @@ async def receive(control: trio.socket.SocketType) -> bytes:
         return b""
 
 
-async def _start(control: socket.socket, ports: tuple[int, int], *, kernel: bool) -> trio.Process:
-    arguments = [*map(str, (control.fileno(), *ports)), *(["kernel"] if kernel else [])]
+async def _start(control: socket.socket, own: SharedPorts, *, kernel: bool) -> trio.Process:
+    numbers = control.fileno(), own.range.start, own.range.stop - 1, own.fd
+    arguments = [*map(str, numbers), *(["kernel"] if kernel else [])]
     try:
         return await trio.lowlevel.open_process(
             [sys.executable, "-m", WORKER, *arguments],
-            pass_fds=[control.fileno()],
+            pass_fds=[control.fileno(), own.fd],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in a terminal is for the relay
         )

@@ -10,8 +10,9 @@ import os
 import socket
 from array import array
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from secrets import token_bytes
 
 import trio
 
@@ -48,7 +49,8 @@ from node.relay.forwarders.control import (
     decode,
     encode,
 )
-from node.relay.forwarders.process import NotStartedError, open_process, receive
+from node.relay.forwarders.own_ports import OwnPorts, SharedPorts, Use
+from node.relay.forwarders.process import NotStartedError, open_process, receive, share_ports
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse
 from node.relay.ports import PortBlock
 from node.relay.resources import explain
@@ -97,6 +99,8 @@ class UserspaceForwarder:
         self._limit, self._allowed = Limit(None), Allow(0, None)
         self._turn: tuple[socket.socket, ServeTurn] | None = None
         self._channels: set[str] = set()
+        self._own = OwnPorts()
+        self._taken: dict[str, range] = {}  # ports that are marked there, by channel
         self._asking = trio.Lock()
         self._awaited: str | int | None = None
         self._answered = trio.Event()
@@ -113,14 +117,29 @@ class UserspaceForwarder:
         """See `Forwarder.ready`."""
         return self._control is not None
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """See `Forwarder.run`."""
+    async def run(
+        self,
+        own: SharedPorts | None = None,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """See `Forwarder.run`.
+
+        Args:
+            own: the relay's ports, if other forwarders have some of them.
+            task_status: told when it can take channels.
+        """
+        with share_ports(self._ports) if own is None else nullcontext(own) as shared:
+            self._own = shared
+            await self._run(shared, task_status)
+
+    async def _run(self, own: SharedPorts, task_status: trio.TaskStatus[None]) -> None:
         delay = RESTART_DELAY
         has_run = False
         while True:
             began = trio.current_time()
             try:
-                async with open_process(self._ports, kernel=self.use.possible) as (
+                async with open_process(own, kernel=self.use.possible) as (
                     process,
                     control,
                 ):
@@ -156,9 +175,23 @@ class UserspaceForwarder:
             await self._end_all()
             await trio.sleep(wait)
 
-    async def serve_turn(self, listener: socket.socket, secret: bytes) -> None:
-        """See `Forwarder.serve_turn`."""
-        self._turn = listener, ServeTurn(secret)
+    async def serve_turn(
+        self,
+        listener: socket.socket,
+        secret: bytes,
+        nonce_secret: bytes | None = None,
+        *,
+        accepts: bool = True,
+    ) -> None:
+        """See `Forwarder.serve_turn`.
+
+        Args:
+            listener: bound to the server's port.
+            secret: from which the passwords of users follow.
+            nonce_secret: from which nonces do; the same for all that share the listener.
+            accepts: whether it receives there; else only from clients that it is given by `open`.
+        """
+        self._turn = listener, ServeTurn(secret, nonce_secret or token_bytes(32), accepts)
         with suppress(ForwarderUnavailable):  # then the next process hears of it
             await self._serve_turn()
 
@@ -180,11 +213,19 @@ class UserspaceForwarder:
         turn: Allocated | None = None,
     ) -> None:
         """See `Forwarder.open`."""
-        for_turn = None if turn is None else AllocationFor(turn.serial, list(turn.hosts))
+        for_turn = None
+        if turn is not None:
+            has_asked = self._turn is not None and self._turn[1].accepts
+            request = None if has_asked else turn.request
+            for_turn = AllocationFor(turn.serial, list(turn.hosts), request)
         message = Open(channel_id, rules, for_turn)
+        self._taken[channel_id] = range(block.first, block.first + len(block.sockets))
+        use = Use.CHANNEL if turn is None else Use.ALLOCATION
+        self._own.mark(self._taken[channel_id], use)
         try:
             await self._ask(channel_id, message, _rights(block.sockets))
         except BaseException:
+            self._free(channel_id)
             with trio.CancelScope(shield=True):  # it may be open, or be opened later
                 await self.close(channel_id, Reason.CRASHED)
             raise
@@ -263,8 +304,8 @@ class UserspaceForwarder:
                     "calls are forwarded in userspace from now on; for the kernel it takes %s",
                     lacks,
                 )
-            case AskAllocation(serial, requester, pair):
-                await self._reports.send(AllocationWanted(serial, requester, pair))
+            case AskAllocation(serial, requester, pair, request):
+                await self._reports.send(AllocationWanted(serial, requester, pair, request))
             case Spent(serial, size, ended):
                 await self._reports.send(AllowanceSpent(serial, size, ended))
             case StatsReport(serial, channels, last) if serial == self._awaited:
@@ -288,7 +329,11 @@ class UserspaceForwarder:
 
     async def _end(self, channel_id: str, reason: Reason, stats: ChannelStats | None) -> None:
         self._channels.discard(channel_id)
+        self._free(channel_id)
         await self._reports.send(ForwardingEnded(channel_id, reason, stats))
+
+    def _free(self, channel_id: str) -> None:
+        self._own.mark(self._taken.pop(channel_id, range(0)), Use.NONE)
 
     async def _ask(
         self, key: str | int, question: Message, *ancillary: tuple[int, int, bytes]

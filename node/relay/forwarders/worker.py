@@ -1,9 +1,10 @@
-"""The process that carries the media: `python -m node.relay.forwarders.worker FD PORTS [kernel]`.
+"""The process that carries the media: `python -m node.relay.forwarders.worker` with arguments.
 
-A process of its own keeps packets from waiting for the interpreter while the relay computes. It
-imports little, so that a crashed one is replaced in no time; it ends when the relay does, which it
-learns from the control socket FD; and it writes nothing anywhere but its messages. PORTS are the
-first and the last of the relay.
+They are a control socket, the first and the last port of the relay, memory that tells which ports
+are open, and maybe `kernel`. A process of its own keeps packets from waiting for the interpreter
+while the relay computes. It imports little, so that a crashed one is replaced in no time; it ends
+when the relay does, which it learns from the control socket; and it writes nothing anywhere but its
+messages.
 """
 
 import errno
@@ -23,7 +24,6 @@ from node.relay.forwarders.control import (
     MAX_MESSAGE,
     STATS_PER_REPORT,
     Allow,
-    AskAllocation,
     AskStats,
     AskTotals,
     Close,
@@ -44,11 +44,11 @@ from node.relay.forwarders.control import (
 )
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.media import MediaChannel
+from node.relay.forwarders.own_ports import OwnPorts, shared_ports
 from node.relay.resources import check_descriptors
 
 if TYPE_CHECKING:  # else only a process that uses it loads it
     from node.relay.forwarders.kernel import Kernel
-    from node.turn.actions import Ask
     from node.turn.place import TurnPlace
     from node.turn.sockets import TurnSockets
 
@@ -58,15 +58,15 @@ class Worker:
 
     Args:
         control: non-blocking socket to the relay.
-        relay_ports: those of all channels of the relay, also of its other processes.
+        own: the ports of the relay, also those of its other processes.
         kernel: whether the kernel may carry steady media.
     """
 
     def __init__(
-        self, control: socket.socket, relay_ports: range = range(0), *, kernel: bool = False
+        self, control: socket.socket, own: OwnPorts | None = None, *, kernel: bool = False
     ) -> None:
         self._control = control
-        self._relay_ports = relay_ports
+        self._own = own or OwnPorts()
         self._loop = Loop()
         self._channels: dict[str, MediaChannel | TurnPlace] = {}
         self._turn: TurnSockets | None = None
@@ -108,8 +108,8 @@ class Worker:
         match decode(record):
             case Open() as message:
                 self._open(message, [socket.socket(fileno=fd) for fd in fds])
-            case ServeTurn(secret):
-                self._serve_turn([socket.socket(fileno=fd) for fd in fds], secret)
+            case ServeTurn() as message:
+                self._serve_turn([socket.socket(fileno=fd) for fd in fds], message)
             case RefuseAllocation(serial, code) if self._turn is not None:
                 self._turn.refuse(serial, code)
             case Close(channel_id, reason):
@@ -149,6 +149,8 @@ class Worker:
         if turn is not None:
             if self._turn is None or not sockets:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            if turn.request is not None:
+                return self._turn.take_over(channel_id, turn.request, turn.hosts, rules, sockets)
             return self._turn.open(channel_id, turn.serial, turn.hosts, rules, sockets)
         if len(sockets) != PORTS:  # no descriptors were left to receive the others
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -157,12 +159,12 @@ class Worker:
             sockets,
             rules,
             self._budget,
-            self._relay_ports,
+            self._own,
             lambda: self._close(channel_id, "expired"),
             self._kernel,
         )
 
-    def _serve_turn(self, listeners: list[socket.socket], secret: bytes) -> None:
+    def _serve_turn(self, listeners: list[socket.socket], message: ServeTurn) -> None:
         if self._turn is not None or not listeners:  # told twice, or no descriptors are left
             for listener in listeners:
                 listener.close()
@@ -172,15 +174,12 @@ class Worker:
         self._turn = TurnSockets(
             self._loop,
             listeners[0],
-            secret,
+            message,
             self._budget,
-            self._relay_ports,
-            self._ask,
+            self._own,
+            self._send,
             self._close,
         )
-
-    def _ask(self, ask: "Ask") -> None:
-        self._send(AskAllocation(ask.serial, ask.jid, ask.pair))
 
     def _close(self, channel_id: str, reason: str) -> None:
         media = self._channels.get(channel_id)
@@ -232,10 +231,11 @@ def main() -> None:
     # Which channels there are descriptors for, the relay decides, and it may change its mind.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    fd, first, last = map(int, sys.argv[1:4])
+    fd, first, last, ports_fd = map(int, sys.argv[1:5])
     control = socket.socket(fileno=fd)
     control.setblocking(False)
-    worker = Worker(control, range(first, last + 1), kernel="kernel" in sys.argv[4:])
+    own = shared_ports(range(first, last + 1), ports_fd)
+    worker = Worker(control, own, kernel="kernel" in sys.argv[5:])
     gc.freeze()
     worker.run()
 

@@ -17,6 +17,7 @@ from node.doctor.patient import Patient, SkippedError
 from node.errors import UsageError
 from node.settings import RunSettings
 from node.xmpp import XmppError, XmppRefused
+from overlay import OverlayError
 from overlay.core.addresses import Address
 from overlay.core.reachability.verdict import Reachability, Verdict
 
@@ -94,7 +95,11 @@ class FakeSession:
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The session and the peer that a patient gets; an error is what opening raises."""
-    fakes: dict[str, Any] = {"session": FakeSession(), "peer": FakePeer()}
+    fakes: dict[str, Any] = {
+        "session": FakeSession(),
+        "peer": FakePeer(),
+        "turn_peer": FakePeer(),
+    }
 
     def opening(name: str) -> Any:
         @asynccontextmanager
@@ -107,6 +112,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(Patient, "open_session", opening("session"))
     monkeypatch.setattr(Patient, "open_peer", opening("peer"))
+    monkeypatch.setattr(Patient, "open_turn_peer", opening("turn_peer"))
     return fakes
 
 
@@ -302,6 +308,52 @@ async def test_without_peers_of_the_other_ip_version_the_first_verdict_is_enough
     findings = await diagnose(settings, timeout=60, checks=named("reachability"))
     assert findings["reachability"].result == "ok"
     assert trio.current_time() - started == pytest.approx(5, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "result", "said"),
+    [
+        ({False: REACHED, True: UNKNOWN}, "ok", "reach the TURN server's UDP port 3478 over IPv4"),
+        ({False: REACHED, True: MISSED}, "warning", "over IPv4, but not over IPv6"),
+        ({False: MISSED, True: MISSED}, "warning", "do not reach the TURN server's UDP port 3478"),
+        ({False: UNKNOWN, True: UNKNOWN}, "skipped", "too few witnesses"),
+    ],
+)
+async def test_witnesses_knock_at_the_port_of_turn(
+    settings: RunSettings,
+    fakes: dict[str, Any],
+    autojump_clock: trio.abc.Clock,
+    verdicts: dict[bool, Reachability],
+    result: str,
+    said: str,
+) -> None:
+    fakes["turn_peer"].verdicts = {5.0: verdicts}
+    await fakes["turn_peer"].wait_connected()
+    finding = (await diagnose(settings, checks=named("TURN")))["TURN"]
+    assert finding.result == result
+    assert said in finding.meaning
+    assert ("UDP port 3478" in finding.remedy) == (result == "warning")
+
+
+async def test_a_port_of_turn_that_cannot_be_had_costs_only_browsers(
+    settings: RunSettings, fakes: dict[str, Any]
+) -> None:
+    fakes["turn_peer"] = OverlayError("cannot use UDP port 3478: in use; pass another --port")
+    finding = (await diagnose(settings, checks=named("TURN")))["TURN"]
+    assert finding.result == "warning"
+    assert finding.meaning == "browsers get no relay: cannot use UDP port 3478: in use"
+    assert "--turn-port" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("port", "said"), [("off", "browsers get no relay"), ("0", "the system is to choose")]
+)
+async def test_no_port_of_turn(
+    settings: RunSettings, fakes: dict[str, Any], port: str, said: str
+) -> None:
+    finding = (await diagnose(replace(settings, turn_port=port), checks=named("TURN")))["TURN"]
+    assert finding.result == "skipped"
+    assert said in finding.meaning
 
 
 async def test_few_peers_are_not_waited_for(

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from node.cli import execute
 from node.client import open_client
 from node.doctor import Finding, diagnose
+from node.doctor.turn import TURN_CHECKS
 from node.relay_node import Node
 from node.service import open_node
 from node.settings import RunSettings
@@ -138,6 +140,7 @@ async def test_what_is_wrong_is_said_with_a_remedy(settings: RunSettings, tmp_pa
         "overlay": "failed",
         "reachability": "skipped",
         "port mapping": "skipped",
+        "TURN": "skipped",
         "NAT behaviour": "skipped",
         "ports": "failed",
         "file limits": "ok",
@@ -158,6 +161,54 @@ async def test_a_node_with_state_elsewhere_may_be_who_has_the_port(
     assert "a node that runs here has UDP port" in found["ports"].meaning
     assert str(tmp_path / "other") in found["ports"].meaning
     assert "pass the --state-dir that it was started with" in found["ports"].remedy
+
+
+async def test_turn_of_a_node_that_runs_and_at_a_port_that_is_taken(settings: RunSettings) -> None:
+    turned = replace(settings, turn_port=str(free_port()))
+    async with overlay() as entrance:
+        turned = replace(turned, bootstrap=(entrance,))
+        async with open_node(turned):
+            running = (await diagnose(turned, checks=TURN_CHECKS))["TURN"]
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+            taken.bind(("::", int(turned.turn_port)))
+            async with open_node(turned):
+                unlucky = (await diagnose(turned, checks=TURN_CHECKS))["TURN"]
+            stopped = (await diagnose(turned, checks=TURN_CHECKS))["TURN"]
+        free = (await diagnose(turned, checks=TURN_CHECKS))["TURN"]
+    assert running.result == "ok"
+    assert "the node that runs answers" in running.meaning
+    assert [unlucky.result, stopped.result] == ["warning", "warning"]
+    assert "though the node runs" in unlucky.meaning
+    assert f"cannot open UDP port {turned.turn_port}" in stopped.meaning
+    assert "--turn-port" in stopped.remedy
+    assert (free.result, "private network" in free.meaning) == ("skipped", True)
+
+
+async def test_another_turn_server(
+    settings: RunSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look_up(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if host == "nowhere.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", look_up)
+    secret = tmp_path / "turn"
+    secret.write_text("north")
+    secret.chmod(0o600)
+    found = []
+    async with open_peer(PeerSettings(host="127.0.0.1")) as server:  # it answers STUN as well
+        for host, port in (
+            server.local_address,
+            ("localhost", server.local_address[1]),
+            ("127.0.0.1", free_port()),
+            ("nowhere.invalid", 3478),
+        ):
+            other = replace(settings, turn_server=f"{host}:{port}", turn_secret_file=secret)
+            found.append((await diagnose(other, checks=TURN_CHECKS))["TURN"])
+    assert [one.result for one in found] == ["ok", "ok", "warning", "warning"]
+    assert "does not answer over UDP" in found[2].meaning
+    assert "nowhere.invalid:3478 is not found" in found[3].meaning
 
 
 async def test_ports_that_overlap(settings: RunSettings) -> None:
@@ -188,20 +239,20 @@ def test_the_command(
     keys = ("jid", "password_file", "xmpp_host", "state_dir")
     config.write_text("".join(f'{key} = "{getattr(settings, key)}"\n' for key in keys))
     arguments = ["doctor", "--config", str(config), "--port", str(settings.port), "--timeout", "5"]
-    arguments += ["--port-mapping", "off"]
+    arguments += ["--port-mapping", "off", "--turn-port", "off"]
 
     assert execute([*arguments, "--json"]) == 0
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert told["healthy"] is True
     fields = {"name", "result", "meaning", "remedy"}
-    assert [set(check) for check in told["checks"]] == [fields] * 11
+    assert [set(check) for check in told["checks"]] == [fields] * 12
     assert err == ""
 
     assert execute([*arguments, "--s2s-domain", "else.example"]) == 1
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert len(lines) == 11  # for a program, one for each check
+    assert len(lines) == 12  # for a program, one for each check
     [s2s] = [line for line in lines if "s2s" in line.split()[1]]
     assert s2s.split()[0] == "failed"
     assert err == ""

@@ -43,7 +43,7 @@ def test_clock(ahead: float, result: str, meaning: str) -> None:
 )
 def test_reachability(v4: Verdict, v6: Verdict, result: str, meaning: str) -> None:
     evidence = {False: Reachability(v4, 3, 1, 0), True: Reachability(v6, 0, 0, 2)}
-    finding = judge_reachability(evidence, 4278)
+    finding = judge_reachability(evidence, "this node", "let UDP port 4278 through")
     assert finding.result == result
     assert meaning in finding.meaning
     assert ("UDP port 4278" in finding.remedy) == (result in ("warning", "failed"))

@@ -7,6 +7,7 @@ from itertools import count
 from node.relay.addresses import Address
 from node.relay.budget import Budget
 from node.relay.channel import ChannelRules
+from node.relay.forwarders.own_ports import OwnPorts, Use
 from node.turn.actions import Action, Ask, Reply, ToPeer
 from node.turn.allocation import FiveTuple, Place
 from node.turn.auth import REALM, Authenticator, key_of
@@ -45,7 +46,9 @@ class World:
 
     def __init__(self, **rules: object) -> None:
         self.now = 1000.0
-        self.peers = Peers(range(20000, 30000))
+        self.own = OwnPorts(range(20000, 30000))
+        self.own.mark(range(20000, 20100), Use.ALLOCATION)
+        self.peers = Peers(self.own)
         self.peers.own_hosts.update(OWN.values())
         self.hosts = dict(OWN)
         self.rules = ChannelRules(**rules)  # type: ignore[arg-type]

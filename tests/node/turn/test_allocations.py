@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.turn.actions import Deleted, Ended, Reply
+from node.turn.actions import Ask, Deleted, Ended, Reply
 from node.turn.allocating import MAX_ASKED, PATIENCE
 from node.turn.allocation import (
     DEFAULT_LIFETIME,
@@ -132,6 +132,30 @@ def test_one_that_is_slow_to_be_granted() -> None:
     assert isinstance(reply, Reply)
     assert parse_untrusted(reply.data).transaction_id == client.request[8:20]
     assert world.server.allocating.refused(again.serial, Code.FORBIDDEN) == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("first", [[UDP], [UDP, PAIR]])
+def test_of_two_requests_for_different_ports_the_later_one_counts(
+    first: list[tuple[int, bytes]],
+) -> None:
+    world = World()
+    client = world.client()
+    client.learn_nonce()
+    later = [UDP] if PAIR in first else [UDP, PAIR]
+    asked = [
+        action
+        for attributes in (first, later)
+        for action in world.server.receive(
+            client.write(Method.ALLOCATE, attributes), client.five_tuple, world.now
+        )
+    ]
+    one, other = [action for action in asked if isinstance(action, Ask)]
+    assert world.grant(one) == [Ended("place 20000", "released")]
+    (reply,) = world.grant(other)
+    assert isinstance(reply, Reply)
+    answer = parse_untrusted(reply.data)
+    assert answer.transaction_id == client.request[8:20]
+    assert bool(answer.get(Attr.RESERVATION_TOKEN)) == (PAIR in later)
 
 
 def test_a_question_that_nobody_answers_is_forgotten() -> None:

@@ -34,6 +34,7 @@ from node.relay.forwarders.control import (
     encode,
     pair,
 )
+from node.relay.forwarders.own_ports import OwnPorts, Use
 from node.relay.forwarders.worker import Worker
 from node.relay.sockets import bind_udp, widest_family
 from node.turn import allocating, fast
@@ -41,7 +42,8 @@ from node.turn.credentials import issue
 from node.turn.fast import HEADER
 from node.turn.place import SILENCE
 from node.turn.service import TurnService, open_turn_port, open_turn_server
-from node.turn.stun import Attr, Method, parse_untrusted
+from node.turn.stun import Attr, Class, Method, parse_untrusted
+from node.turn.stun import encode as encode_stun
 from simulations.lab.turn_client import CHANNEL, TurnClient, TurnError
 from tests.node.relay.loopback import PATIENCE, LoopbackRelay, loopback_relay, ready_again
 
@@ -245,13 +247,13 @@ async def test_a_process_that_crashes_is_followed_by_another_one() -> None:
 class InProcess:
     """The relay's end of the conversation with a worker of this process."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, own: OwnPorts) -> None:
         self.control, theirs = (stack.enter_context(sock) for sock in pair())
         self.control.settimeout(PATIENCE)
         theirs.setblocking(False)
         self.listener = stack.enter_context(bind_udp(widest_family(), 0))
         self.server = "127.0.0.1", self.listener.getsockname()[1]
-        self.worker = Worker(theirs)
+        self.worker = Worker(theirs, own)
 
     def tell(self, message: Message, *sent: socket.socket) -> None:
         socket.send_fds(self.control, [encode(message)], [sock.fileno() for sock in sent])
@@ -276,16 +278,16 @@ class InProcess:
         return TurnClient(self.server, credentials.username, credentials.password, "127.0.0.1")
 
 
-def play(scenario: Callable[[InProcess, TurnClient], None]) -> None:
+def play(scenario: Callable[[InProcess, TurnClient], None], own: OwnPorts | None = None) -> None:
     """Run a worker here, in the main thread that its loop takes, and a scenario in another one."""
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        turn = InProcess(stack)
+        turn = InProcess(stack, own or OwnPorts())
         client = turn.client()
         stack.callback(client.close)
 
         def run() -> None:
             try:
-                turn.tell(ServeTurn(SECRET), turn.listener)
+                turn.tell(ServeTurn(SECRET, b"nonces", accepts=True), turn.listener)
                 scenario(turn, client)
             finally:
                 turn.control.shutdown(socket.SHUT_WR)
@@ -391,3 +393,48 @@ def test_a_packet_that_cannot_be_sent_is_counted() -> None:
         assert closed.stats.drops == {"unsent": 1}
 
     play(scenario)
+
+
+def test_no_port_of_the_relay_is_a_client() -> None:
+    own = OwnPorts()
+
+    def scenario(turn: InProcess, client: TurnClient) -> None:
+        port = address_of(client.socket)[1]
+        own.mark(range(port, port + 1), Use.ALLOCATION)
+        binding = encode_stun(Method.BINDING, Class.REQUEST, bytes(12), [])
+        client.socket.send(binding)
+        other = turn.client()
+        with other.socket:
+            other.socket.send(binding)
+            assert other.socket.recv(100)[:2] == b"\1\1"  # and so all before it was taken
+        client.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.socket.recv(100)
+
+    play(scenario, own)
+
+
+async def test_a_user_of_turn_meets_a_borrower_and_another_user() -> None:
+    async with turned() as turn:
+        grant = await turn.relay.channel()
+        romeo, juliet = turn.client(), turn.client("juliet@capulet.example")
+
+        def meet() -> None:
+            here, there = romeo.allocate(), juliet.allocate()
+            romeo.bind(there)
+            juliet.bind(here)
+            romeo.bind((grant.host, grant.remoteport), CHANNEL + 1)
+            for number in range(5):
+                romeo.socket.send(HEADER.pack(CHANNEL, 1) + b"%d" % number)
+                assert juliet.socket.recv(100) == HEADER.pack(CHANNEL, 1) + b"%d" % number
+                juliet.socket.send(HEADER.pack(CHANNEL, 1) + b"%d" % number)
+                assert romeo.socket.recv(100) == HEADER.pack(CHANNEL, 1) + b"%d" % number
+            with peer_socket() as borrower:
+                for number in range(5):
+                    borrower.sendto(b"%d" % number, (grant.host, grant.localport))
+                    romeo.socket.send(HEADER.pack(CHANNEL + 1, 1) + b"%d" % number)
+                    assert borrower.recv(100) == b"%d" % number
+                    assert romeo.socket.recv(100) == HEADER.pack(CHANNEL + 1, 1) + b"%d" % number
+
+        await trio.to_thread.run_sync(meet)
+        assert (await turn.relay.service.totals()).carried.drops == {}

@@ -15,6 +15,7 @@ from node.relay.channel import PORTS, ChannelRules
 from node.relay.forwarders import media as module
 from node.relay.forwarders.loop import Loop
 from node.relay.forwarders.media import MediaChannel
+from node.relay.forwarders.own_ports import OwnPorts
 
 RULES = ChannelRules(expire=3600, allow_private_peers=True)
 
@@ -34,7 +35,7 @@ def udp(stack: ExitStack) -> socket.socket:
 
 def channel(loop: Loop, stack: ExitStack) -> MediaChannel:
     sockets = [udp(stack) for _ in range(PORTS)]
-    return MediaChannel(loop, sockets, RULES, Budget(), range(0), lambda: None)
+    return MediaChannel(loop, sockets, RULES, Budget(), OwnPorts(), lambda: None)
 
 
 def test_a_channel_that_has_closed_is_forgotten_long_before_it_would_have_expired(

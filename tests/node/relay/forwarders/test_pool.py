@@ -4,8 +4,10 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from math import inf
 from pathlib import Path
 
@@ -14,18 +16,22 @@ import trio
 from trio.testing import MockClock
 
 from node.errors import UserError
+from node.relay.addresses import Address
 from node.relay.admission import Refused, RelayLimits
 from node.relay.channel import PORTS as PORTS_OF_A_CHANNEL
 from node.relay.drop import Drop
-from node.relay.forwarders.base import Reason
+from node.relay.forwarders.base import AllocationWanted, Reason
+from node.relay.forwarders.control import AllocateRequest
 from node.relay.forwarders.pool import ForwarderPool, processes_for
 from node.relay.forwarders.use import IN_USERSPACE, KernelUse
 from node.relay.grants import ChannelGrant
 from node.relay.opening import open_relay
 from node.relay.quota import Quota
 from node.relay.relay import RelayService
-from node.turn.service import open_turn_port, open_turn_server
-from simulations.lab.turn_client import TurnClient
+from node.turn.fast import HEADER
+from node.turn.service import TurnService, open_turn_port, open_turn_server
+from node.turn.stun import Attr, Method
+from simulations.lab.turn_client import CHANNEL, UDP, TurnClient, TurnError
 from tests.node.relay.loopback import PATIENCE, PORTS, REQUESTER, forged, open_end, talk
 
 pytestmark = pytest.mark.trio
@@ -196,21 +202,138 @@ async def test_a_packet_from_a_port_of_another_process_is_dropped() -> None:
                     break
 
 
-async def test_allocations_stay_with_the_process_that_is_the_turn_server() -> None:
+@dataclass
+class Turn:
+    """A relay of two processes that is a TURN server, too."""
+
+    relay: RelayService
+    pool: ForwarderPool
+    service: TurnService
+    port: int
+    stack: ExitStack
+
+    def client(self) -> TurnClient:
+        grant = self.service.grant(REQUESTER)[0]
+        client = TurnClient(("127.0.0.1", self.port), grant.username, grant.password, "127.0.0.1")
+        self.stack.callback(client.close)
+        return client
+
+    async def allocated(self, *attributes: tuple[int, bytes]) -> tuple[TurnClient, Address]:
+        client = self.client()
+        return client, await trio.to_thread.run_sync(client.allocate, *attributes)
+
+    def process_of(self, relayed: Address) -> int:
+        (pid,) = [pid for pid in self.pool.pids if relayed[1] in ports_of(pid)]
+        return pid
+
+    async def until_open(self, allocations: int) -> None:
+        with trio.fail_after(PATIENCE):
+            while self.relay.open_allocations != allocations:
+                await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def turned() -> AsyncIterator[Turn]:
     async with pooled(2) as (relay, pool), open_turn_port(0) as listener:
         assert listener is not None
         port = listener.getsockname()[1]
         address = "127.0.0.1", port
-        async with open_turn_server(relay, listener, b"north", lambda: [address]) as turn:
-            grant = turn.grant(REQUESTER)[0]
-            for _ in range(3):
-                client = TurnClient(address, grant.username, grant.password)
-                await trio.to_thread.run_sync(client.allocate)
-                client.close()
-            assert relay.open_allocations == 3
-            server, other = pool.pids
-            assert len(ports_of(server) - {port}) == 3
-            assert ports_of(other) == set()
-            # Channels go where fewer are.
-            channel = await relay.request_channel(REQUESTER)
-            assert carried(pool, [channel])[other] == [channel]
+        async with open_turn_server(relay, listener, b"north", lambda: [address]) as service:
+            with ExitStack() as stack:
+                yield Turn(relay, pool, service, port, stack)
+
+
+def code_of(client: TurnClient, lifetime: int) -> int | None:
+    """The error that a client gets when it refreshes."""
+    try:
+        client.refresh(lifetime)
+    except TurnError as error:
+        return error.code
+    return None
+
+
+async def test_allocations_are_spread_and_each_process_serves_its_own_clients() -> None:
+    async with turned() as turn:
+        found = [await turn.allocated() for _ in range(4)]
+        processes = [turn.process_of(relayed) for _, relayed in found]
+        assert Counter(processes) == dict.fromkeys(turn.pool.pids, 2)
+
+        def talk_in_pairs() -> None:
+            for (one, here), (other, there) in combinations(found, 2):
+                one.socket.setblocking(True)
+                one.bind(there, number_of(there))
+                other.bind(here, number_of(here))
+                for number in range(3):
+                    for sender, receiver, to, source in (
+                        (one, other, there, here),
+                        (other, one, here, there),
+                    ):
+                        data = b"%d" % number
+                        sender.socket.send(HEADER.pack(number_of(to), 1) + data)
+                        assert receiver.socket.recv(100) == HEADER.pack(number_of(source), 1) + data
+
+        def number_of(relayed: Address) -> int:
+            return CHANNEL + [address for _, address in found].index(relayed)
+
+        await trio.to_thread.run_sync(talk_in_pairs)
+        assert (await turn.relay.totals()).carried.requester_packets == 6 * 6
+        for left, (client, _) in enumerate(found, 1):
+            assert await trio.to_thread.run_sync(code_of, client, 0) is None
+            await turn.until_open(len(found) - left)
+            # Whoever has nothing any more hears so, whichever process had him.
+            assert await trio.to_thread.run_sync(code_of, client, 600) == 437
+        client, _ = found[-1]
+        relayed = await trio.to_thread.run_sync(client.allocate)
+        assert turn.process_of(relayed)
+
+
+async def test_a_pair_of_ports_stays_where_it_can_be_asked_for() -> None:
+    async with turned() as turn:
+        first = turn.pool.pids[0]
+        _, relayed = await turn.allocated()
+        assert turn.process_of(relayed) == first
+        client = turn.client()
+        even = (Attr.EVEN_PORT, b"\x80")
+        answer = await trio.to_thread.run_sync(client.request, Method.ALLOCATE, UDP, even)
+        token = answer.get(Attr.RESERVATION_TOKEN)
+        assert token is not None
+        _, second = await turn.allocated((Attr.RESERVATION_TOKEN, token))
+        assert turn.process_of(second) == first
+        _, other = await turn.allocated()
+        assert turn.process_of(other) != first
+
+
+async def test_a_request_that_is_too_long_to_be_passed_on_is_served_all_the_same() -> None:
+    async with turned() as turn:
+        padded = (0xC001, bytes(3000))
+        found = [await turn.allocated(padded) for _ in range(2)]
+        assert {turn.process_of(relayed) for _, relayed in found} == {turn.pool.pids[0]}
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+async def test_a_crash_ends_the_allocations_of_one_process(victim: int) -> None:
+    async with turned() as turn:
+        found = [await turn.allocated() for _ in range(2)]
+        pids = turn.pool.pids
+        assert [turn.process_of(relayed) for _, relayed in found] == pids
+        os.kill(pids[victim], signal.SIGKILL)
+        await turn.until_open(1)
+        with trio.fail_after(PATIENCE):
+            while len(turn.pool.pids) < 2:
+                await trio.sleep(0.01)
+        kept, lost = found[1 - victim][0], found[victim][0]
+        assert await trio.to_thread.run_sync(code_of, kept, 600) is None
+        assert await trio.to_thread.run_sync(code_of, lost, 600) == 437
+        relayed = await trio.to_thread.run_sync(lost.allocate)
+        assert turn.process_of(relayed)
+
+
+async def test_an_allocation_that_another_process_cannot_take_is_refused() -> None:
+    async with turned() as turn:
+        await turn.allocated()
+        request = AllocateRequest(b"nonsense", "127.0.0.1", 9, "127.0.0.1")
+        wanted = AllocationWanted(1, "romeo@montague.example", False, request)
+        with pytest.raises(Refused):
+            await turn.relay.allocate(wanted)
+        assert turn.relay.open_allocations == 1
+        await turn.allocated()
