@@ -168,7 +168,7 @@ def call(
     audio: AudioSettings = AudioSettings(),
     *,
     answer: bool = False,
-    relay: str | None = None,
+    relay: tuple[str, ...] = (),
     seconds: Annotated[float | None, between(0.1, MAX_HOLD)] = None,
     timeout: Annotated[float, between(1, 170)] = 60.0,
     config: Path | None = None,
@@ -183,7 +183,8 @@ def call(
     Args:
         peer: Whom to call, user@domain/resource; with --answer, whose call to take, else anybody's.
         answer: Wait for a call, take it, and end with it.
-        relay: JID of the relay to borrow if one is needed; the best one if not given.
+        relay: JID of a relay to borrow if one is needed; may be given several times. The best ones
+            if not given.
         seconds: Hang up after so long.
         timeout: Seconds that it may ring.
         config: TOML file of these settings, such as: jid = "me@example.org"

@@ -1,7 +1,7 @@
 """Finding a relay, in the overlay and over XMPP, and borrowing a channel on it."""
 
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -70,6 +70,11 @@ class Client:
         """The calls of the session."""
         return self._session.calls
 
+    @property
+    def measured(self) -> int:
+        """Relays of the overlay that have answered a probe, if the client stays."""
+        return self._pool.measured
+
     async def find(self, theirs: bytes | None = None) -> list[Relay | TrackedRelay]:
         """The relays to ask, best first.
 
@@ -124,24 +129,23 @@ class Client:
     @asynccontextmanager
     async def borrow(
         self,
-        relay: str | None = None,
-        *,
+        *relays: str,
         theirs: bytes | None = None,
-        avoided: str | None = None,
+        avoided: Collection[str] = (),
         timeout: float = BORROW_TIMEOUT,
     ) -> AsyncIterator[BorrowedChannel]:
         """Borrow a channel, hold it during the block, and give it back.
 
         Args:
-            relay: JID of the relay to ask; by default the nearest that grants one.
+            *relays: JIDs of the relays to ask, in turn; by default the nearest that grants one.
             theirs: The table of the other end of a call: the nearest to both, then.
-            avoided: JID of a relay not to ask.
+            avoided: JIDs of relays not to ask.
             timeout: Seconds after which the attempt is given up.
 
         Raises:
             NoRelayError: Nobody lent a channel in time.
         """
-        channel, found = await self._request(relay, theirs, avoided, timeout)
+        channel, found = await self._request(relays, theirs, avoided, timeout)
         key = (channel.relay, channel.offer.id)
         self._held[key] = channel, found
         try:
@@ -183,14 +187,18 @@ class Client:
         return await request_turn(self._session, relays, deadline - trio.current_time())
 
     async def _request(
-        self, relay: str | None, theirs: bytes | None, avoided: str | None, timeout: float
+        self,
+        relays: Sequence[str],
+        theirs: bytes | None,
+        avoided: Collection[str],
+        timeout: float,
     ) -> tuple[BorrowedChannel, Candidate]:
         refusals: list[str] = []
         reason = f"nobody answered within {timeout:g} s"
         with trio.move_on_after(timeout):
-            candidates: list[Candidate] = [relay] if relay else []
-            if relay is None:
-                candidates += [one for one in await self.find(theirs) if one.jid != avoided]
+            candidates: list[Candidate] = [jid for jid in relays if jid not in avoided]
+            if not relays:
+                candidates += [one for one in await self.find(theirs) if one.jid not in avoided]
             if lent := await self._first_channel(candidates, refusals):
                 return lent
             reason = "none was found"

@@ -38,7 +38,9 @@ async def borrow(
             relays=overlay.bootstrap_relays,
             timeout=timeout,
         ) as client,
-        client.borrow(relay, timeout=deadline - trio.current_time()) as channel,
+        client.borrow(
+            *([relay] if relay else ()), timeout=deadline - trio.current_time()
+        ) as channel,
     ):
         lent = True
         with (

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -17,7 +17,7 @@ import trio
 from node.client import BorrowedChannel, Client
 from node.rtc.audio import Sink, Source
 from node.rtc.phone import Phone
-from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, NoPathError, connected
+from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, Borrow, NoPathError, connected
 from node.rtc.sdp import IncompatibleError, audio_of
 from node.rtc.standby import keep_relayed
 from node.rtc.talk import CallFailedError, CallReport, PhoneAgent, Talk, candidates_of, follow
@@ -49,7 +49,6 @@ FOREIGN_DIRECT_TIME: Final = 2.0
 """Seconds before the callee borrows a relay: for a caller of another make, which may bring one."""
 
 Wait = Callable[[], Awaitable[object]]
-Borrow = Callable[[], AbstractAsyncContextManager[BorrowedChannel]]
 
 _NOBODY: Final = frozenset(
     {"service-unavailable", "recipient-unavailable", "item-not-found", "remote-server-not-found"}
@@ -66,7 +65,7 @@ class Line:
         bridge: To an asyncio loop for the media.
         source: Makes what is said.
         sink: Makes what takes that which is heard.
-        relay: JID of the relay to borrow if one is needed; None: the best.
+        relays: JIDs of the relays that may be borrowed if one is needed; none: the best.
         until: Makes a context that a signal ends, and nothing else.
         connect_timeout: Seconds in which there must be a path, and then sound.
     """
@@ -77,7 +76,7 @@ class Line:
         bridge: Bridge,
         source: Callable[[], Source],
         sink: Callable[[], Sink],
-        relay: str | None,
+        relays: Sequence[str],
         until: Callable[[], AbstractContextManager[None]],
         connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
@@ -85,7 +84,7 @@ class Line:
         self._bridge = bridge
         self._source = source
         self._sink = sink
-        self._relay = relay
+        self._relays = relays
         self._until = until
         self._connect_timeout = connect_timeout
         self._stun: tuple[str, int] | None = None
@@ -130,8 +129,7 @@ class Line:
                     theirs = _table_of(answer)
                     direct_time = DIRECT_TIME if theirs is None else OUR_DIRECT_TIME
                     talk = Talk(call, phone, offer, accepted_at, direct_time, early, theirs)
-                    borrow = partial(self._client.borrow, self._relay, theirs=theirs)
-                    return await self._talk(talk, borrow, seconds)
+                    return await self._talk(talk, self._borrow(theirs), seconds)
             except XmppRefused as error:
                 raise _unavailable(peer, error) from None
 
@@ -189,9 +187,17 @@ class Line:
             await call.send(Action.SESSION_ACCEPT, (answer,), payloads=tuple(tables))
             # The caller's relay is enough for both, and a caller of ours brings one if needed.
             brings = theirs is not None or any(one.type == "relay" for one in candidates_of(offer))
-            borrow = None if brings else partial(self._client.borrow, self._relay)
+            borrow = None if brings else self._borrow(None)
             talk = Talk(call, phone, answer, accepted_at, FOREIGN_DIRECT_TIME)
             return await self._talk(talk, borrow, seconds)
+
+    def _borrow(self, theirs: bytes | None) -> Borrow:
+        """Borrow for a call with somebody who has this table."""
+
+        def borrow(avoided: Collection[str]) -> AbstractAsyncContextManager[BorrowedChannel]:
+            return self._client.borrow(*self._relays, theirs=theirs, avoided=avoided)
+
+        return borrow
 
     async def _talk(self, talk: Talk, borrow: Borrow | None, seconds: float | None) -> CallReport:
         """Connect, and talk until it is time, or somebody or something ends it."""
@@ -229,9 +235,6 @@ class Line:
 
     async def _outlive(self, talk: Talk, channel: BorrowedChannel) -> None:
         """Hold standbys for a relay until the call cannot go on."""
-        if self._relay is not None:  # that one was asked for, and no other
-            await channel.lost.wait()
-            return
 
         def moved(old: BorrowedChannel, new: BorrowedChannel) -> None:
             self._client.note_failed(old)
@@ -242,9 +245,7 @@ class Line:
             if talk.theirs is not None:  # else the other end may just take no more candidates
                 self._client.note_failed(standby)
 
-        def borrow(avoided: str) -> AbstractAsyncContextManager[BorrowedChannel]:
-            return self._client.borrow(theirs=talk.theirs, avoided=avoided)
-
+        borrow = self._borrow(talk.theirs)
         agent = PhoneAgent(self._bridge, talk.phone)
         await keep_relayed(agent, channel, borrow, talk.tell, moved, failed)
 
@@ -255,7 +256,8 @@ class Line:
         agent = PhoneAgent(self._bridge, talk.phone)
         times = {"direct_time": talk.direct_time, "timeout": self._connect_timeout}
         try:
-            async with connected(agent, borrow, talk.tell, **times) as channel:
+            failed = self._client.note_failed
+            async with connected(agent, borrow, talk.tell, failed=failed, **times) as channel:
                 yield channel
         except NoPathError:
             await talk.call.end("connectivity-error")

@@ -6,7 +6,6 @@ moved there the relay that it left counts as failed, and the next channel is bor
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Final, NoReturn, Protocol
 
 import trio
@@ -15,6 +14,7 @@ from aioice.candidate import Candidate
 from node.client import BorrowedChannel
 from node.errors import UserError
 from node.rtc.candidates import checked_candidates, offered_candidates
+from node.rtc.relaying import Borrow
 from overlay.nursery import open_background_nursery
 
 FIRST_RETRY: Final = 1.0
@@ -25,9 +25,6 @@ MAX_RESCUES: Final = 3
 """Attempts to find a standby that works for a call whose relay is gone."""
 
 _log = logging.getLogger(__name__)
-
-BorrowOther = Callable[[str], AbstractAsyncContextManager[BorrowedChannel]]
-"""Borrows a channel, but not of the relay with this JID."""
 
 
 class MovingAgent(Protocol):
@@ -50,7 +47,7 @@ class MovingAgent(Protocol):
 async def keep_relayed(
     agent: MovingAgent,
     channel: BorrowedChannel,
-    borrow: BorrowOther,
+    borrow: Borrow,
     tell: Callable[[list[Candidate]], Awaitable[None]],
     moved: Callable[[BorrowedChannel, BorrowedChannel], None],
     failed: Callable[[BorrowedChannel], None],
@@ -94,12 +91,12 @@ async def keep_relayed(
 
 
 async def _hold(
-    borrow: BorrowOther,
+    borrow: Borrow,
     avoided: str,
     task_status: trio.TaskStatus[tuple[BorrowedChannel, trio.CancelScope]],
 ) -> None:
     with trio.CancelScope() as scope:
-        async with borrow(avoided) as channel:
+        async with borrow([avoided]) as channel:
             task_status.started((channel, scope))
             await trio.sleep_forever()
 

@@ -8,9 +8,9 @@ At last relays lose 30 % of the packets, and the time is taken until both ends h
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import statistics
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ import trio
 
 from node.rtc.loss import PAUSE
 from simulations.lab.certificates import Authority
+from simulations.lab.figures import show
 from simulations.lab.lone_relay import COMMAND, PASSWORD
 from simulations.lab.netns import Host, Lab, open_lab
 from simulations.lab.program import Program, ProgramError
@@ -30,6 +31,7 @@ RUNS = 20
 RELAYS = 3
 FAILURES = ("kill", "black hole", "drain")
 START_TIMEOUT = 40.0  # seconds; several programs start at one time on few cores
+AT_ONCE = 3  # relays that start at one time
 LOOK = 3.0  # seconds after a failure in which the gap must be over
 DOMAIN = "calls.example"
 ALICE, BOB = f"alice@{DOMAIN}/desk", f"bob@{DOMAIN}/phone"
@@ -51,18 +53,29 @@ class Stage:
     bob: Host
     relays: list[Host]
     login: list[str]
+    server: str
+    """Address of the XMPP server."""
+    ca_file: str
+    peer: str
+    """Address of a peer of the overlay."""
     nodes: dict[str, Program] = field(default_factory=dict)
     """By address."""
     watchers: list[Program] = field(default_factory=list)
     ends: list[Program] = field(default_factory=list)
 
-    async def start_relay(self, host: Host) -> None:
-        """Start, or start again, the relay of a host."""
+    async def start_relay(self, host: Host, *command: str) -> None:
+        """Start, or start again, the relay of a host; by another command than ours."""
         node = await self.lab.start(
             host,
-            *(COMMAND, "run", "--json", "--jid", f"{host.name}@{DOMAIN}", *self.login),
-            *("--drain", "0", "--status-address", "off"),
-            *("--state-dir", str(self.lab.directory / host.name)),
+            *(
+                *(command or (COMMAND,)),
+                "run",
+                "--json",
+                "--jid",
+                f"{host.name}@{DOMAIN}",
+                *self.login,
+            ),
+            *("--drain", "0", "--state-dir", str(self.lab.directory / host.name)),
         )
         await node.json(START_TIMEOUT)
         self.nodes[host.address] = node
@@ -117,7 +130,7 @@ class Stage:
             case "drain":
                 node.signal(signal.SIGTERM)
             case _:
-                await self._nft(host, _HOLE.format(""))
+                await self.drop(host)
         await trio.sleep(seconds)
         gap = max(float(end["gap"]) for end in await self.look())
         await node.stop()
@@ -125,12 +138,26 @@ class Stage:
             await self._nft(host, "delete table inet hole")
         return gap
 
+    def kill(self, relay: str) -> None:
+        """Kill the relay at an address."""
+        _kill(self.nodes.pop(relay))
+
+    async def drop(self, host: Host, *, some: bool = False) -> None:
+        """Have a host drop what goes to channels: all of it, or 30 %."""
+        await self._nft(host, _HOLE.format(_LOSS if some else ""))
+
+    async def granted(self, host: Host) -> int:
+        """How many channels the relay of a host has granted."""
+        _, output = await self.lab.run(host, COMMAND, "status", "--json")
+        count: int = json.loads(output)["channels"]["granted"]
+        return count
+
     async def thin_out(self, relay: str) -> float:
         """Have the relay at an address lose 30 %; seconds until both ends hear another one."""
         host = next(host for host in self.relays if host.address == relay)
         await trio.sleep(PAUSE)  # the run before has made both ends compare the paths, too
         started = trio.current_time()
-        await self._nft(host, _HOLE.format(_LOSS))
+        await self.drop(host, some=True)
         with trio.fail_after(START_TIMEOUT):
             while relay in [end["source"] for end in await self.look()]:
                 await trio.sleep(0.05)
@@ -161,14 +188,23 @@ async def build(lab: Lab, relays: int = RELAYS) -> Stage:
         bob=await lab.add_host("bob", behind=await lab.add_nat("nat-b")),
         relays=[await lab.add_host(f"relay{n}") for n in range(relays)],
         login=login,
+        server=xmpp.address,
+        ca_file=str(authority.ca_file),
+        peer=peer.address,
     )
     users = ["alice", "bob", *(host.name for host in stage.relays)]
     await start_prosody(lab, xmpp, DOMAIN, authority, accounts=dict.fromkeys(users, PASSWORD))
     first = await lab.start(peer, sys.executable, "-m", "simulations.lab.peer", str(_PORT))
     await first.json(START_TIMEOUT)
+    starting = trio.CapacityLimiter(AT_ONCE)
+
+    async def start(host: Host) -> None:
+        async with starting:
+            await stage.start_relay(host)
+
     async with trio.open_nursery() as nursery:
         for host in stage.relays:
-            nursery.start_soon(stage.start_relay, host)
+            nursery.start_soon(start, host)
     return stage
 
 
@@ -199,18 +235,9 @@ async def measure(runs: int) -> None:
                 relay = await stage.standby()
                 gaps.append(await stage.fail(relay, failure))
                 await stage.start_relay(next(one for one in stage.relays if one.address == relay))
-            _tell(f"{failure}: gap", gaps)
+            show(f"{failure}: gap", gaps)
         waits = [await stage.thin_out(await stage.standby()) for _ in range(runs)]
-        _tell("30 % loss: moved after", waits)
-
-
-def _tell(what: str, values: list[float]) -> None:
-    late = sorted(values)[max(0, -(-len(values) * 95 // 100) - 1)]
-    print(
-        f"{what} median {statistics.median(values) * 1000:.0f} ms, 95th {late * 1000:.0f} ms, "
-        f"longest {max(values) * 1000:.0f} ms, of {len(values)} runs",
-        flush=True,
-    )
+        show("30 % loss: moved after", waits)
 
 
 if __name__ == "__main__":

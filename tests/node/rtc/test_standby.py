@@ -1,7 +1,7 @@
 """Which channels a call holds while it goes on; in a simulated clock."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -41,9 +41,9 @@ class World:
         self._moved = False
 
     @asynccontextmanager
-    async def borrow(self, avoided: str) -> AsyncIterator[BorrowedChannel]:
+    async def borrow(self, avoided: Collection[str]) -> AsyncIterator[BorrowedChannel]:
         await trio.lowlevel.checkpoint()
-        self.avoided.append(avoided)
+        self.avoided += avoided
         self.asked_at.append(trio.current_time())
         if not self.relays:
             raise NoRelayError("no relay lent a channel: none was found; try again later")
