@@ -18,12 +18,14 @@ from node.client import BorrowedChannel, Client
 from node.rtc.audio import Sink, Source
 from node.rtc.phone import Phone
 from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, Borrow, NoPathError, connected
+from node.rtc.renewal import Renewal, follow
 from node.rtc.sdp import IncompatibleError, audio_of
 from node.rtc.standby import keep_relayed
-from node.rtc.talk import CallFailedError, CallReport, PhoneAgent, Talk, candidates_of, follow
+from node.rtc.talk import CallFailedError, CallReport, PhoneAgent, Talk, candidates_of
 from node.xmpp import (
     Action,
     Call,
+    IceTransport,
     Reason,
     RelayTable,
     Request,
@@ -128,7 +130,11 @@ class Line:
                         ) from None
                     theirs = _table_of(answer)
                     direct_time = DIRECT_TIME if theirs is None else OUR_DIRECT_TIME
-                    talk = Talk(call, phone, offer, accepted_at, direct_time, early, theirs)
+                    transport = audio_of(answer.contents).transport
+                    assert isinstance(transport, IceTransport)  # noqa: S101  (audio_of)
+                    talk = Talk(
+                        *(call, phone, offer, accepted_at, direct_time, transport, early, theirs)
+                    )
                     return await self._talk(talk, self._borrow(theirs), seconds)
             except XmppRefused as error:
                 raise _unavailable(peer, error) from None
@@ -188,7 +194,8 @@ class Line:
             # The caller's relay is enough for both, and a caller of ours brings one if needed.
             brings = theirs is not None or any(one.type == "relay" for one in candidates_of(offer))
             borrow = None if brings else self._borrow(None)
-            talk = Talk(call, phone, answer, accepted_at, FOREIGN_DIRECT_TIME)
+            assert isinstance(offer.transport, IceTransport)  # noqa: S101  (audio_of)
+            talk = Talk(call, phone, answer, accepted_at, FOREIGN_DIRECT_TIME, offer.transport)
             return await self._talk(talk, borrow, seconds)
 
     def _borrow(self, theirs: bytes | None) -> Borrow:
@@ -214,13 +221,15 @@ class Line:
                     await call.end(condition)
                     scope.cancel()
 
-                nursery.start_soon(end_after, partial(follow, talk, self._bridge), "gone")
+                renewal = Renewal(talk, self._bridge, nursery)
+                followed = partial(follow, talk, self._bridge, renewal)
+                nursery.start_soon(end_after, followed, "gone")
                 async with self._connected(talk, borrow) as channel:
                     lost = partial(run, phone.wait_lost)
                     nursery.start_soon(end_after, lost, "connectivity-error", "the path is lost")
-                    if channel is not None:
-                        talk.relay = channel.relay
-                        held = partial(self._outlive, talk, channel)
+                    talk.channel = channel
+                    if borrow is not None:
+                        held = partial(self._outlive, talk, borrow, renewal)
                         gone = "the relay is gone"
                         nursery.start_soon(end_after, held, "failed-transport", gone)
                     await self._hear(talk)
@@ -233,21 +242,22 @@ class Line:
             await call.end("success")
         return talk.report(ended_at, media)
 
-    async def _outlive(self, talk: Talk, channel: BorrowedChannel) -> None:
+    async def _outlive(self, talk: Talk, borrow: Borrow, renewal: Renewal) -> None:
         """Hold standbys for a relay until the call cannot go on."""
+        ours = talk.table is not None
 
-        def moved(old: BorrowedChannel, new: BorrowedChannel) -> None:
-            self._client.note_failed(old)
-            talk.relay = new.relay
+        def moved(old: BorrowedChannel | None, new: BorrowedChannel) -> None:
+            if old is not None:
+                self._client.note_failed(old)
+            talk.channel = new
             talk.moves += 1
 
         def failed(standby: BorrowedChannel) -> None:
-            if talk.theirs is not None:  # else the other end may just take no more candidates
+            if ours:  # else the other end may just take no more candidates
                 self._client.note_failed(standby)
 
-        borrow = self._borrow(talk.theirs)
-        agent = PhoneAgent(self._bridge, talk.phone)
-        await keep_relayed(agent, channel, borrow, talk.tell, moved, failed)
+        agent, replace = PhoneAgent(self._bridge, talk.phone), None if ours else renewal.move
+        await keep_relayed(agent, talk.channel, borrow, talk.tell, moved, failed, replace)
 
     @asynccontextmanager
     async def _connected(

@@ -37,6 +37,8 @@ class World:
         self.told: list[tuple[int, str, int, str]] = []
         self.works = True
         self.refuses_to_hear = False
+        self.failing = trio.Event()
+        self.calm: list[float] = []
         self._over = trio.Event()
         self._moved = False
 
@@ -60,8 +62,8 @@ class World:
             raise UserError("the call with bob cannot go on: it is over")
         self.told = told(candidates)
 
-    def note(self, old: BorrowedChannel, new: BorrowedChannel) -> None:
-        self.moves.append((old.relay, new.relay))
+    def note(self, old: BorrowedChannel | None, new: BorrowedChannel) -> None:
+        self.moves.append(("direct" if old is None else old.relay, new.relay))
 
     async def stand_by(self, candidates: Sequence[Candidate]) -> bool:
         self._over, self._moved = trio.Event(), False
@@ -78,6 +80,10 @@ class World:
     async def drop_standby(self) -> None:
         await trio.lowlevel.checkpoint()
         self._over.set()
+
+    async def wait_failing(self, calm: float) -> None:
+        self.calm.append(calm)
+        await self.failing.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
