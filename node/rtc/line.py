@@ -247,7 +247,7 @@ class Line:
         ours = talk.table is not None
 
         def moved(old: BorrowedChannel | None, new: BorrowedChannel) -> None:
-            if old is not None:
+            if old is not None and not renewal.by_peer:
                 self._client.note_failed(old)
             talk.channel = new
             talk.moves += 1
@@ -256,8 +256,8 @@ class Line:
             if ours:  # else the other end may just take no more candidates
                 self._client.note_failed(standby)
 
-        agent, replace = PhoneAgent(self._bridge, talk.phone), None if ours else renewal.move
-        await keep_relayed(agent, talk.channel, borrow, talk.tell, moved, failed, replace)
+        agent, replacement = PhoneAgent(self._bridge, talk.phone), None if ours else renewal
+        await keep_relayed(agent, talk.channel, borrow, talk.tell, moved, failed, replacement)
 
     @asynccontextmanager
     async def _connected(

@@ -2,11 +2,14 @@
 
 For a peer of another make that holds no standby ready. It is asked by transport-replace; if it does
 not take that, by a transport-info with other credentials, which is how an ICE restart is told. What
-the other end asks for, either way, is answered likewise. The encryption stays as it is. For Trio.
+the other end asks for, either way, is answered likewise; through another channel, if there is a
+spare one, since a channel takes no packets of other ports of the peer as long as it sends from the
+old one. The encryption stays as it is. For Trio.
 """
 
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,6 +23,10 @@ from node.xmpp.bridge import Bridge
 
 ANSWER_TIME: Final = 2.0
 """Seconds for the other end's transport; some acknowledge what they do not know, and do nothing."""
+SPARE_TIME: Final = 0.5
+"""Seconds for borrowing a spare channel, if that is under way."""
+MAX_WISHES: Final = 100
+"""New transports that the other end may want in one call."""
 _REMEMBERED: Final = 8  # former names of the other end, under which candidates may be late
 _OPPOSITE: Final = {"active": "passive", "passive": "active"}
 
@@ -51,11 +58,25 @@ class Renewal:
         self._bridge = bridge
         self._nursery = nursery
         self._asked: _Asked | None = None
+        self._wanted = trio.Event()
+        self._wish: tuple[Action, IceTransport] | None = None
+        self._wishes = 0
+        self.by_peer = False
+        """Whether the other end has wanted the last move."""
         self._former: deque[str | None] = deque(maxlen=_REMEMBERED)
         self._generation = 0
 
+    async def wait_wanted(self) -> None:
+        """See standby.Replacement."""
+        await self._wanted.wait()
+
     async def move(self, channel: BorrowedChannel) -> bool:
-        """Move the call to a channel that is held here; whether it goes through it now."""
+        """See standby.Replacement."""
+        wish, self._wish = self._wish, None
+        self._wanted = trio.Event()
+        self.by_peer = wish is not None
+        if wish is not None:
+            return await self._comply(*wish, channel)
         own = await self._begin(channel)
         for action in (Action.TRANSPORT_REPLACE, Action.TRANSPORT_INFO):
             asked = await self._ask(action, own)
@@ -71,13 +92,11 @@ class Renewal:
         """Answer a transport-replace."""
         call = self._talk.call
         theirs, reason = await self._usable(request)
-        try:
-            if theirs is None:
-                await call.send(Action.TRANSPORT_REJECT, request.contents, reason=reason)
-            else:
-                await self._follow(Action.TRANSPORT_ACCEPT, theirs)
-        except XmppError as error:
-            _log.info("the transport stays: %s", error)
+        if theirs is not None:
+            await self._follow(Action.TRANSPORT_ACCEPT, theirs)
+            return
+        with suppress(XmppError):
+            await call.send(Action.TRANSPORT_REJECT, request.contents, reason=reason)
 
     def take_answer(self, request: Request) -> None:
         """Note a transport-accept or a transport-reject."""
@@ -95,11 +114,8 @@ class Renewal:
             return True
         if self._asked is not None:
             self._answer(theirs)
-        elif await self._bridge.run(self._talk.phone.has_path):
-            try:
-                await self._follow(Action.TRANSPORT_INFO, theirs)
-            except XmppError as error:
-                _log.info("the transport stays: %s", error)
+        elif self._wishes < MAX_WISHES and await self._bridge.run(self._talk.phone.has_path):
+            await self._follow(Action.TRANSPORT_INFO, theirs)
         return True
 
     async def _ask(self, action: Action, own: Content) -> _Asked:
@@ -125,10 +141,30 @@ class Renewal:
         if self._asked is not None:  # this end's request was refused, or will be (tie-break)
             self._asked.void = True
             self._asked.answered.set()
-        own = await self._begin(self._talk.channel)
+        self._wishes += 1
+        self._wish = action, theirs
+        self._wanted.set()
+        self._nursery.start_soon(self._comply_anyway)
+
+    async def _comply_anyway(self) -> None:
+        """Do what the other end wants if nobody has a spare channel for it."""
+        if self._talk.channel is not None:
+            await trio.sleep(SPARE_TIME)
+        wish, self._wish = self._wish, None
+        if wish is not None:
+            self._wanted = trio.Event()
+            await self._comply(*wish, self._talk.channel)
+
+    async def _comply(
+        self, action: Action, theirs: IceTransport, channel: BorrowedChannel | None
+    ) -> bool:
+        own = await self._begin(channel)
         self._settle(own, theirs)
-        await self._talk.call.send(action, (own,))
-        self._nursery.start_soon(self._check, theirs, self._talk.channel)
+        try:
+            await self._talk.call.send(action, (own,))
+        except XmppError as error:
+            _log.info("no %s: %s", action, error)
+        return await self._check(theirs, channel)
 
     async def _begin(self, channel: BorrowedChannel | None) -> Content:
         """This end's new transport, with the channel if it holds one."""
@@ -175,6 +211,8 @@ class Renewal:
             return None, Reason("incompatible-parameters", "it has no ICE credentials")
         if not self._same_peer(theirs):
             return None, Reason("security-error", "this call keeps its DTLS association")
+        if self._wishes >= MAX_WISHES:
+            return None, Reason("failed-transport", "this call has had enough of them")
         if not await self._bridge.run(self._talk.phone.has_path):
             return None, Reason("failed-transport", "there is no path yet that it could replace")
         return theirs, none

@@ -59,6 +59,16 @@ class MovingAgent(Protocol):
         """
 
 
+class Replacement(Protocol):
+    """Gives a call another transport."""
+
+    async def wait_wanted(self) -> None:
+        """Wait until the other end wants one."""
+
+    async def move(self, channel: BorrowedChannel) -> bool:
+        """Have the call go through a channel; whether it does."""
+
+
 async def keep_relayed(
     agent: MovingAgent,
     channel: BorrowedChannel | None,
@@ -66,7 +76,7 @@ async def keep_relayed(
     tell: Callable[[list[Candidate]], Awaitable[None]],
     moved: Callable[[BorrowedChannel | None, BorrowedChannel], None],
     failed: Callable[[BorrowedChannel], None],
-    replace: Callable[[BorrowedChannel], Awaitable[bool]] | None = None,
+    replacement: Replacement | None = None,
 ) -> None:
     """Hold a standby for a call until its relay is gone and nothing else helps.
 
@@ -78,7 +88,7 @@ async def keep_relayed(
         tell: Sends candidates to the other end.
         moved: Is told of the channel that the call has left, and that it goes through now.
         failed: Is told of a standby that is none any more.
-        replace: Has the other end, if it is of another make, move to a channel; whether it did.
+        replacement: For a peer of another make.
     """
     retry, rescues, calm = FIRST_RETRY, 0, 0.0
     give_back = trio.CancelScope()
@@ -95,11 +105,11 @@ async def keep_relayed(
             except UserError as error:
                 _log.info("no standby: %s", error)
             else:
-                carries = await _stands_by(agent, channel, standby, tell, hurry=replace is not None)
-                if not carries and replace is not None:
-                    await _wait_needed(agent, channel, standby, calm)
+                carries = await _stands_by(agent, channel, standby, tell, replacement)
+                if not carries and replacement is not None:
+                    await _wait_needed(agent, channel, standby, replacement, calm)
                     if not standby.lost.is_set():
-                        carries = await replace(standby)
+                        carries = await replacement.move(standby)
                         calm = min(MAX_CALM, max(PAUSE, 2 * calm))
                 if carries:
                     left = "its direct path" if channel is None else channel.relay
@@ -137,12 +147,11 @@ async def _stands_by(
     channel: BorrowedChannel | None,
     standby: BorrowedChannel,
     tell: Callable[[list[Candidate]], Awaitable[None]],
-    *,
-    hurry: bool,
+    replacement: Replacement | None,
 ) -> bool:
     """Hold a standby until it fails, or carries the call; whether it does.
 
-    If that is to hurry it is given up when the path is dead, and the standby has not helped.
+    With a replacement it is given up as soon as that may be better.
     """
 
     async def inform() -> None:
@@ -157,14 +166,15 @@ async def _stands_by(
         await do()
         await trio.sleep_forever()
 
-    async def give_up() -> None:
-        await agent.wait_failing(math.inf)
+    async def give_up(when: Callable[[], Awaitable[None]]) -> None:
+        await when()
         await agent.drop_standby()
 
     async with open_background_nursery() as nursery:
         nursery.start_soon(inform)
-        if hurry:
-            nursery.start_soon(give_up)
+        if replacement is not None:
+            nursery.start_soon(give_up, partial(agent.wait_failing, math.inf))
+            nursery.start_soon(give_up, replacement.wait_wanted)
         if channel is not None:
             nursery.start_soon(do_when_lost, channel, agent.leave)
         nursery.start_soon(do_when_lost, standby, agent.drop_standby)
@@ -172,9 +182,13 @@ async def _stands_by(
 
 
 async def _wait_needed(
-    agent: MovingAgent, channel: BorrowedChannel | None, standby: BorrowedChannel, calm: float
+    agent: MovingAgent,
+    channel: BorrowedChannel | None,
+    standby: BorrowedChannel,
+    replacement: Replacement,
+    calm: float,
 ) -> None:
-    """Wait until the path fails, or the relay or the standby is gone."""
+    """Wait until the path fails, the relay or the standby is gone, or the peer wants a change."""
     async with open_background_nursery() as nursery:
         needed = trio.Event()
 
@@ -183,6 +197,7 @@ async def _wait_needed(
             needed.set()
 
         nursery.start_soon(wait, partial(agent.wait_failing, calm))
+        nursery.start_soon(wait, replacement.wait_wanted)
         nursery.start_soon(wait, standby.lost.wait)
         if channel is not None:
             nursery.start_soon(wait, channel.lost.wait)
