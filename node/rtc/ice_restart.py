@@ -16,6 +16,8 @@ from node.rtc.peer_connection import PACE
 
 CHECK_TIME: Final = 5.0
 """Seconds in which there must be a path between the new candidates."""
+MAX_CANDIDATES: Final = 100
+"""Addresses of the other end that are checked."""
 _COMPONENT: Final = 1  # RTCP goes with RTP
 _UFRAG, _PASSWORD = 4, 22  # characters (RFC 8839 section 5.4)
 
@@ -89,8 +91,9 @@ class IceRestart:
         return self.done
 
     async def add(self, candidate: Candidate) -> None:
-        """Take one more address."""
-        await self._connection.add_remote_candidate(candidate)
+        """Take one more address, unless there are too many."""
+        if len(self._connection.remote_candidates) < MAX_CANDIDATES:
+            await self._connection.add_remote_candidate(candidate)
 
     def undo(self) -> None:
         """Take the old credentials again: the other end does not follow."""

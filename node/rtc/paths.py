@@ -23,7 +23,7 @@ PATIENCE: Final = 0.1
 """Seconds that a probe of a path may take beyond what it took before."""
 SLOWER: Final = 1.5
 """How many times longer than before a round trip may take."""
-READY_TIMEOUT: Final = 5.0
+READY_TIMEOUT: Final = 3.0
 """Seconds in which a new standby must have answered."""
 DEAD_AFTER: Final = 0.5
 """Seconds without an answer, beyond a round trip, after which a silent path counts as dead: five
@@ -179,15 +179,13 @@ class Paths:
 
     def _compare(self, now: float) -> None:
         """Begin a trial if much is lost; move if it has favoured the standby."""
-        lossy = False
         if now - self._window_at >= WINDOW:
             self._window_at = now
-            lossy = self._loss.take() >= MUCH
-            self._lossy = self._lossy + 1 if lossy else 0
+            self._lossy = self._lossy + 1 if self._loss.take() >= MUCH else 0
         if self.standby is None or not self.standby.works:
             self._trial = None
         elif self._trial is None:
-            if (lossy and now >= self._next_trial) or self._unheard(now):
+            if (self._lossy and now >= self._next_trial) or self._unheard(now):
                 self._trial = Trial(now)
                 self._next_trial = now + PAUSE
                 self._unheard_trials += self._heard_at is None

@@ -18,7 +18,16 @@ import trio
 from node.client import BorrowedChannel
 from node.rtc.candidates import checked_candidates, offered_candidates
 from node.rtc.talk import Talk, ice_candidate
-from node.xmpp import Action, Content, Fingerprint, IceTransport, Reason, Request, XmppError
+from node.xmpp import (
+    Action,
+    Content,
+    Fingerprint,
+    IceTransport,
+    Reason,
+    Request,
+    XmppError,
+    XmppRefused,
+)
 from node.xmpp.bridge import Bridge
 
 ANSWER_TIME: Final = 2.0
@@ -100,21 +109,23 @@ class Renewal:
 
     def take_answer(self, request: Request) -> None:
         """Note a transport-accept or a transport-reject."""
-        transports = [one.transport for one in request.contents if one.key == self._talk.own.key]
+        accepted = request.action is Action.TRANSPORT_ACCEPT
+        contents = request.contents if accepted else ()
+        transports = [one.transport for one in contents if one.key == self._talk.own.key]
         theirs = next((one for one in transports if isinstance(one, IceTransport)), None)
-        accepted = request.action is Action.TRANSPORT_ACCEPT and theirs is not None
-        self._answer(theirs if accepted and self._same_peer(theirs) else None)
+        usable = theirs is not None and theirs.ufrag is not None and self._same_peer(theirs)
+        self._answer(theirs if usable else None)
 
     async def take_info(self, theirs: IceTransport) -> bool:
         """Take a transport-info if it is no mere candidate; whether it was taken."""
         known = (None, self._talk.theirs.ufrag)
-        if theirs.ufrag in known:
+        if theirs.ufrag in known or not await self._bridge.run(self._talk.phone.has_path):
             return False
         if theirs.ufrag in self._former or not self._same_peer(theirs):
             return True
         if self._asked is not None:
             self._answer(theirs)
-        elif self._wishes < MAX_WISHES and await self._bridge.run(self._talk.phone.has_path):
+        elif self._wishes < MAX_WISHES:
             await self._follow(Action.TRANSPORT_INFO, theirs)
         return True
 
@@ -125,6 +136,8 @@ class Renewal:
             with trio.move_on_after(ANSWER_TIME):
                 await asked.answered.wait()
         except XmppError as error:
+            # Of two that cross the initiator's counts (XEP-0166 section 7.2.16).
+            asked.void |= isinstance(error, XmppRefused) and error.condition == "conflict"
             _log.info("no %s: %s", action, error)
         finally:
             if self._asked is asked:

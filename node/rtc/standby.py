@@ -22,7 +22,7 @@ from node.rtc.loss import PAUSE
 from node.rtc.relaying import Borrow
 from overlay.nursery import open_background_nursery
 
-FIRST_RETRY: Final = 1.0
+FIRST_RETRY: Final = 0.25
 """Seconds to the next attempt if nobody lends a channel, or it does not last for MAX_RETRY: the
 other end may be of a make that takes no more candidates. Doubles up to MAX_RETRY."""
 MAX_RETRY: Final = 60.0

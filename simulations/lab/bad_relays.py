@@ -28,8 +28,9 @@ BAD: Final = ("killed", "black hole", "30 % loss", "wrong address")
 """Of the first relays; that is 20 %."""
 PAIRS: Final = 3
 """Who call at the same time."""
-TALK: Final = 6.0
-"""Seconds; the other relay of a call takes over within three."""
+TALK: Final = 8.0
+"""Seconds; a standby takes over from a relay that loses packets within three, or the next standby
+within seven."""
 LOOK: Final = 0.25
 """Seconds from one look at what arrives to the next."""
 JUDGED: Final = 4

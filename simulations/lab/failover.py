@@ -23,7 +23,7 @@ from node.rtc.loss import PAUSE
 from simulations.lab.certificates import Authority
 from simulations.lab.figures import show
 from simulations.lab.lone_relay import COMMAND, PASSWORD
-from simulations.lab.netns import Host, Lab, open_lab
+from simulations.lab.netns import Host, Lab, NatKind, open_lab
 from simulations.lab.program import Program, ProgramError
 from simulations.lab.prosody import start_prosody
 
@@ -60,6 +60,7 @@ class Stage:
     """Address of a peer of the overlay."""
     nodes: dict[str, Program] = field(default_factory=dict)
     """By address."""
+    jids: dict[str, str] = field(default_factory=dict)
     watchers: list[Program] = field(default_factory=list)
     ends: list[Program] = field(default_factory=list)
 
@@ -77,15 +78,19 @@ class Stage:
             ),
             *("--drain", "0", "--state-dir", str(self.lab.directory / host.name)),
         )
-        await node.json(START_TIMEOUT)
+        self.jids[host.address] = (await node.json(START_TIMEOUT))["jid"]
         self.nodes[host.address] = node
 
-    async def start_call(self) -> None:
-        """Have alice call bob, and watch what arrives at both."""
+    async def watch(self) -> None:
+        """Watch what arrives at bob and at alice."""
         for host in (self.bob, self.alice):
             self.watchers.append(
                 await self.lab.start(host, sys.executable, "-m", "simulations.lab.arrivals")
             )
+
+    async def start_call(self, *options: str) -> None:
+        """Have alice call bob, with more options, and watch what arrives at both."""
+        await self.watch()
         bob = await self.lab.start(
             self.bob, *(COMMAND, "call", "--answer", "--json", "--jid", BOB, *self.login)
         )
@@ -93,7 +98,7 @@ class Stage:
             while f"waiting for a call at {BOB}" not in bob.log.read_text():
                 await trio.sleep(0.05)
         alice = await self.lab.start(
-            self.alice, *(COMMAND, "call", BOB, "--json", "--jid", ALICE, *self.login)
+            self.alice, *(COMMAND, "call", BOB, "--json", "--jid", ALICE, *self.login, *options)
         )
         self.ends = [alice, bob]
 
@@ -102,6 +107,21 @@ class Stage:
         for watcher in self.watchers:
             await watcher.send(None)
         return [await watcher.json() for watcher in self.watchers]
+
+    async def carrier(self, *others: str) -> str:
+        """Wait until both ends hear each other from one address, and by no other; which one.
+
+        Args:
+            *others: addresses that do not count.
+        """
+        with trio.fail_after(START_TIMEOUT):
+            while True:
+                first, second = await self.look()
+                sources = {first["source"], second["source"]}
+                calm = max(first["gap"], second["gap"]) < 0.2
+                if calm and len(sources) == 1 and None not in sources and not sources & {*others}:
+                    return str(sources.pop())
+                await trio.sleep(0.3)
 
     async def standby(self) -> str:
         """Wait until both ends hear each other through a relay, and a standby has answered both.
@@ -171,8 +191,8 @@ class Stage:
             raise ProgramError(f"nft on {host.name} refused: {rules}")
 
 
-async def build(lab: Lab, relays: int = RELAYS) -> Stage:
-    """Start a server, a peer of the overlay, and relays."""
+async def build(lab: Lab, relays: int = RELAYS, nats: NatKind = "symmetric") -> Stage:
+    """Start a server, a peer of the overlay, and relays; the callers are behind NATs of a kind."""
     xmpp, peer = await lab.add_host("xmpp"), await lab.add_host("peer")
     authority = Authority(lab.directory)
     password = lab.directory / "password"
@@ -184,8 +204,8 @@ async def build(lab: Lab, relays: int = RELAYS) -> Stage:
     ]
     stage = Stage(
         lab=lab,
-        alice=await lab.add_host("alice", behind=await lab.add_nat("nat-a")),
-        bob=await lab.add_host("bob", behind=await lab.add_nat("nat-b")),
+        alice=await lab.add_host("alice", behind=await lab.add_nat("nat-a", nats)),
+        bob=await lab.add_host("bob", behind=await lab.add_nat("nat-b", nats)),
         relays=[await lab.add_host(f"relay{n}") for n in range(relays)],
         login=login,
         server=xmpp.address,

@@ -39,25 +39,6 @@ async def start_foreign(stage: Stage, replaces: str, *peer: str) -> Foreign:
     return foreign
 
 
-async def watch(stage: Stage) -> None:
-    for host in (stage.alice, stage.bob):
-        argv = (sys.executable, "-m", "simulations.lab.arrivals")
-        stage.watchers.append(await stage.lab.start(host, *argv))
-
-
-async def goes_on(stage: Stage, relay: str | None = None) -> str:
-    """Wait until both hear each other through a relay, but not this one; its address."""
-    with trio.fail_after(START_TIMEOUT):
-        while True:
-            first, second = await stage.look()
-            calm = max(first["gap"], second["gap"]) < 0.2
-            carrier: str = first["source"]
-            if calm and carrier == second["source"] and carrier in stage.nodes:
-                assert carrier != relay
-                return carrier
-            await trio.sleep(0.3)
-
-
 def ours(stage: Stage, host: Host, *options: str) -> tuple[Any, ...]:
     return host, COMMAND, "call", "--json", "--jid", ALICE, *stage.login, *options
 
@@ -66,10 +47,10 @@ def ours(stage: Stage, host: Host, *options: str) -> tuple[Any, ...]:
 async def test_a_call_made_here(lab: Lab, replaces: str) -> None:
     stage = await build(lab, 3)
     foreign = await start_foreign(stage, replaces)
-    await watch(stage)
+    await stage.watch()
     alice = await lab.start(*ours(stage, stage.alice, BOB))
     await foreign.said("talks")
-    relay = await goes_on(stage)
+    relay = await stage.carrier()
     await trio.sleep(1)
     stage.kill(relay)
     assert await foreign.said("replaced") == replaces
@@ -78,7 +59,7 @@ async def test_a_call_made_here(lab: Lab, replaces: str) -> None:
     other = await foreign.said("path")
     assert other in stage.nodes
     await trio.sleep(0.5)
-    assert await goes_on(stage, relay) == other
+    assert await stage.carrier(relay) == other
     # Now it is the other end that wants a new transport.
     await foreign.program.send("replace")
     await foreign.said("accepted")
@@ -89,27 +70,31 @@ async def test_a_call_made_here(lab: Lab, replaces: str) -> None:
     await foreign.said("restarted")
     assert await foreign.said("path") in stage.nodes
     await trio.sleep(0.5)
-    await goes_on(stage, third)
+    await stage.carrier(third)
     alice.signal(signal.SIGINT)
     report = await alice.json()
     assert (report["moves"], report["reason"]) == (3, "success")
     assert await alice.wait() == 0
 
 
-async def test_a_call_taken_here(lab: Lab) -> None:
+@pytest.mark.parametrize("failure", ["kill", "black hole", "loss"])
+async def test_a_call_taken_here(lab: Lab, failure: str) -> None:
     stage = await build(lab, 2)
-    await watch(stage)
+    await stage.watch()
     alice = await lab.start(*ours(stage, stage.alice, "--answer"))
     with trio.fail_after(START_TIMEOUT):
         while f"waiting for a call at {ALICE}" not in alice.log.read_text():
             await trio.sleep(0.05)
     foreign = await start_foreign(stage, "accept", ALICE)
     await foreign.said("talks")
-    relay = await goes_on(stage)
-    stage.kill(relay)
+    relay = await stage.carrier()
+    if failure == "kill":
+        stage.kill(relay)
+    else:
+        (host,) = (host for host in stage.relays if host.address == relay)
+        await stage.drop(host, some=failure == "loss")
     assert await foreign.said("replaced") == "accept"
     assert await foreign.said("path") in stage.nodes
-    await trio.sleep(0.5)
-    await goes_on(stage, relay)
+    await stage.carrier(relay)
     alice.signal(signal.SIGINT)
     assert (await alice.json())["moves"] == 1
