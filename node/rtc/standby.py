@@ -91,6 +91,7 @@ async def keep_relayed(
         replacement: For a peer of another make.
     """
     retry, rescues, calm = FIRST_RETRY, 0, 0.0
+    shunned: str | None = None  # the relay that was no good the last time
     give_back = trio.CancelScope()
     async with open_background_nursery() as nursery:
         while channel is None or not channel.lost.is_set() or rescues < MAX_RESCUES:
@@ -100,10 +101,12 @@ async def keep_relayed(
                 rescues += 1
             started = trio.current_time()
             try:
-                avoided = [] if channel is None else [channel.relay]
+                left = None if channel is None else channel.relay
+                avoided = [jid for jid in (left, shunned) if jid is not None]
                 standby, scope = await nursery.start(_hold, borrow, avoided)
             except UserError as error:
                 _log.info("no standby: %s", error)
+                shunned = None
             else:
                 carries = await _stands_by(agent, channel, standby, tell, replacement)
                 if not carries and replacement is not None:
@@ -112,14 +115,15 @@ async def keep_relayed(
                         carries = await replacement.move(standby)
                         calm = min(MAX_CALM, max(PAUSE, 2 * calm))
                 if carries:
-                    left = "its direct path" if channel is None else channel.relay
-                    _log.warning("the call has moved from %s to %s", left, standby.relay)
+                    before = left or "its direct path"
+                    _log.warning("the call has moved from %s to %s", before, standby.relay)
                     moved(channel, standby)
                     give_back.cancel()
                     channel, give_back = standby, scope
-                    retry, rescues = FIRST_RETRY, 0
+                    retry, rescues, shunned = FIRST_RETRY, 0, left
                     continue
                 failed(standby)
+                shunned = standby.relay
                 scope.cancel()
             if trio.current_time() - started >= MAX_RETRY:
                 retry = FIRST_RETRY

@@ -64,14 +64,17 @@ async def measure(runs: int) -> None:
         for nats in kinds:
             caller, _ = await start_end(stage, nats, "alice")
             callee, jid = await start_end(stage, nats, "bob")
+            before = sum([await stage.granted(host) for host in stage.relays])
             calls = [await call(caller, callee, jid) for _ in range(runs)]
             relayed = sum(relay is not None for _, relay in calls)
+            lent = sum([await stage.granted(host) for host in stage.relays]) - before
             show(f"{nats} NATs: sound at both ends after", [seconds for seconds, _ in calls])
-            print(f"{nats} NATs: {relayed} of {runs} calls through a relay", flush=True)
+            print(
+                f"{nats} NATs: {relayed} of {runs} calls through a relay, {lent} channels granted",
+                flush=True,
+            )
             for program in (caller, callee):
                 await program.stop()
-        lent = [await stage.granted(host) for host in stage.relays]
-        print(f"channels that the relays granted in all: {sum(lent)}", flush=True)
 
 
 if __name__ == "__main__":

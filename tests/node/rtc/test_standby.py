@@ -50,7 +50,7 @@ class World:
         self.replacement: FakeReplacement | None = None
         self.relays = list(relays)
         self.held: list[BorrowedChannel] = []
-        self.avoided: list[str] = []
+        self.avoided: list[list[str]] = []
         self.asked_at: list[float] = []
         self.moves: list[tuple[str, str]] = []
         self.failed: list[str] = []
@@ -65,7 +65,7 @@ class World:
     @asynccontextmanager
     async def borrow(self, avoided: Collection[str]) -> AsyncIterator[BorrowedChannel]:
         await trio.lowlevel.checkpoint()
-        self.avoided += avoided
+        self.avoided.append(list(avoided))
         self.asked_at.append(trio.current_time())
         if not self.relays:
             raise NoRelayError("no relay lent a channel: none was found; try again later")
@@ -144,7 +144,7 @@ async def test_it_moves_on_and_on(autojump_clock: MockClock, nursery: trio.Nurse
     await world.leave()  # as it does by itself when the path is silent
     await settled()
     assert world.names == ["third", "fourth"]  # what the call has left is given back
-    assert world.avoided == ["first", "second", "third"]
+    assert world.avoided == [["first"], ["second", "first"], ["third", "second"]]
     nursery.cancel_scope.cancel()
 
 
@@ -158,6 +158,7 @@ async def test_a_standby_that_goes_is_replaced(
     world.held[0].lost.set()
     await trio.sleep(FIRST_RETRY + 0.01)
     assert (world.names, world.moves, world.failed) == (["third"], [], ["second"])
+    assert world.avoided == [["first"], ["first", "second"]]
     world.refuses_to_hear = True
     world.held[0].lost.set()
     await trio.sleep(2 * FIRST_RETRY + 0.01)
@@ -276,5 +277,5 @@ async def test_a_direct_path_borrows_nothing_until_it_fails(
     await settled()
     assert world.moves == [("direct", "third")]
     assert world.names == ["third", "fourth"]
-    assert world.avoided == ["third"]
+    assert world.avoided == [[], ["second"], ["third"]]
     nursery.cancel_scope.cancel()
