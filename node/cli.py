@@ -134,7 +134,7 @@ def borrow(
     account: AccountSettings = AccountSettings(),
     overlay: OverlaySettings = OverlaySettings(),
     *,
-    relay: str | None = None,
+    relay: tuple[str, ...] = (),
     seconds: Annotated[float | None, between(0.1, MAX_HOLD)] = None,
     timeout: Annotated[float, between(0.1, 120)] = 15.0,
     config: Path | None = None,
@@ -146,7 +146,8 @@ def borrow(
     Example: jingle-nodes borrow --jid me@example.net --password-file pw --bootstrap example.org
 
     Args:
-        relay: JID of the relay to ask, whole as find shows it; the nearest one if not given.
+        relay: JID of a relay to ask, whole as find shows it; may be given several times. The nearest
+            one if not given.
         seconds: Give the channel back after so long.
         timeout: Seconds within which a channel must be had.
         config: TOML file of these settings, such as: jid = "me@example.org"
