@@ -146,8 +146,8 @@ def borrow(
     Example: jingle-nodes borrow --jid me@example.net --password-file pw --bootstrap example.org
 
     Args:
-        relay: JID of a relay to ask, whole as find shows it; may be given several times. The nearest
-            one if not given.
+        relay: JID of a relay to ask, whole as find shows it; may be given several times. If not
+            given the nearest one.
         seconds: Give the channel back after so long.
         timeout: Seconds within which a channel must be had.
         config: TOML file of these settings, such as: jid = "me@example.org"
