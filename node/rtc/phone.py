@@ -13,7 +13,7 @@ from aiortc.rtcicetransport import candidate_to_aioice
 from av import AudioFrame, AudioResampler
 
 from node.rtc.audio import RATE, Sink, Source
-from node.rtc.ice_restart import IceRestart
+from node.rtc.ice_restart import MAX_CANDIDATES, IceRestart
 from node.rtc.mover import Mover
 from node.rtc.peer_connection import PeerConnection, wait_state
 from node.rtc.sdp import IncompatibleError, candidate_of, content_of, description_of
@@ -97,7 +97,8 @@ class Phone:
         """Take candidates that the other end has found later: if there is a path, as a standby."""
         found = [candidate_of(candidate) for candidate in candidates]
         if self._mover is None:
-            for candidate in found:
+            room = MAX_CANDIDATES - len(self._agent.ice().remote_candidates)
+            for candidate in found[: max(0, room)]:
                 await self._connection.addIceCandidate(candidate)
         elif self._restart is not None and not self._restart.done:
             for candidate in found:
