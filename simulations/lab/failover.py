@@ -3,7 +3,8 @@
 A call by `jingle-nodes call` between two hosts behind symmetric NATs, among three relays. Each run
 ends the relay that carries it, by SIGKILL; or drops all UDP to its channels; or asks it to leave;
 and takes the longest time between two packets of audio that arrive, at the end that waits longer.
-At last relays lose 30 % of the packets, and the time is taken until both ends have left them.
+Then relays lose 30 % of the packets, and the time is taken until both ends have left them. At last
+relays are killed in a call with a client of another make.
 """
 
 from __future__ import annotations
@@ -101,6 +102,34 @@ class Stage:
             self.alice, *(COMMAND, "call", BOB, "--json", "--jid", ALICE, *self.login, *options)
         )
         self.ends = [alice, bob]
+
+    async def start_foreign(self, replaces: str, *peer: str) -> Program:
+        """Start a client of another make on bob's host; it calls somebody, or waits for a call.
+
+        Args:
+            replaces: how it takes a transport-replace; see foreign_jingle.py.
+            *peer: whom to call.
+        """
+        foreign = await self.lab.start(
+            self.bob,
+            *(sys.executable, "-m", "simulations.lab.foreign_jingle", BOB, PASSWORD),
+            *(self.server, self.ca_file, replaces, *peer),
+        )
+        await self.said(foreign, "ready")
+        return foreign
+
+    async def said(self, foreign: Program, what: str) -> object:
+        """Wait until a client of another make says something of that name; the value.
+
+        Raises:
+            ProgramError: it was refused something.
+        """
+        with trio.fail_after(START_TIMEOUT):
+            while what not in (line := await foreign.json(START_TIMEOUT)):
+                if "error" in line:
+                    raise ProgramError(f"{foreign.name}: {line['error']}")
+        value: object = line[what]
+        return value
 
     async def look(self) -> list[dict[str, Any]]:
         """What has arrived at bob, and at alice, since the last look."""
@@ -258,6 +287,19 @@ async def measure(runs: int) -> None:
             show(f"{failure}: gap", gaps)
         waits = [await stage.thin_out(await stage.standby()) for _ in range(runs)]
         show("30 % loss: moved after", waits)
+        for end in stage.ends:
+            await end.stop()
+        foreign = await stage.start_foreign("accept")
+        alice = (COMMAND, "call", BOB, "--json", "--jid", ALICE, *stage.login)
+        await lab.start(stage.alice, *alice)
+        await stage.said(foreign, "talks")
+        gaps = []
+        for _ in range(runs):
+            relay = await stage.carrier()
+            await trio.sleep(LOOK)  # so that another channel is held
+            gaps.append(await stage.fail(relay, "kill"))
+            await stage.start_relay(next(one for one in stage.relays if one.address == relay))
+        show("kill, and a peer of another make: gap", gaps)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ DESCRIPTION = (
 )
 
 
-def say(**what: Any) -> None:
+def _say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
@@ -55,9 +55,11 @@ class Stream:
         self.depth = 0
 
     def send(self, text: str) -> None:
+        """Send some text."""
         self.writer.write(text.encode())
 
     async def begin(self) -> ET.Element:
+        """Begin a stream; the server's features."""
         self.parser, self.depth = ET.XMLPullParser(("start", "end")), 0
         self.send(
             f"<?xml version='1.0'?><stream:stream to='{self.domain}' xmlns='jabber:client' "
@@ -66,6 +68,7 @@ class Stream:
         return await self.receive()
 
     async def receive(self) -> ET.Element:
+        """The next child of the stream."""
         while True:
             for event, element in self.parser.read_events():
                 self.depth += 1 if event == "start" else -1
@@ -78,10 +81,11 @@ class Stream:
             self.parser.feed(data)
 
     async def log_in(self, server: str) -> None:
+        """Log in by SASL PLAIN over TLS, and bind the resource."""
         self.reader, self.writer = await asyncio.open_connection(server, 5222)
         await self.begin()
         self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-        assert (await self.receive()).tag.endswith("proceed")
+        await self._expect("proceed")
         context = ssl.create_default_context(cafile=self.ca_file)
         await self.writer.start_tls(context, server_hostname=self.domain)
         await self.begin()
@@ -89,12 +93,16 @@ class Stream:
         self.send(
             f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{login}</auth>"
         )
-        assert (await self.receive()).tag.endswith("success")
+        await self._expect("success")
         await self.begin()
         self.send(
             "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
             f"<resource>{self.resource}</resource></bind></iq><presence/>"
         )
+
+    async def _expect(self, name: str) -> None:
+        if not (element := await self.receive()).tag.endswith(name):
+            raise ConnectionError(f"{element.tag} instead of {name}")
 
 
 class Wire:
@@ -107,6 +115,7 @@ class Wire:
         self.tasks: list[asyncio.Task[None]] = []
 
     def use(self, ice: aioice.Connection) -> None:
+        """Send and receive by this connection from now on."""
         before, self.ice = self.ice, ice
         self.tasks.append(asyncio.create_task(self._pump(ice, before)))
 
@@ -148,14 +157,14 @@ class Client:
         self.payload_type = 111
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, coroutine: Any) -> None:
+    def _start(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     # Jingle
 
-    def jingle(self, action: str, inside: str) -> None:
+    def _jingle(self, action: str, inside: str) -> None:
         self.count += 1
         initiator = self.stream.jid if self.calls else self.peer
         self.stream.send(
@@ -164,10 +173,10 @@ class Client:
             f"initiator={quoteattr(initiator or '')}>{inside}</jingle></iq>"
         )
 
-    def content(self, inside: str) -> str:
+    def _content(self, inside: str) -> str:
         return f"<content creator='initiator' name={quoteattr(self.name)}>{inside}</content>"
 
-    def transport(self, setup: str, generation: int) -> str:
+    def _transport(self, setup: str, generation: int) -> str:
         (fingerprint,) = (
             one for one in self.certificate.getFingerprints() if one.algorithm == "sha-256"
         )
@@ -185,17 +194,17 @@ class Client:
 
     # Media
 
-    async def gather(self) -> None:
+    async def _gather(self) -> None:
         self.ice = aioice.Connection(ice_controlling=self.calls, use_ipv6=False)
         await self.ice.gather_candidates()
 
-    async def take(self, transport: ET.Element) -> None:
+    async def _take(self, transport: ET.Element) -> None:
         self.ice.remote_username = transport.get("ufrag")
         self.ice.remote_password = transport.get("pwd")
         self.theirs = {"ufrag": transport.get("ufrag", "")}
-        await self.candidates(transport)
+        await self._candidates(transport)
 
-    async def candidates(self, transport: ET.Element) -> None:
+    async def _candidates(self, transport: ET.Element) -> None:
         for one in transport.iter(f"{{{ICE}}}candidate"):
             await self.ice.add_remote_candidate(
                 aioice.Candidate(
@@ -209,13 +218,13 @@ class Client:
                 )
             )
 
-    async def connect(self, fingerprint: ET.Element | None, role: str) -> None:
+    async def _connect(self, fingerprint: ET.Element | None, role: str) -> None:
         ice = self.ice
         await ice.connect()
         first = self.wire.ice is None
         self.wire.use(ice)
         host, port = ice._nominated[1].remote_addr
-        say(path=host, port=port)
+        _say(path=host, port=port)
         if not first or fingerprint is None:
             return
         self.dtls._set_role(role)
@@ -223,100 +232,102 @@ class Client:
         await self.dtls.start(
             RTCDtlsParameters([RTCDtlsFingerprint(fingerprint.get("hash", ""), value)])
         )
-        assert self.dtls.state == "connected", self.dtls.state
+        if self.dtls.state != "connected":
+            raise ConnectionError(f"DTLS is {self.dtls.state}")
         sender = RTCRtpSender(AudioStreamTrack(), self.dtls)
         receiver = RTCRtpReceiver("audio", self.dtls)
         receiver._track = RemoteStreamTrack(kind="audio")
         opus = RTCRtpCodecParameters("audio/opus", 48000, 2, payloadType=self.payload_type)
         await sender.send(RTCRtpSendParameters(codecs=[opus]))
         await receiver.receive(RTCRtpReceiveParameters(codecs=[opus]))
-        self.start(self.hear(receiver))
-        say(talks=True)
+        self._start(self._hear(receiver))
+        _say(talks=True)
 
-    async def hear(self, receiver: RTCRtpReceiver) -> None:
+    async def _hear(self, receiver: RTCRtpReceiver) -> None:
         while True:
             await receiver.track.recv()
 
     # What happens
 
     async def run(self) -> None:
+        """Call, or be called, and do what is asked for."""
         if self.calls:
-            await self.gather()
-            inside = DESCRIPTION + self.transport("actpass", 0)
-            self.jingle("session-initiate", self.content(inside))
-        self.start(self.orders())
+            await self._gather()
+            inside = DESCRIPTION + self._transport("actpass", 0)
+            self._jingle("session-initiate", self._content(inside))
+        self._start(self._orders())
         while True:
             stanza = await self.stream.receive()
             if stanza.tag != "{jabber:client}iq":
                 continue
             if stanza.find("{urn:ietf:params:xml:ns:xmpp-bind}bind") is not None:
-                say(ready=self.stream.jid)
+                _say(ready=self.stream.jid)
             jingle = stanza.find(f"{{{JINGLE}}}jingle")
             if stanza.get("type") == "error":
-                say(error=ET.tostring(stanza).decode())
+                _say(error=ET.tostring(stanza).decode())
             elif stanza.get("type") == "set" and jingle is not None:
                 sender, id_ = stanza.get("from", ""), stanza.get("id", "")
                 self.stream.send(f"<iq type='result' to={quoteattr(sender)} id={quoteattr(id_)}/>")
-                await self.handle(sender, jingle)
+                await self._handle(sender, jingle)
 
-    async def orders(self) -> None:
+    async def _orders(self) -> None:
         while line := await asyncio.to_thread(sys.stdin.readline):
-            await self.gather()
+            await self._gather()
             action = {"replace": "transport-replace", "restart": "transport-info"}[
                 line.strip(' "\n')
             ]
-            self.jingle(action, self.content(self.transport("actpass", 1)))
+            self._jingle(action, self._content(self._transport("actpass", 1)))
 
-    async def handle(self, sender: str, jingle: ET.Element) -> None:
+    async def _handle(self, sender: str, jingle: ET.Element) -> None:
         action = jingle.get("action")
         transport = jingle.find(f".//{{{ICE}}}transport")
         fingerprint = jingle.find(f".//{{{DTLS}}}fingerprint")
         if action == "session-initiate" and transport is not None:
             self.peer, self.sid = sender, jingle.get("sid", "")
             self.name = jingle[0].get("name", "")
-            self.find_opus(jingle)
-            await self.gather()
-            await self.take(transport)
+            self._find_opus(jingle)
+            await self._gather()
+            await self._take(transport)
             described = DESCRIPTION.replace("'111'", f"'{self.payload_type}'")
-            inside = described + self.transport("active", 0)
-            self.jingle("session-accept", self.content(inside))
-            self.start(self.connect(fingerprint, "client"))
+            inside = described + self._transport("active", 0)
+            self._jingle("session-accept", self._content(inside))
+            self._start(self._connect(fingerprint, "client"))
         elif action == "session-accept" and transport is not None:
-            self.find_opus(jingle)
-            await self.take(transport)
-            self.start(self.connect(fingerprint, "server"))
+            self._find_opus(jingle)
+            await self._take(transport)
+            self._start(self._connect(fingerprint, "server"))
         elif action == "transport-info" and transport is not None:
             if transport.get("ufrag") == self.theirs["ufrag"]:
-                await self.candidates(transport)
+                await self._candidates(transport)
                 return
-            say(restarted=transport.get("ufrag"))
+            _say(restarted=transport.get("ufrag"))
             asked = self.ice is not self.wire.ice
             if not asked:
-                await self.gather()
-                self.jingle("transport-info", self.content(self.transport("active", 1)))
-            await self.take(transport)
-            self.start(self.connect(None, ""))
+                await self._gather()
+                self._jingle("transport-info", self._content(self._transport("active", 1)))
+            await self._take(transport)
+            self._start(self._connect(None, ""))
         elif action == "transport-replace" and transport is not None:
-            say(replaced=self.replaces)
+            _say(replaced=self.replaces)
             if self.replaces == "reject":
                 kept = f"<transport xmlns='{ICE}'/>"
                 reason = "<reason><failed-transport/></reason>"
-                self.jingle("transport-reject", self.content(kept) + reason)
+                self._jingle("transport-reject", self._content(kept) + reason)
             elif self.replaces == "accept":
-                await self.gather()
-                await self.take(transport)
-                self.jingle("transport-accept", self.content(self.transport("active", 1)))
-                self.start(self.connect(None, ""))
+                await self._gather()
+                await self._take(transport)
+                self._jingle("transport-accept", self._content(self._transport("active", 1)))
+                self._start(self._connect(None, ""))
         elif action == "transport-accept" and transport is not None:
-            say(accepted=True)
-            await self.take(transport)
-            self.start(self.connect(None, ""))
+            _say(accepted=True)
+            await self._take(transport)
+            self._start(self._connect(None, ""))
         elif action in ("transport-reject", "session-terminate"):
-            say(action=action, why=[child.tag for one in jingle.iter() for child in one])
+            _say(action=action, why=[child.tag for one in jingle.iter() for child in one])
             if action == "session-terminate":
                 sys.exit()
 
-    def find_opus(self, jingle: ET.Element) -> None:
+    def _find_opus(self, jingle: ET.Element) -> None:
         for one in jingle.iter("{urn:xmpp:jingle:apps:rtp:1}payload-type"):
             if one.get("name", "").lower() == "opus":
                 self.payload_type = int(one.get("id", ""))
@@ -325,6 +336,7 @@ class Client:
 async def main(
     jid: str, password: str, server: str, ca_file: str, replaces: str, peer: str | None = None
 ) -> None:
+    """Log in, and hold one call."""
     stream = Stream(jid, password, ca_file)
     await stream.log_in(server)
     await Client(stream, replaces, peer).run()
