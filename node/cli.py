@@ -134,7 +134,7 @@ def borrow(
     account: AccountSettings = AccountSettings(),
     overlay: OverlaySettings = OverlaySettings(),
     *,
-    relay: str | None = None,
+    relay: tuple[str, ...] = (),
     seconds: Annotated[float | None, between(0.1, MAX_HOLD)] = None,
     timeout: Annotated[float, between(0.1, 120)] = 15.0,
     config: Path | None = None,
@@ -146,7 +146,8 @@ def borrow(
     Example: jingle-nodes borrow --jid me@example.net --password-file pw --bootstrap example.org
 
     Args:
-        relay: JID of the relay to ask, whole as find shows it; the nearest one if not given.
+        relay: JID of a relay to ask, whole as find shows it; may be given several times. If not
+            given the nearest one.
         seconds: Give the channel back after so long.
         timeout: Seconds within which a channel must be had.
         config: TOML file of these settings, such as: jid = "me@example.org"
@@ -168,7 +169,7 @@ def call(
     audio: AudioSettings = AudioSettings(),
     *,
     answer: bool = False,
-    relay: str | None = None,
+    relay: tuple[str, ...] = (),
     seconds: Annotated[float | None, between(0.1, MAX_HOLD)] = None,
     timeout: Annotated[float | None, between(1, MAX_HOLD)] = None,
     config: Path | None = None,
@@ -183,7 +184,8 @@ def call(
     Args:
         peer: Whom to call, user@domain/resource; with --answer, whose call to take, else anybody's.
         answer: Wait for a call, take it, and end with it.
-        relay: JID of the relay to borrow if one is needed; the best one if not given.
+        relay: JID of a relay to borrow if one is needed; may be given several times. The best ones
+            if not given.
         seconds: Hang up after so long.
         timeout: Seconds that it may ring, 60 if not given; with --answer, seconds to wait for a
             call, without an end if not given.

@@ -74,6 +74,11 @@ class Client:
         """The calls of the session."""
         return self._session.calls
 
+    @property
+    def measured(self) -> int:
+        """Relays of the overlay that have answered a probe, if the client stays."""
+        return self._pool.measured
+
     async def find(self, theirs: bytes | None = None) -> list[Relay | TrackedRelay]:
         """The relays to ask, best first.
 
@@ -128,24 +133,23 @@ class Client:
     @asynccontextmanager
     async def borrow(
         self,
-        relay: str | None = None,
-        *,
+        *relays: str,
         theirs: bytes | None = None,
-        avoided: str | None = None,
+        avoided: Collection[str] = (),
         timeout: float = BORROW_TIMEOUT,
     ) -> AsyncIterator[BorrowedChannel]:
         """Borrow a channel, hold it during the block, and give it back.
 
         Args:
-            relay: JID of the relay to ask; by default the nearest that grants one.
+            *relays: JIDs of the relays to ask, in turn; by default the nearest that grants one.
             theirs: The table of the other end of a call: the nearest to both, then.
-            avoided: JID of a relay not to ask.
+            avoided: JIDs of relays not to ask.
             timeout: Seconds after which the attempt is given up.
 
         Raises:
             NoRelayError: Nobody lent a channel in time.
         """
-        channel, found = await self._request(relay, theirs, avoided, timeout)
+        channel, found = await self._request(relays, theirs, avoided, timeout)
         key = (channel.relay, channel.offer.id)
         self._held[key] = channel, found
         try:
@@ -187,13 +191,17 @@ class Client:
         return await request_turn(self._session, relays, deadline - trio.current_time())
 
     async def _request(
-        self, relay: str | None, theirs: bytes | None, avoided: str | None, timeout: float
+        self,
+        relays: Sequence[str],
+        theirs: bytes | None,
+        avoided: Collection[str],
+        timeout: float,
     ) -> tuple[BorrowedChannel, Candidate]:
         refusals: list[str] = []
-        candidates: list[Candidate] = [relay] if relay else []
+        candidates: list[Candidate] = [jid for jid in relays if jid not in avoided]
         with trio.move_on_after(timeout):
-            if relay is None:
-                candidates += [one for one in await self.find(theirs) if one.jid != avoided]
+            if not relays:
+                candidates += [one for one in await self.find(theirs) if one.jid not in avoided]
             if lent := await self._first_channel(candidates, refusals):
                 return lent
         raise NoRelayError(f"no relay lent a channel: {_why_none(candidates, refusals, timeout)}")

@@ -18,7 +18,7 @@ from node.xmpp.errors import one_line
 async def borrow(
     account: AccountSettings,
     overlay: OverlaySettings,
-    relay: str | None,
+    relays: tuple[str, ...],
     seconds: float | None,
     timeout: float,
     as_json: bool,
@@ -38,7 +38,7 @@ async def borrow(
             relays=overlay.bootstrap_relays,
             timeout=timeout,
         ) as client,
-        client.borrow(relay, timeout=deadline - trio.current_time()) as channel,
+        client.borrow(*relays, timeout=deadline - trio.current_time()) as channel,
     ):
         lent = True
         with (

@@ -33,7 +33,7 @@ async def call(
     audio: AudioSettings,
     peer: str | None,
     answer: bool,
-    relay: str | None,
+    relays: tuple[str, ...],
     seconds: float | None,
     timeout: float | None,
     as_json: bool,
@@ -44,7 +44,7 @@ async def call(
         UserError: It came to nothing.
     """
     audio.check()
-    if not overlay.bootstrap and relay is None:
+    if not overlay.bootstrap and not relays:
         raise UsageError(
             "a relay may be needed, and is found through the overlay: pass --bootstrap host:port "
             "of any peer, or --relay JID of one that you know"
@@ -71,7 +71,7 @@ async def call(
         ) as client,
     ):
         source, sink = partial(_source, audio), partial(_sink, audio)
-        line = Line(client, bridge, source, sink, relay, interruption.ends_only_this)
+        line = Line(client, bridge, source, sink, relays, interruption.ends_only_this)
         await line.look_around()
         if answer:
             patience = math.inf if timeout is None else timeout

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -17,7 +17,8 @@ import trio
 from node.client import BorrowedChannel, Client
 from node.rtc.audio import Sink, Source
 from node.rtc.phone import Phone
-from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, NoPathError, connected
+from node.rtc.relaying import CONNECT_TIMEOUT, DIRECT_TIME, Borrow, NoPathError, connected
+from node.rtc.renewal import Renewal, follow
 from node.rtc.sdp import IncompatibleError, audio_of
 from node.rtc.standby import keep_relayed
 from node.rtc.talk import (
@@ -27,11 +28,11 @@ from node.rtc.talk import (
     Talk,
     broken_off,
     candidates_of,
-    follow,
 )
 from node.xmpp import (
     Action,
     Call,
+    IceTransport,
     RelayTable,
     Request,
     RtpInfo,
@@ -56,7 +57,6 @@ FOREIGN_DIRECT_TIME: Final = 2.0
 """Seconds before the callee borrows a relay: for a caller of another make, which may bring one."""
 
 Wait = Callable[[], Awaitable[object]]
-Borrow = Callable[[], AbstractAsyncContextManager[BorrowedChannel]]
 
 _NOBODY: Final = frozenset({"service-unavailable", "recipient-unavailable", "item-not-found"})
 
@@ -71,7 +71,7 @@ class Line:
         bridge: To an asyncio loop for the media.
         source: Makes what is said.
         sink: Makes what takes that which is heard.
-        relay: JID of the relay to borrow if one is needed; None: the best.
+        relays: JIDs of the relays that may be borrowed if one is needed; none: the best.
         until: Makes a context that a signal ends, and nothing else.
         connect_timeout: Seconds in which there must be a path, and then sound.
     """
@@ -82,7 +82,7 @@ class Line:
         bridge: Bridge,
         source: Callable[[], Source],
         sink: Callable[[], Sink],
-        relay: str | None,
+        relays: Sequence[str],
         until: Callable[[], AbstractContextManager[None]],
         connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
@@ -90,7 +90,7 @@ class Line:
         self._bridge = bridge
         self._source = source
         self._sink = sink
-        self._relay = relay
+        self._relays = relays
         self._until = until
         self._connect_timeout = connect_timeout
         self._stun: tuple[str, int] | None = None
@@ -134,9 +134,12 @@ class Line:
                         ) from None
                     theirs = _table_of(answer)
                     direct_time = DIRECT_TIME if theirs is None else OUR_DIRECT_TIME
-                    talk = Talk(call, phone, offer, accepted_at, direct_time, early, theirs)
-                    borrow = partial(self._client.borrow, self._relay, theirs=theirs)
-                    return await self._talk(talk, borrow, seconds)
+                    transport = audio_of(answer.contents).transport
+                    assert isinstance(transport, IceTransport)  # noqa: S101  (audio_of)
+                    talk = Talk(
+                        *(call, phone, offer, accepted_at, direct_time, transport, early, theirs)
+                    )
+                    return await self._talk(talk, self._borrow(theirs), seconds)
             except XmppRefused as error:
                 raise _unavailable(peer, error) from None
 
@@ -207,9 +210,18 @@ class Line:
             await call.send(Action.SESSION_ACCEPT, (answer,), payloads=tuple(tables))
             # The caller's relay is enough for both, and a caller of ours brings one if needed.
             brings = theirs is not None or any(one.type == "relay" for one in candidates_of(offer))
-            borrow = None if brings else partial(self._client.borrow, self._relay)
-            talk = Talk(call, phone, answer, accepted_at, FOREIGN_DIRECT_TIME)
+            borrow = None if brings else self._borrow(None)
+            assert isinstance(offer.transport, IceTransport)  # noqa: S101  (audio_of)
+            talk = Talk(call, phone, answer, accepted_at, FOREIGN_DIRECT_TIME, offer.transport)
             return await self._talk(talk, borrow, seconds)
+
+    def _borrow(self, theirs: bytes | None) -> Borrow:
+        """Borrow for a call with somebody who has this table."""
+
+        def borrow(avoided: Collection[str]) -> AbstractAsyncContextManager[BorrowedChannel]:
+            return self._client.borrow(*self._relays, theirs=theirs, avoided=avoided)
+
+        return borrow
 
     async def _talk(self, talk: Talk, borrow: Borrow | None, seconds: float | None) -> CallReport:
         """Connect, and talk until it is time, or somebody or something ends it."""
@@ -226,13 +238,15 @@ class Line:
                     await call.end(condition)
                     scope.cancel()
 
-                nursery.start_soon(end_after, partial(follow, talk, self._bridge), "gone")
+                renewal = Renewal(talk, self._bridge, nursery)
+                followed = partial(follow, talk, self._bridge, renewal)
+                nursery.start_soon(end_after, followed, "gone")
                 async with self._connected(talk, borrow) as channel:
                     lost = partial(run, phone.wait_lost)
                     nursery.start_soon(end_after, lost, "connectivity-error", "the path is lost")
-                    if channel is not None:
-                        talk.relay = channel.relay
-                        held = partial(self._outlive, talk, channel)
+                    talk.channel = channel
+                    if borrow is not None:
+                        held = partial(self._outlive, talk, borrow, renewal)
                         gone = "the relay is gone"
                         nursery.start_soon(end_after, held, "failed-transport", gone)
                     await self._hear(talk)
@@ -245,26 +259,22 @@ class Line:
             await call.end("success" if talk.heard else "cancel")
         return talk.report(ended_at, media)
 
-    async def _outlive(self, talk: Talk, channel: BorrowedChannel) -> None:
+    async def _outlive(self, talk: Talk, borrow: Borrow, renewal: Renewal) -> None:
         """Hold standbys for a relay until the call cannot go on."""
-        if self._relay is not None:  # that one was asked for, and no other
-            await channel.lost.wait()
-            return
+        ours = talk.table is not None
 
-        def moved(old: BorrowedChannel, new: BorrowedChannel) -> None:
-            self._client.note_failed(old)
-            talk.relay = new.relay
+        def moved(old: BorrowedChannel | None, new: BorrowedChannel) -> None:
+            if old is not None and not renewal.by_peer:
+                self._client.note_failed(old)
+            talk.channel = new
             talk.moves += 1
 
         def failed(standby: BorrowedChannel) -> None:
-            if talk.theirs is not None:  # else the other end may just take no more candidates
+            if ours:  # else the other end may just take no more candidates
                 self._client.note_failed(standby)
 
-        def borrow(avoided: str) -> AbstractAsyncContextManager[BorrowedChannel]:
-            return self._client.borrow(theirs=talk.theirs, avoided=avoided)
-
-        agent = PhoneAgent(self._bridge, talk.phone)
-        await keep_relayed(agent, channel, borrow, talk.tell, moved, failed)
+        agent, replacement = PhoneAgent(self._bridge, talk.phone), None if ours else renewal
+        await keep_relayed(agent, talk.channel, borrow, talk.tell, moved, failed, replacement)
 
     @asynccontextmanager
     async def _connected(
@@ -273,7 +283,8 @@ class Line:
         agent = PhoneAgent(self._bridge, talk.phone)
         times = {"direct_time": talk.direct_time, "timeout": self._connect_timeout}
         try:
-            async with connected(agent, borrow, talk.tell, **times) as channel:
+            failed = self._client.note_failed
+            async with connected(agent, borrow, talk.tell, failed=failed, **times) as channel:
                 yield channel
         except NoPathError:
             await talk.call.end("connectivity-error")

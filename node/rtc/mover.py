@@ -103,6 +103,11 @@ class Mover:
             await self._changed.wait()
         return self._paths.current.address in addresses
 
+    async def wait_failing(self, calm: float) -> None:
+        """Wait until the path fails, and no standby has helped; see Paths.failing."""
+        while not self._paths.failing(anyio.current_time(), calm):
+            await anyio.sleep(TICK)
+
     def leave(self) -> None:
         """Move to the standby as soon as it works."""
         self._paths.leave(anyio.current_time())

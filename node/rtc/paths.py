@@ -2,8 +2,8 @@
 
 Silence alone proves nothing, the other end may be mute. So when nothing is heard both paths are
 probed, by STUN Binding requests to the other end, and the call moves if the standby's are answered
-and its own are not. If much is lost both are probed for a while, and it moves if the standby loses
-less. Whoever hears the other end on the standby follows.
+and its own are not. If much is lost, or no first sound comes, both are probed for a while, and it
+moves if the standby loses less. Whoever hears the other end on the standby follows.
 """
 
 import math
@@ -23,8 +23,18 @@ PATIENCE: Final = 0.1
 """Seconds that a probe of a path may take beyond what it took before."""
 SLOWER: Final = 1.5
 """How many times longer than before a round trip may take."""
-READY_TIMEOUT: Final = 5.0
+READY_TIMEOUT: Final = 3.0
 """Seconds in which a new standby must have answered."""
+DEAD_AFTER: Final = 0.5
+"""Seconds without an answer, beyond a round trip, after which a silent path counts as dead: five
+probes, and more than a standby takes to step in."""
+UNHEARD: Final = 1.0
+"""Seconds without a first sound after which the paths are compared, too: DTLS, or the checks of the
+other end, may not get through."""
+MAX_UNHEARD: Final = 4
+"""Comparisons for that reason: who says nothing may just be mute."""
+LOSSY: Final = 3
+"""Seconds in a row in which much is lost after which a path without a standby is to be left."""
 LOST_AFTER: Final = 3.5 * INTERVAL
 """Seconds without an answer after which a standby is none any more."""
 
@@ -63,6 +73,7 @@ class Paths:
     def __init__(self, current: Address, now: float) -> None:
         self.current = Path(current, now)
         self.standby: Path | None = None
+        self._began_at = now
         self._heard_at: float | None = None
         self._suspected_at: float | None = None
         self._leaving = False
@@ -70,6 +81,8 @@ class Paths:
         self._window_at = now
         self._trial: Trial | None = None
         self._next_trial = now
+        self._lossy = 0
+        self._unheard_trials = 0
 
     def stand_by(self, address: Address, now: float) -> None:
         """Take another standby."""
@@ -117,6 +130,20 @@ class Paths:
             self._move(now)
         elif address != self.current.address:
             self.current = Path(address, now)
+            self._begin(now)
+
+    def failing(self, now: float, calm: float) -> bool:
+        """Whether the path is dead, or loses much, and no standby has helped.
+
+        Args:
+            now: When.
+            calm: Seconds that it must have carried the call to be left for loss alone.
+        """
+        patience = DEAD_AFTER + SLOWER * self.current.rtt
+        dead = self._suspected_at is not None and now - self._suspected_at >= patience
+        # What is sent from here may be lost though the other end is heard.
+        dead = dead or (self.current.works and self.current.failed(now))
+        return dead or (self._lossy >= LOSSY and now - self.current.since >= calm)
 
     def handle_timer(self, now: float) -> list[Address]:
         """Decide; to be called every few hundredths of a second.
@@ -145,27 +172,32 @@ class Paths:
 
     def _suspect(self, now: float) -> None:
         quiet = self._heard_at is not None and now - self._heard_at >= QUIET
-        if not quiet or self.standby is None:
+        if not quiet:
             self._suspected_at = None
         elif self._suspected_at is None or self.current.answered_to >= self._suspected_at:
             self._suspected_at = now
 
     def _compare(self, now: float) -> None:
         """Begin a trial if much is lost; move if it has favoured the standby."""
-        lossy = False
         if now - self._window_at >= WINDOW:
             self._window_at = now
-            lossy = self._loss.take() >= MUCH
+            self._lossy = self._lossy + 1 if self._loss.take() >= MUCH else 0
         if self.standby is None or not self.standby.works:
             self._trial = None
         elif self._trial is None:
-            if lossy and now >= self._next_trial:
+            if (self._lossy and now >= self._next_trial) or self._unheard(now):
                 self._trial = Trial(now)
                 self._next_trial = now + PAUSE
+                self._unheard_trials += self._heard_at is None
         elif self._trial.over(now):
             if self._trial.favours(self.standby.address, self.current.address):
                 self._move(now)
             self._trial = None
+
+    def _unheard(self, now: float) -> bool:
+        """Whether nothing was heard yet for so long that a handshake may be lost on the way."""
+        late = self._heard_at is None and now - self._began_at >= UNHEARD
+        return late and self._unheard_trials < MAX_UNHEARD
 
     def _move_if_due(self, now: float) -> None:
         if self.standby is None or not self.standby.works:
@@ -181,6 +213,12 @@ class Paths:
         assert self.standby is not None  # noqa: S101
         self.current, self.standby = self.standby, None
         self.current.asked_at = -math.inf  # the next probe tells the other end, too
-        self._heard_at = now
-        self._suspected_at = None
         self._leaving = False
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        """Nothing is held against a path that the call has just taken."""
+        if self._heard_at is not None:
+            self._heard_at = now
+        self._suspected_at = None
+        self._lossy = 0

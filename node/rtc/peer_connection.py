@@ -5,6 +5,7 @@ from typing import Final
 
 import anyio
 from aioice.candidate import Candidate
+from aioice.ice import Connection
 from aiortc import RTCIceTransport, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
@@ -61,7 +62,12 @@ class PeerConnection:
 
     def mover(self) -> Mover:
         """What moves its media to another path; there must be one."""
-        return Mover(self._transports()[0]._connection)
+        return Mover(self.ice())
+
+    def ice(self) -> Connection:
+        """The agent within."""
+        connection: Connection = self._transports()[0]._connection
+        return connection
 
     def _transports(self) -> list[RTCIceTransport]:
         senders = [sender.transport for sender in self._connection.getSenders()]

@@ -13,10 +13,11 @@ from aiortc.rtcicetransport import candidate_to_aioice
 from av import AudioFrame, AudioResampler
 
 from node.rtc.audio import RATE, Sink, Source
+from node.rtc.ice_restart import MAX_CANDIDATES, IceRestart
 from node.rtc.mover import Mover
 from node.rtc.peer_connection import PeerConnection, wait_state
 from node.rtc.sdp import IncompatibleError, candidate_of, content_of, description_of
-from node.xmpp import Content, IceCandidate
+from node.xmpp import Content, IceCandidate, IceTransport
 
 CLOSE_TIMEOUT = 2.0
 """Seconds for closing a connection; DTLS says farewell first."""
@@ -54,6 +55,7 @@ class Phone:
         self._has_track = anyio.Event()
         self._heard = anyio.Event()
         self._mover: Mover | None = None
+        self._restart: IceRestart | None = None
         self._connection.on("track", self._note_track)
         self._connection.addTrack(source)
 
@@ -94,11 +96,15 @@ class Phone:
     async def add_candidates(self, candidates: Sequence[IceCandidate]) -> None:
         """Take candidates that the other end has found later: if there is a path, as a standby."""
         found = [candidate_of(candidate) for candidate in candidates]
-        if self._mover is not None:
+        if self._mover is None:
+            room = MAX_CANDIDATES - len(self._agent.ice().remote_candidates)
+            for candidate in found[: max(0, room)]:
+                await self._connection.addIceCandidate(candidate)
+        elif self._restart is not None and not self._restart.done:
+            for candidate in found:
+                await self._restart.add(candidate_to_aioice(candidate))
+        else:
             await self._mover.stand_by([candidate_to_aioice(candidate) for candidate in found])
-            return
-        for candidate in found:
-            await self._connection.addIceCandidate(candidate)
 
     async def wait_path(self) -> bool:
         """See relaying.Agent."""
@@ -137,6 +143,43 @@ class Phone:
         """See standby.MovingAgent."""
         if self._mover is not None:
             self._mover.drop_standby()
+
+    async def wait_failing(self, calm: float) -> None:
+        """See standby.MovingAgent."""
+        if self._mover is not None:
+            await self._mover.wait_failing(calm)
+
+    async def has_path(self) -> bool:
+        """Whether there is a path that another one may take the place of."""
+        return self._mover is not None
+
+    async def begin_restart(self) -> tuple[str, str]:
+        """Begin an ICE restart; the new ufrag and password. There must be a path."""
+        await self.undo_restart()
+        await self.drop_standby()
+        self._restart = IceRestart(self._agent.ice())
+        return self._restart.credentials
+
+    async def check_restart(self, theirs: IceTransport, checked: Sequence[Candidate]) -> bool:
+        """Look for a path when both have new credentials.
+
+        Args:
+            theirs: The other end's transport.
+            checked: Addresses to check towards besides those that it has told.
+
+        Returns:
+            Whether there is one, and media takes it.
+        """
+        if self._restart is None or theirs.ufrag is None or theirs.pwd is None:
+            return False
+        told = [candidate_to_aioice(candidate_of(one)) for one in theirs.candidates]
+        return await self._restart.check(theirs.ufrag, theirs.pwd, [*checked, *told])
+
+    async def undo_restart(self) -> None:
+        """Take the former credentials again if no path was looked for yet."""
+        if self._restart is not None and not self._restart.checking:
+            self._restart.undo()
+            self._restart = None
 
     async def listen(self) -> None:
         """Pass on what is heard until the connection ends; to run beside everything else."""

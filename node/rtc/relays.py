@@ -14,7 +14,7 @@ Example::
 its ``addIceCandidate``. One end with relays is enough.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
@@ -38,13 +38,17 @@ class Relays:
         self._client = client
 
     @asynccontextmanager
-    async def borrow(self, relay: str | None = None) -> AsyncIterator[BorrowedChannel]:
+    async def borrow(
+        self, *relays: str, avoided: Collection[str] = ()
+    ) -> AsyncIterator[BorrowedChannel]:
         """Borrow a channel during the block; see Client.borrow.
 
         Raises:
             NoRelayError: Nobody lent one.
         """
-        async with _crossing(self._trio_side, self._client.borrow(relay)) as channel:
+        async with _crossing(
+            self._trio_side, self._client.borrow(*relays, avoided=avoided)
+        ) as channel:
             yield channel
 
     def connected(
@@ -59,7 +63,7 @@ class Relays:
         Raises:
             NoPathError: There is no path.
         """
-        return connected(agent, self.borrow, tell)
+        return connected(agent, lambda avoided: self.borrow(avoided=avoided), tell)
 
 
 @asynccontextmanager

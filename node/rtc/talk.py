@@ -1,12 +1,12 @@
-"""One call that was accepted: what it does with the other end's requests, and what it was like."""
+"""One call that was accepted: what its ends have told of themselves, and what it was like."""
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from aioice.candidate import Candidate
 
+from node.client import BorrowedChannel
 from node.errors import UserError
 from node.rtc.phone import MediaReport, Phone
 from node.xmpp import (
@@ -15,9 +15,7 @@ from node.xmpp import (
     Content,
     IceCandidate,
     IceTransport,
-    Reason,
     Request,
-    XmppError,
 )
 from node.xmpp.bridge import Bridge
 from node.xmpp.errors import one_line
@@ -57,14 +55,16 @@ class Talk:
     """What this end has told of itself."""
     accepted_at: float
     direct_time: float
+    theirs: IceTransport
+    """What the other end has told of itself."""
     early: Sequence[Request] = ()
-    """What the other end sent before it accepted."""
-    theirs: bytes | None = None
-    """The other end's table."""
+    """What it sent before it accepted."""
+    table: bytes | None = None
+    """The other end's table; None: it is of another make."""
     heard_at: float = math.nan
     """When there was sound."""
-    relay: str | None = None
-    """JID of the relay that was borrowed here."""
+    channel: BorrowedChannel | None = None
+    """What the call goes through, if it was borrowed here."""
     moves: int = 0
     trouble: str = ""
     """What ended the call, if nobody did."""
@@ -92,22 +92,23 @@ class Talk:
             incoming=call.incoming,
             setup_ms=round((self.heard_at - self.accepted_at) * 1000, 1),
             seconds=round(ended_at - self.heard_at, 2),
-            relay=self.relay,
+            relay=None if self.channel is None else self.channel.relay,
             moves=self.moves,
             media=media,
             ended_by_peer=call.ended_by_peer,
             reason=str(call.ended),
         )
 
+    @property
+    def transport(self) -> IceTransport:
+        """That of this end."""
+        assert isinstance(self.own.transport, IceTransport)  # noqa: S101  (content_of)
+        return self.own.transport
+
     async def tell(self, candidates: list[Candidate]) -> None:
         """Send candidates to the other end."""
-        told = tuple(
-            IceCandidate(one.host, one.port, one.type, one.priority, one.foundation, one.component)
-            for one in candidates
-        )
-        own = self.own.transport
-        assert isinstance(own, IceTransport)  # noqa: S101  (content_of)
-        transport = IceTransport(own.ufrag, own.pwd, told)
+        told = tuple(ice_candidate(one) for one in candidates)
+        transport = IceTransport(self.transport.ufrag, self.transport.pwd, told)
         content = Content(self.own.name, self.own.creator, transport=transport)
         await self.call.send(Action.TRANSPORT_INFO, (content,))
 
@@ -157,28 +158,23 @@ class PhoneAgent:
         """See standby.MovingAgent."""
         await self._bridge.run(self._phone.drop_standby)
 
-
-async def follow(talk: Talk, bridge: Bridge) -> None:
-    """Do what the other end asks for, until it has hung up."""
-    call = talk.call
-    for request in talk.early:
-        await _do(talk, bridge, request)
-    async for request in call.requests:
-        await _do(talk, bridge, request)
-
-
-async def _do(talk: Talk, bridge: Bridge, request: Request) -> None:
-    match request.action:
-        case Action.TRANSPORT_INFO:
-            for content in request.contents:
-                if content.key == talk.own.key:
-                    await bridge.run(talk.phone.add_candidates, candidates_of(content))
-        case Action.TRANSPORT_REPLACE:
-            reason = Reason("failed-transport", "this call stays with its transport")
-            with suppress(XmppError):
-                await talk.call.send(Action.TRANSPORT_REJECT, request.contents, reason=reason)
+    async def wait_failing(self, calm: float) -> None:
+        """See standby.MovingAgent."""
+        await self._bridge.run(self._phone.wait_failing, calm)
 
 
 def candidates_of(content: Content) -> tuple[IceCandidate, ...]:
     """The candidates of a content; none if it does not go over ICE."""
     return content.transport.candidates if isinstance(content.transport, IceTransport) else ()
+
+
+def ice_candidate(candidate: Candidate) -> IceCandidate:
+    """A candidate as Jingle has it."""
+    return IceCandidate(
+        candidate.host,
+        candidate.port,
+        candidate.type,
+        candidate.priority,
+        candidate.foundation,
+        candidate.component,
+    )

@@ -2,8 +2,8 @@
 
 Looks at the packets themselves, before any program has them. Prints a line of JSON for each line
 that it reads: `source`, where the last RTP packet came from; `ready`, who else has answered a STUN
-Binding request within the last three seconds; `gap`, the longest time in seconds between two
-packets since the line before.
+Binding request within the last three seconds; and since the line before `packets`, how many there
+were, and `gap`, the longest time in seconds between two of them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Arrivals:
     def __init__(self) -> None:
         self.source: str | None = None
         self.gap = 0.0
+        self.packets = 0
         self._last: float | None = None
         self._answers: dict[str, float] = {}
 
@@ -42,14 +43,21 @@ class Arrivals:
             if self._last is not None:
                 self.gap = max(self.gap, now - self._last)
             self._last, self.source = now, source
+            self.packets += 1
 
     def report(self, now: float) -> dict[str, object]:
         """Say what has arrived, and begin anew."""
         gap, self.gap = self.gap, 0.0
+        packets, self.packets = self.packets, 0
         if self._last is not None:
             gap = max(gap, now - self._last)  # it may go on
         ready = [ip for ip, at in self._answers.items() if now - at < _FRESH and ip != self.source]
-        return {"source": self.source, "ready": ready, "gap": round(gap, 3)}
+        return {
+            "source": self.source,
+            "ready": ready,
+            "packets": packets,
+            "gap": round(gap, 3),
+        }
 
 
 def main() -> None:

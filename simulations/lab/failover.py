@@ -3,14 +3,15 @@
 A call by `jingle-nodes call` between two hosts behind symmetric NATs, among three relays. Each run
 ends the relay that carries it, by SIGKILL; or drops all UDP to its channels; or asks it to leave;
 and takes the longest time between two packets of audio that arrive, at the end that waits longer.
-At last relays lose 30 % of the packets, and the time is taken until both ends have left them.
+Then relays lose 30 % of the packets, and the time is taken until both ends have left them. At last
+relays are killed in a call with a client of another make.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import statistics
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,8 +22,9 @@ import trio
 
 from node.rtc.loss import PAUSE
 from simulations.lab.certificates import Authority
+from simulations.lab.figures import show
 from simulations.lab.lone_relay import COMMAND, PASSWORD
-from simulations.lab.netns import Host, Lab, open_lab
+from simulations.lab.netns import Host, Lab, NatKind, open_lab
 from simulations.lab.program import Program, ProgramError
 from simulations.lab.prosody import start_prosody
 
@@ -30,6 +32,7 @@ RUNS = 20
 RELAYS = 3
 FAILURES = ("kill", "black hole", "drain")
 START_TIMEOUT = 40.0  # seconds; several programs start at one time on few cores
+AT_ONCE = 3  # relays that start at one time
 LOOK = 3.0  # seconds after a failure in which the gap must be over
 DOMAIN = "calls.example"
 ALICE, BOB = f"alice@{DOMAIN}/desk", f"bob@{DOMAIN}/phone"
@@ -51,28 +54,44 @@ class Stage:
     bob: Host
     relays: list[Host]
     login: list[str]
+    server: str
+    """Address of the XMPP server."""
+    ca_file: str
+    peer: str
+    """Address of a peer of the overlay."""
     nodes: dict[str, Program] = field(default_factory=dict)
     """By address."""
+    jids: dict[str, str] = field(default_factory=dict)
     watchers: list[Program] = field(default_factory=list)
     ends: list[Program] = field(default_factory=list)
 
-    async def start_relay(self, host: Host) -> None:
-        """Start, or start again, the relay of a host."""
+    async def start_relay(self, host: Host, *command: str) -> None:
+        """Start, or start again, the relay of a host; by another command than ours."""
         node = await self.lab.start(
             host,
-            *(COMMAND, "run", "--json", "--jid", f"{host.name}@{DOMAIN}", *self.login),
-            *("--drain", "0", "--status-address", "off"),
-            *("--state-dir", str(self.lab.directory / host.name)),
+            *(
+                *(command or (COMMAND,)),
+                "run",
+                "--json",
+                "--jid",
+                f"{host.name}@{DOMAIN}",
+                *self.login,
+            ),
+            *("--drain", "0", "--state-dir", str(self.lab.directory / host.name)),
         )
-        await node.json(START_TIMEOUT)
+        self.jids[host.address] = (await node.json(START_TIMEOUT))["jid"]
         self.nodes[host.address] = node
 
-    async def start_call(self) -> None:
-        """Have alice call bob, and watch what arrives at both."""
+    async def watch(self) -> None:
+        """Watch what arrives at bob and at alice."""
         for host in (self.bob, self.alice):
             self.watchers.append(
                 await self.lab.start(host, sys.executable, "-m", "simulations.lab.arrivals")
             )
+
+    async def start_call(self, *options: str) -> None:
+        """Have alice call bob, with more options, and watch what arrives at both."""
+        await self.watch()
         bob = await self.lab.start(
             self.bob, *(COMMAND, "call", "--answer", "--json", "--jid", BOB, *self.login)
         )
@@ -80,15 +99,58 @@ class Stage:
             while f"waiting for a call at {BOB}" not in bob.log.read_text():
                 await trio.sleep(0.05)
         alice = await self.lab.start(
-            self.alice, *(COMMAND, "call", BOB, "--json", "--jid", ALICE, *self.login)
+            self.alice, *(COMMAND, "call", BOB, "--json", "--jid", ALICE, *self.login, *options)
         )
         self.ends = [alice, bob]
+
+    async def start_foreign(self, replaces: str, *peer: str) -> Program:
+        """Start a client of another make on bob's host; it calls somebody, or waits for a call.
+
+        Args:
+            replaces: how it takes a transport-replace; see foreign_jingle.py.
+            *peer: whom to call.
+        """
+        foreign = await self.lab.start(
+            self.bob,
+            *(sys.executable, "-m", "simulations.lab.foreign_jingle", BOB, PASSWORD),
+            *(self.server, self.ca_file, replaces, *peer),
+        )
+        await self.said(foreign, "ready")
+        return foreign
+
+    async def said(self, foreign: Program, what: str) -> object:
+        """Wait until a client of another make says something of that name; the value.
+
+        Raises:
+            ProgramError: it was refused something.
+        """
+        with trio.fail_after(START_TIMEOUT):
+            while what not in (line := await foreign.json(START_TIMEOUT)):
+                if "error" in line:
+                    raise ProgramError(f"{foreign.name}: {line['error']}")
+        value: object = line[what]
+        return value
 
     async def look(self) -> list[dict[str, Any]]:
         """What has arrived at bob, and at alice, since the last look."""
         for watcher in self.watchers:
             await watcher.send(None)
         return [await watcher.json() for watcher in self.watchers]
+
+    async def carrier(self, *others: str) -> str:
+        """Wait until both ends hear each other from one address, and by no other; which one.
+
+        Args:
+            *others: addresses that do not count.
+        """
+        with trio.fail_after(START_TIMEOUT):
+            while True:
+                first, second = await self.look()
+                sources = {first["source"], second["source"]}
+                calm = max(first["gap"], second["gap"]) < 0.2
+                if calm and len(sources) == 1 and None not in sources and not sources & {*others}:
+                    return str(sources.pop())
+                await trio.sleep(0.3)
 
     async def standby(self) -> str:
         """Wait until both ends hear each other through a relay, and a standby has answered both.
@@ -117,7 +179,7 @@ class Stage:
             case "drain":
                 node.signal(signal.SIGTERM)
             case _:
-                await self._nft(host, _HOLE.format(""))
+                await self.drop(host)
         await trio.sleep(seconds)
         gap = max(float(end["gap"]) for end in await self.look())
         await node.stop()
@@ -125,12 +187,26 @@ class Stage:
             await self._nft(host, "delete table inet hole")
         return gap
 
+    def kill(self, relay: str) -> None:
+        """Kill the relay at an address."""
+        _kill(self.nodes.pop(relay))
+
+    async def drop(self, host: Host, *, some: bool = False) -> None:
+        """Have a host drop what goes to channels: all of it, or 30 %."""
+        await self._nft(host, _HOLE.format(_LOSS if some else ""))
+
+    async def granted(self, host: Host) -> int:
+        """How many channels the relay of a host has granted."""
+        _, output = await self.lab.run(host, COMMAND, "status", "--json")
+        count: int = json.loads(output)["channels"]["granted"]
+        return count
+
     async def thin_out(self, relay: str) -> float:
         """Have the relay at an address lose 30 %; seconds until both ends hear another one."""
         host = next(host for host in self.relays if host.address == relay)
         await trio.sleep(PAUSE)  # the run before has made both ends compare the paths, too
         started = trio.current_time()
-        await self._nft(host, _HOLE.format(_LOSS))
+        await self.drop(host, some=True)
         with trio.fail_after(START_TIMEOUT):
             while relay in [end["source"] for end in await self.look()]:
                 await trio.sleep(0.05)
@@ -144,8 +220,8 @@ class Stage:
             raise ProgramError(f"nft on {host.name} refused: {rules}")
 
 
-async def build(lab: Lab, relays: int = RELAYS) -> Stage:
-    """Start a server, a peer of the overlay, and relays."""
+async def build(lab: Lab, relays: int = RELAYS, nats: NatKind = "symmetric") -> Stage:
+    """Start a server, a peer of the overlay, and relays; the callers are behind NATs of a kind."""
     xmpp, peer = await lab.add_host("xmpp"), await lab.add_host("peer")
     authority = Authority(lab.directory)
     password = lab.directory / "password"
@@ -157,18 +233,27 @@ async def build(lab: Lab, relays: int = RELAYS) -> Stage:
     ]
     stage = Stage(
         lab=lab,
-        alice=await lab.add_host("alice", behind=await lab.add_nat("nat-a")),
-        bob=await lab.add_host("bob", behind=await lab.add_nat("nat-b")),
+        alice=await lab.add_host("alice", behind=await lab.add_nat("nat-a", nats)),
+        bob=await lab.add_host("bob", behind=await lab.add_nat("nat-b", nats)),
         relays=[await lab.add_host(f"relay{n}") for n in range(relays)],
         login=login,
+        server=xmpp.address,
+        ca_file=str(authority.ca_file),
+        peer=peer.address,
     )
     users = ["alice", "bob", *(host.name for host in stage.relays)]
     await start_prosody(lab, xmpp, DOMAIN, authority, accounts=dict.fromkeys(users, PASSWORD))
     first = await lab.start(peer, sys.executable, "-m", "simulations.lab.peer", str(_PORT))
     await first.json(START_TIMEOUT)
+    starting = trio.CapacityLimiter(AT_ONCE)
+
+    async def start(host: Host) -> None:
+        async with starting:
+            await stage.start_relay(host)
+
     async with trio.open_nursery() as nursery:
         for host in stage.relays:
-            nursery.start_soon(stage.start_relay, host)
+            nursery.start_soon(start, host)
     return stage
 
 
@@ -199,18 +284,22 @@ async def measure(runs: int) -> None:
                 relay = await stage.standby()
                 gaps.append(await stage.fail(relay, failure))
                 await stage.start_relay(next(one for one in stage.relays if one.address == relay))
-            _tell(f"{failure}: gap", gaps)
+            show(f"{failure}: gap", gaps)
         waits = [await stage.thin_out(await stage.standby()) for _ in range(runs)]
-        _tell("30 % loss: moved after", waits)
-
-
-def _tell(what: str, values: list[float]) -> None:
-    late = sorted(values)[max(0, -(-len(values) * 95 // 100) - 1)]
-    print(
-        f"{what} median {statistics.median(values) * 1000:.0f} ms, 95th {late * 1000:.0f} ms, "
-        f"longest {max(values) * 1000:.0f} ms, of {len(values)} runs",
-        flush=True,
-    )
+        show("30 % loss: moved after", waits)
+        for end in stage.ends:
+            await end.stop()
+        foreign = await stage.start_foreign("accept")
+        alice = (COMMAND, "call", BOB, "--json", "--jid", ALICE, *stage.login)
+        await lab.start(stage.alice, *alice)
+        await stage.said(foreign, "talks")
+        gaps = []
+        for _ in range(runs):
+            relay = await stage.carrier()
+            await trio.sleep(LOOK)  # so that another channel is held
+            gaps.append(await stage.fail(relay, "kill"))
+            await stage.start_relay(next(one for one in stage.relays if one.address == relay))
+        show("kill, and a peer of another make: gap", gaps)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ async def test_who_refused_is_remembered() -> None:
 async def test_a_standby_is_borrowed_elsewhere_and_who_fails_later_is_remembered_too() -> None:
     pool = FakePool("near", "far")
     client = Client(pool, FakeSession(near="lends", far="lends"))  # type: ignore[arg-type]
-    async with client.borrow(avoided="near") as channel:
+    async with client.borrow(avoided=["near"]) as channel:
         assert channel.relay == "far"
         assert pool.lent == {"far": True}
         client.note_failed(channel)

@@ -75,7 +75,7 @@ async def side(account: Account, name: str) -> AsyncIterator[Side]:
     async with open_bridge() as bridge, open_session(account) as session:
         pool = FakePool(name)
         client = Client(pool, session)  # type: ignore[arg-type]
-        line = Line(client, bridge, lambda: Tone(440), Silence, None, nullcontext, TIMEOUTS[name])
+        line = Line(client, bridge, lambda: Tone(440), Silence, (), nullcontext, TIMEOUTS[name])
         yield Side(session, line, pool)
         assert session.calls._open == {}
         assert len(session._connection.jingle.sessions) == 0

@@ -139,6 +139,71 @@ def test_a_call_moves_to_its_standby_and_on(monkeypatch: pytest.MonkeyPatch, how
     anyio.run(test)
 
 
+@pytest.mark.parametrize("controlled_first", [False, True])
+def test_a_call_restarts_ice_where_no_standby_is_held(
+    monkeypatch: pytest.MonkeyPatch, controlled_first: bool
+) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: [HOST])
+
+    async def test() -> None:
+        romeo, juliet = Phone(Tone(440), Silence(), None), Phone(Tone(660), Silence(), None)
+        relays = [await relay() for _ in range(2)]
+        try:
+            await romeo.take_answer(bare(await juliet.take_offer(bare(await romeo.offer()))))
+            async with anyio.create_task_group() as tasks:
+                for phone in (romeo, juliet):
+                    tasks.start_soon(phone.listen)
+                    tasks.start_soon(phone.keep_path)
+                await romeo.check([relays[0][0].aioice()])
+                await juliet.add_candidates([relays[0][1].ice()])
+                with anyio.fail_after(10):
+                    await romeo.wait_heard()
+                    await juliet.wait_heard()
+                await settle(romeo, juliet, relays[0])
+                # One that the other end does not follow leaves all as it was.
+                await romeo.begin_restart()
+                await romeo.undo_restart()
+                assert not await romeo.check_restart(IceTransport("none", "x" * 22), [])
+                relays[0][0].works = relays[0][1].works = False
+                with anyio.fail_after(5):
+                    await romeo.wait_failing(0)
+                relays[0][0].works = relays[0][1].works = True
+                await anyio.sleep(0.3)  # it works again, as it did before
+                with anyio.move_on_after(0.3) as waiting:
+                    await romeo.wait_failing(0)
+                assert waiting.cancelled_caught
+                relays[0][0].works = relays[0][1].works = False
+                romeos = IceTransport(*await romeo.begin_restart(), (relays[1][1].ice(),))
+                juliets = IceTransport(*await juliet.begin_restart())
+                found: list[bool] = []
+
+                async def check(phone: Phone, theirs: IceTransport, legs: list[Leg]) -> None:
+                    found.append(await phone.check_restart(theirs, [leg.aioice() for leg in legs]))
+
+                checks = [(romeo, juliets, [relays[1][0]]), (juliet, romeos, [])]
+                for arguments in reversed(checks) if controlled_first else checks:
+                    tasks.start_soon(check, *arguments)
+                    await anyio.sleep(0.1)
+                await settle(romeo, juliet, relays[1])
+                with anyio.fail_after(1):
+                    while len(found) < 2:
+                        await anyio.sleep(0.01)
+                assert found == [True, True]
+                before = (await romeo.report()).received, (await juliet.report()).received
+                await anyio.sleep(0.3)
+                after = (await romeo.report()).received, (await juliet.report()).received
+                assert after[0] > before[0]
+                assert after[1] > before[1]
+                tasks.cancel_scope.cancel()
+        finally:
+            await romeo.close()
+            await juliet.close()
+            for leg in (leg for legs in relays for leg in legs):
+                leg.transport.close()
+
+    anyio.run(test)
+
+
 def pairs(phone: Phone) -> list[CandidatePair]:
     assert phone._mover is not None
     return phone._mover._connection._check_list

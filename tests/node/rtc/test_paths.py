@@ -1,13 +1,14 @@
 """Two ends with two paths between them, in simulated time: when they move, and when they do not."""
 
 import heapq
+import math
 from collections.abc import Callable
 from random import Random
 
 import pytest
 
 from node.rtc.loss import PAUSE, LossMeter
-from node.rtc.paths import LOST_AFTER, QUIET, READY_TIMEOUT, Paths
+from node.rtc.paths import DEAD_AFTER, LOSSY, LOST_AFTER, QUIET, READY_TIMEOUT, Paths
 from overlay.core.addresses import Address
 
 TICK = 0.02
@@ -195,13 +196,66 @@ def test_a_planned_end_waits_for_the_standby_if_there_is_none_yet() -> None:
     assert ends.at == [B, B]
 
 
-def test_before_the_first_sound_nothing_is_suspicious() -> None:
+@pytest.mark.parametrize(("loss", "moves"), [(0.0, False), (0.3, True), (1.0, True)])
+def test_before_the_first_sound_the_paths_are_compared(loss: float, moves: bool) -> None:
     ends = Ends()
     ends.mute = {0, 1}
     ends.stand_by()
-    ends.lose(A)
+    ends.loss = {A: loss}
     ends.run(3)
     assert ends.at == [A, A]
+    ends.run(3)
+    assert ends.at == ([B, B] if moves else [A, A])
+    ends.run(10)
+    ends.probes = 0
+    ends.run(10)  # they may just be mute
+    assert ends.probes < 30
+
+
+@pytest.mark.parametrize("standby", [True, False])
+def test_a_path_fails_when_no_standby_helps(standby: bool) -> None:
+    ends = Ends()
+    ends.lose(B)
+    ends.run(3)
+    if standby:
+        ends.stand_by()
+    ends.run(1)
+    assert not any(end.failing(ends.now, 0) for end in ends.ends)
+    ends.lose(A)
+    ends.run(QUIET + DEAD_AFTER + 0.2)
+    assert all(end.failing(ends.now, math.inf) for end in ends.ends)
+    ends.ends[0].nominated(C, ends.now)
+    assert not ends.ends[0].failing(ends.now, 0)
+
+
+def test_a_path_fails_if_nothing_from_here_arrives() -> None:
+    ends = Ends()
+    ends.run(3)
+    ends.lose(A, 0)
+    ends.run(LOST_AFTER + 2)
+    assert ends.now - ends.heard_at[0] < 1
+    assert ends.ends[0].failing(ends.now, math.inf)
+
+
+def test_a_path_that_has_a_standby_does_not_fail_nor_does_a_mute_one() -> None:
+    ends = prepared()
+    ends.lose(A)
+    ends.run(3)
+    assert ends.at == [B, B]
+    ends.mute = {0, 1}
+    ends.run(3)
+    assert not any(end.failing(ends.now, 0) for end in ends.ends)
+
+
+def test_a_path_that_loses_much_fails_unless_it_is_new() -> None:
+    ends = Ends()
+    ends.loss = {A: 0.3}
+    ends.run(LOSSY + 1.5)
+    assert all(end.failing(ends.now, 0) for end in ends.ends)
+    assert not any(end.failing(ends.now, 60) for end in ends.ends)
+    ends.loss = {}
+    ends.run(3)
+    assert not any(end.failing(ends.now, 0) for end in ends.ends)
 
 
 def test_where_ice_goes_it_follows() -> None:

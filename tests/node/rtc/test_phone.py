@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from node.rtc.audio import RATE, Tone
+from node.rtc.ice_restart import MAX_CANDIDATES
 from node.rtc.phone import Phone
 from node.rtc.sdp import IncompatibleError, audio_of, candidate_of, description_of
 from node.xmpp import Content, Fingerprint, IceTransport, PayloadType, RawTransport, RtpDescription
@@ -152,3 +153,19 @@ def test_static_formats_have_the_names_of_rfc_3551() -> None:
 
 def test_a_peer_reflexive_candidate_is_one_to_send_to() -> None:
     assert candidate_of(replace(CANDIDATE, type="prflx")).type == "srflx"
+
+
+def test_no_more_candidates_are_taken_than_can_be_checked() -> None:
+    async def test() -> None:
+        romeo, juliet = Phone(Tone(440), Ear(), None), Phone(Tone(660), Ear(), None)
+        try:
+            await juliet.take_offer(await romeo.offer())
+            many = [replace(CANDIDATE, port=port) for port in range(1, 2 * MAX_CANDIDATES)]
+            await juliet.add_candidates(many[:3])
+            await juliet.add_candidates(many[3:])
+            assert len(juliet._agent.ice().remote_candidates) == MAX_CANDIDATES
+        finally:
+            await romeo.close()
+            await juliet.close()
+
+    anyio.run(test)
