@@ -72,6 +72,7 @@ def simulate(
     rtt_unit: Literal["ms", "s"] = "ms",
     out: Path | None = None,
     compare: Path | None = None,
+    real: bool = False,
     json: bool = False,
 ) -> None:
     """Run the overlay's own code over a simulated network and clock, and write a report.
@@ -80,13 +81,14 @@ def simulate(
 
     Args:
         scenario: A TOML file, or one of: churn, eclipse, failover, flash-crowd, mass-failure,
-            nat-mix, quick, relay-choice, scale-100k, scale-10k, sybil.
+            nat-mix, quick, reality, relay-choice, scale-100k, scale-10k, sybil.
         nodes: How many nodes, instead of what the scenario says.
         seed: Decides everything random, instead of what the scenario says.
         rtt: File with a matrix of round-trip times, instead of what the scenario says.
         rtt_unit: What its numbers count.
         out: Directory for the results and report.html; SCENARIO-SEED if not given.
         compare: Directory of an earlier run to show beside this one.
+        real: Run it on real UDP sockets on loopback, in real time; not for NATs.
         json: Print the figures as a JSON object.
     """
     need("simulate", _SIMULATE_PACKAGES)
@@ -100,6 +102,7 @@ def simulate(
         rtt_unit=rtt_unit,
         out=out,
         compare=compare,
+        real=real,
         as_json=json,
     )
 

@@ -52,6 +52,7 @@ class Results:
         figures: What was measured, the same for the same seed.
         machine: What it took on this machine.
         tables: The same in detail, by name.
+        real: Whether it was on real sockets, in real time.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Results:
     figures: Figures
     machine: Figures
     tables: Mapping[str, Table]
+    real: bool = False
 
     def summary(self) -> dict[str, Any]:
         """All but the tables, as JSON has it."""
@@ -89,7 +91,7 @@ def write_results(results: Results, folder: Path) -> None:
         (folder / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise SimulationError(
-            f"cannot write the results into {error.filename or folder}: {error.strerror}; "
+            f"cannot write the results into {error.filename or folder}: {error.strerror or error}; "
             "choose another --out"
         ) from error
 
