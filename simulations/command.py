@@ -37,6 +37,7 @@ def simulate(
     out: Path | None,
     compare: Path | None,
     real: bool,
+    parquet: bool,
     as_json: bool,
 ) -> None:
     """Run a scenario, write its results and the report, and print what matters.
@@ -62,7 +63,7 @@ def simulate(
             run = run_real if real else run_scenario
             results = run(path.stem, scenario, tell, stop)
             tell("drawing", None)
-            write_results(results, folder)
+            write_results(results, folder, parquet=parquet)
             report = folder / REPORT_FILE
             report.write_text(report_page([results, *([other] if other else [])]), "utf-8")
     except SimulationError as error:

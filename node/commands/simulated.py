@@ -20,6 +20,9 @@ _DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
 _SIMULATE_PACKAGES = ("matplotlib",)
 """Of the extra simulate: they draw its report."""
 
+_PARQUET_PACKAGES = ("pyarrow",)
+"""Of the extra parquet: they write its tables."""
+
 
 def demo(*, json: bool = False) -> int:
     """Show a call through a borrowed relay, on this machine, with real NATs where they can be had.
@@ -73,6 +76,7 @@ def simulate(
     out: Path | None = None,
     compare: Path | None = None,
     real: bool = False,
+    parquet: bool = False,
     json: bool = False,
 ) -> None:
     """Run the overlay's own code over a simulated network and clock, and write a report.
@@ -89,9 +93,12 @@ def simulate(
         out: Directory for the results and report.html; SCENARIO-SEED if not given.
         compare: Directory of an earlier run to show beside this one.
         real: Run it on real UDP sockets on loopback, in real time; not for NATs.
+        parquet: Write the tables as Parquet as well as CSV.
         json: Print the figures as a JSON object.
     """
     need("simulate", _SIMULATE_PACKAGES)
+    if parquet:
+        need("parquet", _PARQUET_PACKAGES)
     from simulations.command import simulate as run_scenario
 
     run_scenario(
@@ -103,6 +110,7 @@ def simulate(
         out=out,
         compare=compare,
         real=real,
+        parquet=parquet,
         as_json=json,
     )
 

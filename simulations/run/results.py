@@ -74,8 +74,13 @@ class Results:
         return {name: getattr(self, name) for name in names}
 
 
-def write_results(results: Results, folder: Path) -> None:
+def write_results(results: Results, folder: Path, *, parquet: bool = False) -> None:
     """Write results into a directory, which is made if it is not there.
+
+    Args:
+        results: What came of a run.
+        folder: The directory.
+        parquet: Write the tables as Parquet, too, which takes the package pyarrow.
 
     Raises:
         SimulationError: It cannot be written to.
@@ -87,6 +92,8 @@ def write_results(results: Results, folder: Path) -> None:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(table.columns)
                 writer.writerows(table.rows)
+            if parquet:
+                _write_parquet(table, folder / f"{name}.parquet")
         text = json.dumps(results.summary(), indent=2, allow_nan=False)
         (folder / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
@@ -115,6 +122,14 @@ def read_results(folder: Path) -> Results:
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise SimulationError(f"{folder}: not the results of a run: {reason}") from error
+
+
+def _write_parquet(table: Table, path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {name: table.column(name) for name in table.columns}
+    parquet.write_table(pyarrow.table(columns), path)
 
 
 def _read_table(path: Path) -> Table:

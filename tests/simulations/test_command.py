@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from node.cli import app, execute
 from simulations import command
-from simulations.run.results import Results
+from simulations.run.results import Results, read_results
 from simulations.run.runner import Stop, Tell, run_scenario
 from simulations.scenario import Scenario, scenario_names
 
@@ -113,6 +114,19 @@ def test_two_runs_are_printed_beside_each_other(
 
 def _rows(text: str) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+
+
+def test_tables_are_written_as_parquet_too(
+    scenario: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert execute(["simulate", "small.toml", "--parquet"]) == 0
+    for name, table in read_results(Path("small-1")).tables.items():
+        columns = parquet.read_table(f"small-1/{name}.parquet").to_pydict()
+        assert tuple(columns) == table.columns
+        assert list(zip(*columns.values(), strict=True)) == list(table.rows)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pyarrow" else 1)
+    assert execute(["simulate", "small.toml", "--parquet"]) == 1
+    assert "pip install 'jingle-nodes[parquet]'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_whoever_interrupts_is_told_where_the_rest_is(
