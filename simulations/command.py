@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from node.commands.output import say
 from node.errors import UsageError, UserError
 from simulations.errors import SimulationError
-from simulations.real.runner import run_real
+from simulations.real.runner import check_real, run_real
 from simulations.report import report_page
 from simulations.report.text import results_as_json, results_as_text
 from simulations.run.results import read_results, write_results
@@ -54,6 +54,7 @@ def simulate(
         folder = out or Path(f"{path.stem}-{scenario.seed}{'-real' if real else ''}")
         _prepare(folder)
         if real:
+            check_real(scenario)
             _say_aside(
                 f"{scenario.nodes} nodes on real UDP sockets, in real time, or slower if the "
                 f"machine has too much to do: {scenario.warmup + scenario.duration:g} s and more; "

@@ -32,20 +32,19 @@ def run_real(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Results:
 
     Args:
         name: What it is called.
-        scenario: What it is.
+        scenario: What it is; `check_real` has nothing against it.
         tell: Is told how far it is.
         stop: Whether to end before its time, with what was measured until then.
 
     Raises:
-        SimulationError: It cannot be run so, or was to end before anything was measured.
+        SimulationError: It cannot be run, or was to end before anything was measured.
     """
-    _check(scenario)
     with _quiet(), lone_errors():
         clock = PatientClock()
         return trio.run(_run, name, scenario, tell, stop, clock, clock=clock)
 
 
-def _check(scenario: Scenario) -> None:
+def check_real(scenario: Scenario) -> None:
     """Make sure that loopback and this process can do what the scenario says.
 
     Raises:

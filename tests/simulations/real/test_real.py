@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from simulations.errors import SimulationError
-from simulations.real.runner import run_real, sockets_for
+from simulations.real.runner import check_real, run_real, sockets_for
 from simulations.run.runner import Stop
 from simulations.scenario import Scenario
 from simulations.scenario.hostile import AdversarySettings
@@ -97,7 +97,7 @@ def test_what_loopback_cannot_do_is_refused_by_the_name_of_its_key(
 ) -> None:
     def complaint(scenario: Scenario) -> str:
         with pytest.raises(SimulationError) as caught:
-            run_real("small", scenario, lambda *_: None, Stop())
+            check_real(scenario)
         message = str(caught.value)
         assert "\n" not in message
         return message
