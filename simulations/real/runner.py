@@ -22,7 +22,7 @@ from simulations.run.samples import Sampler
 from simulations.scenario.settings import Scenario
 
 _STEP: Final = 1.0  # seconds between two looks at whether to stop
-_MOST_NODES: Final = 2000  # what they do at idle is more than one process can
+_MOST_NODES: Final = 2000  # more would take one process many times as long as real time
 _SPARE_SOCKETS: Final = 300  # of searches, and of nodes that verify relays
 _SOCKETS_OF_CALL: Final = 8  # two peers, two ends, two ports of the relay's, and probes
 
