@@ -10,27 +10,19 @@ from typing import Final, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from node.commands import output
 from node.commands.output import say
 from node.errors import UsageError, UserError
 from simulations.errors import SimulationError
+from simulations.real.runner import check_real, run_real
 from simulations.report import report_page
-from simulations.report.page import HEADLINES, shown
-from simulations.run.results import Results, read_results, write_results
+from simulations.report.text import results_as_json, results_as_text
+from simulations.run.results import read_results, write_results
 from simulations.run.runner import Stop, Tell, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
 from simulations.scenario.table import WrongValueError
 
 REPORT_FILE: Final = "report.html"
-
-# What of the machine's figures is printed.
-_MACHINE: Final = {
-    "total_s": "took",
-    "simulated_s_per_s": "simulated in a second",
-    "memory_per_node_kib": "memory of a node",
-}
 
 Unit = Literal["ms", "s"]
 
@@ -44,6 +36,8 @@ def simulate(
     rtt_unit: Unit,
     out: Path | None,
     compare: Path | None,
+    real: bool,
+    parquet: bool,
     as_json: bool,
 ) -> None:
     """Run a scenario, write its results and the report, and print what matters.
@@ -57,24 +51,34 @@ def simulate(
         path = find_scenario(name)
         scenario = _adapted(read_scenario(path), nodes, seed, rtt, rtt_unit)
         other = None if compare is None else read_results(compare)
-        folder = out or Path(f"{path.stem}-{scenario.seed}")
+        folder = out or Path(f"{path.stem}-{scenario.seed}{'-real' if real else ''}")
         _prepare(folder)
+        if real:
+            check_real(scenario)
+            _say_aside(
+                f"{scenario.nodes} nodes on real UDP sockets, in real time, or slower if the "
+                f"machine has too much to do: {scenario.warmup + scenario.duration:g} s and more; "
+                "delays, jitter and loss are the scenario's, imposed on what loopback delivers"
+            )
         with _progress() as tell:
-            results = run_scenario(path.stem, scenario, tell, stop)
+            run = run_real if real else run_scenario
+            results = run(path.stem, scenario, tell, stop)
             tell("drawing", None)
-            write_results(results, folder)
+            write_results(results, folder, parquet=parquet)
             report = folder / REPORT_FILE
             report.write_text(report_page([results, *([other] if other else [])]), "utf-8")
     except SimulationError as error:
         raise (UserError if stop.wanted else UsageError)(str(error)) from None
     if as_json:
-        say(json.dumps({**results.summary(), "out": str(folder), "report": str(report)}))
+        told = results_as_json(results, other)
+        say(json.dumps({**told, "out": str(folder), "report": str(report)}))
     else:
-        say(_as_text(results))
+        say(results_as_text(results, other))
         say(f"report: {report}")
     if not results.complete:
         raise UserError(
-            f"interrupted after {results.simulated:g} of {scenario.duration:g} s simulated; what "
+            f"interrupted after {results.simulated:g} of {scenario.duration:g} s"
+            f"{'' if real else ' simulated'}; what "
             f"was measured until then is in {shlex.quote(str(folder))}"
         )
 
@@ -105,6 +109,10 @@ def _prepare(folder: Path) -> None:
         raise SimulationError(
             f"cannot write into {folder}: {error.strerror}; choose another --out"
         ) from error
+
+
+def _say_aside(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -141,16 +149,3 @@ def _progress() -> Iterator[Tell]:
             progress.update(task, total=None if done is None else 1.0, completed=done or 0.0)
 
         yield tell
-
-
-def _as_text(results: Results) -> str:
-    table = Table(box=None, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    for key, name in HEADLINES.items():
-        table.add_row(name, shown(key, results.figures.get(key)))
-    for key, name in _MACHINE.items():
-        table.add_row(name, shown(key, results.machine.get(key)))
-    if results.trace:
-        table.add_row("trace", results.trace)
-    return output.as_text(table, Console())

@@ -221,21 +221,24 @@ class Network:
         else:
             self.counters["unreachable"] += 1
             return
-        conditions = self.conditions
-        if conditions.loss and self._rng.random() < conditions.loss:
-            self.counters["lost"] += 1
-            return
-        delay = self.latency.one_way(host.site, site)
-        if conditions.jitter:
-            delay *= 1.0 + conditions.jitter * (2.0 * self._rng.random() - 1.0)
-        delays: Iterable[float] = (delay,)
-        if self.path is not None:
-            delays = self.path.departures(host, site, len(data), delay)
-        for delay in delays:
+        for delay in self._delays(host, site, len(data)):
             if door is None:
                 heap.at(heap.now + delay, self._arrive, data, source, target)
             else:
                 heap.at(heap.now + delay, self._enter, data, source, to, realm)
+
+    def _delays(self, host: Host, site: int, size: int) -> Iterable[float]:
+        """Return how long copies of a datagram to a site take; none if it is lost."""
+        conditions = self.conditions
+        if conditions.loss and self._rng.random() < conditions.loss:
+            self.counters["lost"] += 1
+            return ()
+        delay = self.latency.one_way(host.site, site)
+        if conditions.jitter:
+            delay *= 1.0 + conditions.jitter * (2.0 * self._rng.random() - 1.0)
+        if self.path is not None:
+            return self.path.departures(host, site, size, delay)
+        return (delay,)
 
     def _translate(
         self, source: Address, realm: Nat | None, to: Address

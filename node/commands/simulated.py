@@ -20,6 +20,9 @@ _DEMO_PACKAGES = ("aiortc", "pyjabber", "dns", "greenlet")
 _SIMULATE_PACKAGES = ("matplotlib",)
 """Of the extra simulate: they draw its report."""
 
+_PARQUET_PACKAGES = ("pyarrow",)
+"""Of the extra parquet: they write its tables."""
+
 
 def demo(*, json: bool = False) -> int:
     """Show a call through a borrowed relay, on this machine, with real NATs where they can be had.
@@ -72,6 +75,8 @@ def simulate(
     rtt_unit: Literal["ms", "s"] = "ms",
     out: Path | None = None,
     compare: Path | None = None,
+    real: bool = False,
+    parquet: bool = False,
     json: bool = False,
 ) -> None:
     """Run the overlay's own code over a simulated network and clock, and write a report.
@@ -80,16 +85,20 @@ def simulate(
 
     Args:
         scenario: A TOML file, or one of: churn, eclipse, failover, flash-crowd, mass-failure,
-            nat-mix, quick, relay-choice, scale-100k, scale-10k, sybil.
+            nat-mix, quick, reality, relay-choice, scale-100k, scale-10k, sybil.
         nodes: How many nodes, instead of what the scenario says.
         seed: Decides everything random, instead of what the scenario says.
         rtt: File with a matrix of round-trip times, instead of what the scenario says.
         rtt_unit: What its numbers count.
         out: Directory for the results and report.html; SCENARIO-SEED if not given.
         compare: Directory of an earlier run to show beside this one.
+        real: Run it on real UDP sockets on loopback, in real time; not for NATs.
+        parquet: Write the tables as Parquet as well as CSV.
         json: Print the figures as a JSON object.
     """
     need("simulate", _SIMULATE_PACKAGES)
+    if parquet:
+        need("parquet", _PARQUET_PACKAGES)
     from simulations.command import simulate as run_scenario
 
     run_scenario(
@@ -100,6 +109,8 @@ def simulate(
         rtt_unit=rtt_unit,
         out=out,
         compare=compare,
+        real=real,
+        parquet=parquet,
         as_json=json,
     )
 

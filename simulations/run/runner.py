@@ -3,7 +3,7 @@
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -83,6 +83,23 @@ def run_scenario(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Resul
     if complete:
         tell("finishing", None)
         world.finish(TAIL)
+    return results_of(name, world, sampler, reached, {"total_s": time.perf_counter() - started})
+
+
+def results_of(
+    name: str, world: World, sampler: Sampler, reached: float, machine: Mapping[str, float]
+) -> Results:
+    """Return what came of a run.
+
+    Args:
+        name: What the scenario is called.
+        world: Where it took place.
+        sampler: What has looked at it.
+        reached: Seconds of the scenario that have passed; fewer than it has if it was interrupted.
+        machine: Figures of what it took, besides those of the sampler.
+    """
+    scenario = world.scenario
+    complete = reached >= scenario.duration
     judge = Judge(world, sampler, scenario.duration if complete else reached - TAIL)
     return Results(
         name=name,
@@ -94,7 +111,7 @@ def run_scenario(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Resul
         simulated=reached,
         trace=None if world.trace is None else world.trace.hexdigest(),
         figures=finite(judge.figures()),
-        machine=finite({**judge.machine(reached), "total_s": time.perf_counter() - started}),
+        machine=finite({**judge.machine(reached), **machine}),
         tables=judge.tables(),
     )
 

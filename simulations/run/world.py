@@ -41,15 +41,15 @@ class World:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.rng = random.Random(scenario.seed)
-        self.heap = EventHeap()
+        self.heap = self._make_heap()
         settings = scenario.network
         self.trace = Trace() if scenario.measure.trace else None
         conditions = Conditions(settings.loss, settings.jitter)
         latency = _latency(settings, self.rng)
-        self.network = Network(self.heap, latency, self.rng, conditions, self.trace)
+        self.network = self._make_network(latency, conditions)
         self.route = None if settings.is_plain else self._make_route(settings)
         self.network.path = self.route
-        self.population = ScenarioPopulation(self.network, self.rng, scenario)
+        self.population = self._make_population()
         self.residents = Residents(self.population, scenario.relays, self._fork("relays"))
         self.life = Life(scenario, self.residents, self._fork("life"))
         self.clients = Clients(scenario, self.residents, self._fork("clients"))
@@ -98,6 +98,15 @@ class World:
         """Let end what has begun, and nothing new begin."""
         self.clients.stop()
         self.heap.run(seconds)
+
+    def _make_heap(self) -> EventHeap:
+        return EventHeap()
+
+    def _make_network(self, latency: Latency, conditions: Conditions) -> Network:
+        return Network(self.heap, latency, self.rng, conditions, self.trace)
+
+    def _make_population(self) -> ScenarioPopulation:
+        return ScenarioPopulation(self.network, self.rng, self.scenario)
 
     def _pass(self, start: float, seconds: float, step: float) -> Iterator[float]:
         passed = 0.0
