@@ -142,8 +142,13 @@ class Stage:
 
         Args:
             *others: addresses that do not count.
+
+        Raises:
+            ProgramError: there is none.
         """
-        with trio.fail_after(START_TIMEOUT):
+        first: dict[str, Any] = {}
+        second: dict[str, Any] = {}
+        with trio.move_on_after(START_TIMEOUT):
             while True:
                 first, second = await self.look()
                 sources = {first["source"], second["source"]}
@@ -151,6 +156,7 @@ class Stage:
                 if calm and len(sources) == 1 and None not in sources and not sources & {*others}:
                     return str(sources.pop())
                 await trio.sleep(0.3)
+        raise ProgramError(f"they do not hear each other: at bob {first}, at alice {second}")
 
     async def standby(self) -> str:
         """Wait until both ends hear each other through a relay, and a standby has answered both.
