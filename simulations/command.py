@@ -2,26 +2,29 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from node.commands import output
 from node.commands.output import say
 from node.errors import UsageError, UserError
 from simulations.errors import SimulationError
+from simulations.progress import shown_progress
 from simulations.report import report_page
 from simulations.report.page import HEADLINES, shown
 from simulations.run.results import Results, read_results, write_results
-from simulations.run.runner import Stop, Tell, run_scenario
+from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
+from simulations.scenario.setting import Setting, parse_setting
 from simulations.scenario.table import WrongValueError
+from simulations.sweep.command import EngineName, sweep
+from simulations.sweep.grid import Adapt, parse_seeds
 
 REPORT_FILE: Final = "report.html"
 
@@ -40,10 +43,60 @@ def simulate(
     *,
     nodes: int | None,
     seed: int | None,
+    seeds: str | None,
+    sets: Sequence[str],
     rtt: Path | None,
     rtt_unit: Unit,
     out: Path | None,
     compare: Path | None,
+    engine: EngineName,
+    jobs: int | None,
+    ray_address: str | None,
+    as_json: bool,
+) -> None:
+    """Run a scenario, or a sweep of it if there are several seeds or values.
+
+    Raises:
+        UsageError: The scenario, or what is given besides, is wrong.
+        UserError: It was interrupted, or its results cannot be written.
+    """
+    try:
+        settings = [parse_setting(text) for text in sets]
+        many = () if seeds is None else parse_seeds(seeds)
+    except SimulationError as error:
+        raise UsageError(str(error)) from None
+    adapt = partial(_adapted, nodes=nodes, seed=seed, rtt=rtt, unit=rtt_unit)
+    if many or any(len(setting.values) > 1 for setting in settings):
+        if seed is not None and many:
+            raise UsageError("--seed and --seeds are both given; remove one")
+        if compare is not None:
+            raise UsageError("--compare takes a single run; remove it, or --seeds and --set")
+        sweep(
+            name,
+            settings=settings,
+            seeds=many,
+            adapt=adapt,
+            engine=engine,
+            jobs=jobs,
+            ray_address=ray_address,
+            out=out,
+            as_json=as_json,
+        )
+        return
+    if engine != "local" or jobs is not None:
+        raise UsageError(
+            "--engine and --jobs are for sweeps; give several --seeds, or several values to --set"
+        )
+    _run_one(name, settings, adapt, out, compare, as_json=as_json)
+
+
+def _run_one(
+    name: str,
+    settings: Sequence[Setting],
+    adapt: Adapt,
+    out: Path | None,
+    compare: Path | None,
+    *,
     as_json: bool,
 ) -> None:
     """Run a scenario, write its results and the report, and print what matters.
@@ -55,13 +108,14 @@ def simulate(
     stop = Stop()
     try:
         path = find_scenario(name)
-        scenario = _adapted(read_scenario(path), nodes, seed, rtt, rtt_unit)
+        instead = {setting.path: setting.values[0] for setting in settings}
+        scenario = adapt(read_scenario(path, instead))
         other = None if compare is None else read_results(compare)
         folder = out or Path(f"{path.stem}-{scenario.seed}")
         _prepare(folder)
-        with _progress() as tell:
-            results = run_scenario(path.stem, scenario, tell, stop)
-            tell("drawing", None)
+        with shown_progress() as shows:
+            results = run_scenario(path.stem, scenario, shows.tell, stop)
+            shows.tell("drawing", None)
             write_results(results, folder)
             report = folder / REPORT_FILE
             report.write_text(report_page([results, *([other] if other else [])]), "utf-8")
@@ -80,7 +134,7 @@ def simulate(
 
 
 def _adapted(
-    scenario: Scenario, nodes: int | None, seed: int | None, rtt: Path | None, unit: Unit
+    scenario: Scenario, *, nodes: int | None, seed: int | None, rtt: Path | None, unit: Unit
 ) -> Scenario:
     """The scenario, with what the command line says instead."""
     try:
@@ -105,42 +159,6 @@ def _prepare(folder: Path) -> None:
         raise SimulationError(
             f"cannot write into {folder}: {error.strerror}; choose another --out"
         ) from error
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Show on standard error how far a run is: a bar, or where that is no terminal, lines."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        phases: list[str] = []
-
-        def tell_in_lines(phase: str, done: float | None) -> None:
-            tenth = "" if done is None else f" {int(10 * done) * 10} %"
-            if (line := f"{phase}{tenth}") not in phases:
-                phases.append(line)
-                console.print(line, highlight=False)
-
-        yield tell_in_lines
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        shown_phase = ""
-
-        def tell(phase: str, done: float | None) -> None:
-            nonlocal shown_phase
-            if phase != shown_phase:
-                shown_phase = phase
-                progress.reset(task, description=phase)
-            progress.update(task, total=None if done is None else 1.0, completed=done or 0.0)
-
-        yield tell
 
 
 def _as_text(results: Results) -> str:
