@@ -67,12 +67,11 @@ class Population:
         remember(_REMEMBERED * count)
         for _ in range(count):
             self._add(self._create(client=False))
-        contacts = [Contact(peer.core.peer_id, peer.address) for peer in self.peers]
+        contacts = [Contact(peer.peer_id, peer.address) for peer in self.peers]
         contacts.sort(key=lambda contact: contact.long_id)
         ids = [contact.long_id for contact in contacts]
         for peer in self.peers:
-            peer.core.resume(self._true_contacts(peer, contacts, ids), self.network.heap.now)
-            peer.settle()
+            peer.resume(self._true_contacts(peer, contacts, ids))
         if settled:
             self._settle()
 
@@ -148,7 +147,7 @@ class Population:
     def _settle(self) -> None:
         for peer in self.peers:
             at = self.rng.uniform(0.0, _SETTLING)
-            self.network.heap.after(at, peer.find_node, peer.core.peer_id, _ignore)
+            self.network.heap.after(at, peer.find_node, peer.peer_id, _ignore)
         self.network.heap.run(_SETTLING + _TAIL)
 
     def _join(self, peer: SimulatedPeer) -> None:
@@ -172,7 +171,7 @@ class Population:
             start = bisect_left(ids, low)
             end = bisect_left(ids, low + (1 << free_bits), start)
             if start < end:
-                for at in self.rng.sample(range(start, end), min(K, end - start)):
+                for at in peer.rng.sample(range(start, end), min(K, end - start)):
                     yield contacts[at]
             parent = own >> (free_bits + 1) << (free_bits + 1)
             if bisect_left(ids, parent + (2 << free_bits)) - bisect_left(ids, parent) <= 1:
@@ -180,7 +179,7 @@ class Population:
 
 
 def _long_id(peer: SimulatedPeer) -> int:
-    return int.from_bytes(peer.core.peer_id, "big")
+    return int.from_bytes(peer.peer_id, "big")
 
 
 def _ignore(_: object) -> None:

@@ -86,7 +86,7 @@ class Relay:
         settled = self._verified and result.stored >= SETTLED
         wait = REFRESH if settled else self._retry
         self._retry = min(REFRESH, 2 * self._retry)
-        wait *= self._population.rng.uniform(0.9, 1.1)
+        wait *= self.peer.rng.uniform(0.9, 1.1)
         if number == self._round:
             self._plan(wait)
 
@@ -170,7 +170,7 @@ class RelaySearch:
         candidates = near_and_any(adverts, COUNT, here, there, FailedRelays(), now)
         endpoints = [advert.endpoints[0] for advert in candidates]
         self._candidates.update(endpoints)
-        Probe(network, self._peer.host, endpoints, self._population.rng, self._probed, COUNT)
+        Probe(network, self._peer.host, endpoints, self._peer.rng, self._probed, COUNT)
 
     def _probed(self, probe: Probe) -> None:
         self._outcome.answered |= probe.answered

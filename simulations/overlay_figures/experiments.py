@@ -63,7 +63,7 @@ class WatchedLookup:
         self._network = population.network
         self._asker = asker
         self._record = record
-        target = population.rng.randbytes(ID_LENGTH)
+        target = asker.rng.randbytes(ID_LENGTH)
         closest = population.closest(target, LOOKUP_K + 1)
         self._closest = [address for address in closest if address != asker.address][:LOOKUP_K]
         self._started = self._network.heap.now

@@ -7,6 +7,7 @@ from typing import Final
 from overlay.core.addresses import Address
 from overlay.core.kademlia.contact import K
 from overlay.core.reachability.verdict import Verdict
+from simulations.draws import draws_of
 from simulations.network import Filter, Host, Network
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
@@ -43,6 +44,7 @@ class ScenarioPopulation(Population):
         super().__init__(network, rng, scenario.nodes, spread)
         self.hidden: dict[SimulatedPeer, str] = {}
         self.homes = Homes(network, rng, scenario.nats, self._hosts)
+        self._seed = scenario.seed
         self._in_the_open = in_the_open
         self._behind_nats = honest - in_the_open
         self._hostile = hostile
@@ -113,7 +115,7 @@ class ScenarioPopulation(Population):
         """
         nearest = super().closest(target, count)
         ids = {
-            endpoint: peer.core.peer_id
+            endpoint: peer.peer_id
             for peer in self.hidden
             if peer.core.reachability.verdict is Verdict.REACHABLE
             and (endpoint := peer.core.endpoint) is not None
@@ -121,12 +123,17 @@ class ScenarioPopulation(Population):
         if not ids:
             return nearest
         value = int.from_bytes(target, "big")
-        ids |= {address: self._peer_at(address).core.peer_id for address in nearest}
+        ids |= {address: self._peer_at(address).peer_id for address in nearest}
         distances = {address: int.from_bytes(own, "big") ^ value for address, own in ids.items()}
         return heapq.nsmallest(count, distances, key=distances.__getitem__)
 
     def _peer_at(self, address: Address) -> SimulatedPeer:
         return self.peers[self._places[address]]
+
+    def _peer_on(
+        self, host: Host, *, client: bool, rng: random.Random | None = None
+    ) -> SimulatedPeer:
+        return super()._peer_on(host, client=client, rng=rng or draws_of(self._seed, host.name))
 
     def _hide(self, kind: str) -> SimulatedPeer:
         peer = self._peer_on(self.homes.place(kind), client=False)
@@ -143,7 +150,7 @@ class ScenarioPopulation(Population):
         self._created += 1
         peer = super()._create(client=False, gate=gate, rng=rng)
         if not self._ring.victim_id:
-            self._ring.choose_victim(peer.core.peer_id)
+            self._ring.choose_victim(peer.peer_id)
         return peer
 
     def _place(self, gate: Filter | None) -> Host:

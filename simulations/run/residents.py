@@ -48,7 +48,7 @@ class Residents:
         """
         nodes = self.population.honest()
         count = max(1, round(self._settings.share * len(nodes)))
-        victim = [peer for peer in nodes if peer.core.peer_id == self.population.victim_id]
+        victim = [peer for peer in nodes if peer.peer_id == self.population.victim_id]
         others = [peer for peer in nodes if peer not in victim]
         for peer in [*victim, *self._rng.sample(others, count - len(victim))]:
             delay = self._rng.uniform(0.0, min(_ADVERTISING, within))
@@ -75,7 +75,7 @@ class Residents:
             nodes = [lender.peer for lender in self.lenders.values()]
         else:
             nodes = self.population.nodes()
-        return [peer for peer in nodes if peer.core.peer_id != self.population.victim_id]
+        return [peer for peer in nodes if peer.peer_id != self.population.victim_id]
 
     def _lend(self, peer: SimulatedPeer, delay: float) -> None:
         behaviour = self._behaviour()

@@ -113,7 +113,6 @@ class World:
             line = Line(up=up, down=down, queue=access.queue)
         return Route(
             self.heap,
-            self._fork("route"),
             self.network.counters,
             line,
             duplication=settings.duplication,
