@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,14 @@ from simulations.errors import SimulationError
 from simulations.progress import shown_progress
 from simulations.report import report_page
 from simulations.report.page import HEADLINES, shown
+from simulations.run.player import Player
 from simulations.run.results import Results, read_results, write_results
 from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
 from simulations.scenario.setting import Setting, parse_setting
 from simulations.scenario.table import WrongValueError
-from simulations.sweep.command import EngineName, sweep
+from simulations.shards import ShardedPlayer, check_shards
+from simulations.sweep.command import EngineName, chosen_engine, sweep
 from simulations.sweep.grid import Adapt, parse_seeds
 
 REPORT_FILE: Final = "report.html"
@@ -52,6 +55,7 @@ def simulate(
     engine: EngineName,
     jobs: int | None,
     ray_address: str | None,
+    shards: int | None,
     as_json: bool,
 ) -> None:
     """Run a scenario, or a sweep of it if there are several seeds or values.
@@ -69,8 +73,9 @@ def simulate(
     if many or any(len(setting.values) > 1 for setting in settings):
         if seed is not None and many:
             raise UsageError("--seed and --seeds are both given; remove one")
-        if compare is not None:
-            raise UsageError("--compare takes a single run; remove it, or --seeds and --set")
+        for option, value in (("--compare", compare), ("--shards", shards)):
+            if value is not None:
+                raise UsageError(f"{option} takes a single run; remove it, or --seeds and --set")
         sweep(
             name,
             settings=settings,
@@ -83,17 +88,35 @@ def simulate(
             as_json=as_json,
         )
         return
-    if engine != "local" or jobs is not None:
+    if jobs is not None or (engine != "local" and shards is None):
         raise UsageError(
             "--engine and --jobs are for sweeps; give several --seeds, or several values to --set"
         )
-    _run_one(name, settings, adapt, out, compare, as_json=as_json)
+    players = partial(_player, engine=engine, ray_address=ray_address, shards=shards)
+    _run_one(name, settings, adapt, players, out, compare, as_json=as_json)
+
+
+@contextmanager
+def _player(
+    scenario: Scenario, *, engine: EngineName, ray_address: str | None, shards: int | None
+) -> Iterator[Player | None]:
+    """Have what plays a scenario during the block; None to do it in this process."""
+    if shards is None:
+        yield None
+        return
+    check_shards(scenario)
+    with (
+        chosen_engine(engine, shards, ray_address) as chosen,
+        ShardedPlayer.played(scenario, chosen, shards) as player,
+    ):
+        yield player
 
 
 def _run_one(
     name: str,
     settings: Sequence[Setting],
     adapt: Adapt,
+    players: Callable[[Scenario], AbstractContextManager[Player | None]],
     out: Path | None,
     compare: Path | None,
     *,
@@ -114,7 +137,8 @@ def _run_one(
         folder = out or Path(f"{path.stem}-{scenario.seed}")
         _prepare(folder)
         with shown_progress() as shows:
-            results = run_scenario(path.stem, scenario, shows.tell, stop)
+            with players(scenario) as player:
+                results = run_scenario(path.stem, scenario, shows.tell, stop, player)
             shows.tell("drawing", None)
             write_results(results, folder)
             report = folder / REPORT_FILE

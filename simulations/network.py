@@ -9,7 +9,7 @@ import hashlib
 import random
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -33,6 +33,9 @@ _BEFORE_ALL: Final = 1 << 64 + _COUNTED
 HALF: Final = 32
 LOW: Final = 2**HALF - 1
 UNIT: Final = 2.0**-HALF
+
+# A datagram that comes from another shard: when, its order, content, source and destination.
+Arrival = tuple[float, int, bytes, Address, Address]
 
 # Takes in a datagram and its source.
 Receive = Callable[[bytes, Address], None]
@@ -87,7 +90,12 @@ class Trace:
 
     def hexdigest(self) -> str:
         """Return the hash so far."""
-        return f"{self.total % (1 << 8 * _TRACE_BYTES):0{2 * _TRACE_BYTES}x}"
+        return trace_digest(self.total)
+
+
+def trace_digest(total: int) -> str:
+    """Return a sum of hashes as it is written."""
+    return f"{total % (1 << 8 * _TRACE_BYTES):0{2 * _TRACE_BYTES}x}"
 
 
 class Host:
@@ -185,6 +193,7 @@ class Network:
         self._sockets: dict[Address, Socket] = {}
         self._nats: dict[str, Nat] = {}
         self._sites: dict[str, int] = {}  # of hosts on the open network, those gone with them
+        self._leaving: Sequence[list[Arrival] | None] | None = None
 
     def add_nat(self, nat: Nat) -> Nat:
         """Put a NAT on the network, for hosts to be behind.
@@ -215,6 +224,19 @@ class Network:
             host.key = start_of(self._key, *address)
         socket = self._sockets[address] = Socket(address, host, receive)
         return socket
+
+    def divide(self, leaving: Sequence[list[Arrival] | None]) -> None:
+        """Be one of several networks that are one together.
+
+        Args:
+            leaving: By site, where to put datagrams that go there; None where the site is here.
+        """
+        self._leaving = leaving
+
+    def admit(self, arrivals: Iterable[Arrival]) -> None:
+        """Let datagrams of other shards arrive."""
+        for when, order, data, source, to in arrivals:
+            self.heap.arrive(when, order, self._enter, data, source, to, None)
 
     def know(self, host: Host) -> None:
         """Have datagrams to a host travel to where it is, whether it is there or not."""
@@ -265,8 +287,12 @@ class Network:
         if self.path is not None:
             delays = self.path.departures(host, site, len(data), delay, draw)
         order = (key << _COUNTED | 2 * host.sent) - _BEFORE_ALL
+        leaving = None if self._leaving is None else self._leaving[site]
         for delay in delays:
-            heap.arrive(heap.now + delay, order, self._enter, data, source, to, realm)
+            if leaving is None:
+                heap.arrive(heap.now + delay, order, self._enter, data, source, to, realm)
+            else:  # it has passed all NATs: a carrier's site is that of all behind it
+                leaving.append((heap.now + delay, order, data, source, to))
             order += 1
 
     def _site_of(self, to: Address, realm: Nat | None) -> int | None:

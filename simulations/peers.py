@@ -57,6 +57,8 @@ class SimulatedPeer:
         "rng",
     )
 
+    is_here = True  # and not in another shard, as a `DistantPeer` is
+
     def __init__(
         self,
         network: Network,

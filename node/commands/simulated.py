@@ -81,6 +81,7 @@ def simulate(
     engine: Literal["local", "ray"] = "local",
     jobs: Annotated[int | None, between(1, 1000)] = None,
     ray_address: str | None = None,
+    shards: Annotated[int | None, between(2, 64)] = None,
     json: bool = False,
 ) -> None:
     """Run the overlay's own code over a simulated network and clock, and write a report.
@@ -101,9 +102,10 @@ def simulate(
         out: Directory for the results and report.html; SCENARIO-SEED if not given. Of a sweep:
             SCENARIO-sweep; the runs that are in it are not made again.
         compare: Directory of an earlier run to show beside this one.
-        engine: What makes the runs of a sweep: local processes, or Ray.
-        jobs: How many at once; as many as there are processors if not given.
+        engine: What makes the runs of a sweep, or has the shards: local processes, or Ray.
+        jobs: How many runs at once; as many as there are processors if not given.
         ray_address: Of a Ray cluster; one is started on this machine if not given.
+        shards: Divide the nodes of one run among so many processes; the results are the same.
         json: Print the figures as a JSON object.
     """
     need("simulate", _SIMULATE_PACKAGES)
@@ -126,6 +128,7 @@ def simulate(
         engine=engine,
         jobs=jobs,
         ray_address=ray_address,
+        shards=shards,
         as_json=json,
     )
 

@@ -86,20 +86,23 @@ class Clients:
         return self._heap.now - self._began
 
     def _look_up(self) -> None:
-        lookup = Lookup(self._now)
-        self.lookups.append(lookup)
-        WatchedLookup(self._population, self._population.some_node(), lookup.record)
+        asker = self._population.some_node()
+        if asker.is_here:
+            lookup = Lookup(self._now)
+            self.lookups.append(lookup)
+            WatchedLookup(self._population, asker, lookup.record)
 
     def _search(self, *, crowd: bool = False) -> None:
         record = SearchRecord(self._now, crowd=crowd)
-        self.searches.append(record)
 
         def ended(outcome: Outcome) -> None:
             if outcome.succeeded:
                 record.first = outcome.first
                 record.relays = min(COUNT, outcome.in_time)
 
-        Visitor(self._population, self._population.some_addresses(), ended)
+        visitor = Visitor(self._population, self._population.some_addresses(), ended)
+        if visitor.peer.is_here:
+            self.searches.append(record)
 
     def _call(self) -> None:
         record = CallRecord(self._now)

@@ -7,9 +7,12 @@ from typing import Final
 from overlay.core.addresses import Address
 from overlay.core.kademlia.contact import K
 from overlay.core.reachability.verdict import Verdict
+from simulations.distant import DistantPeer
+from simulations.division import NetworkShare
 from simulations.draws import draws_of
+from simulations.identity import SimulatedIdentity
 from simulations.network import Filter, Host, Network
-from simulations.peers import SimulatedPeer
+from simulations.peers import PORT, SimulatedPeer
 from simulations.population import Population
 from simulations.run.nats import OPEN, Homes
 from simulations.scenario.settings import Scenario
@@ -30,13 +33,20 @@ class ScenarioPopulation(Population):
         network: Carries their datagrams.
         rng: All that is random about them.
         scenario: How many there are of which kind.
+        share: What of the network is in this process; None for all of it.
 
     Attributes:
         hidden: Peers alive behind NATs, and what these are.
         homes: Gives hosts their places.
     """
 
-    def __init__(self, network: Network, rng: random.Random, scenario: Scenario) -> None:
+    def __init__(
+        self,
+        network: Network,
+        rng: random.Random,
+        scenario: Scenario,
+        share: NetworkShare | None = None,
+    ) -> None:
         hostile = round(scenario.adversaries.share * scenario.nodes)
         honest = scenario.nodes - hostile
         in_the_open = round(scenario.nats.open * honest)
@@ -45,6 +55,7 @@ class ScenarioPopulation(Population):
         self.hidden: dict[SimulatedPeer, str] = {}
         self.homes = Homes(network, rng, scenario.nats, self._hosts)
         self._seed = scenario.seed
+        self._share = share
         self._in_the_open = in_the_open
         self._behind_nats = honest - in_the_open
         self._hostile = hostile
@@ -60,9 +71,13 @@ class ScenarioPopulation(Population):
         """Id of the peer that an eclipse is about; empty if nobody is hostile."""
         return self._ring.victim_id if self._hostile else b""
 
-    def build_all(self) -> None:
-        """Create all peers of the beginning."""
-        self.build(self._in_the_open + self._hostile)
+    def create_open(self) -> None:
+        """Create the peers of the beginning that are in the open; they settle within `SETTLED`."""
+        self.begin(self._in_the_open + self._hostile)
+        self.settle()
+
+    def create_hidden(self) -> None:
+        """Create those of the beginning that are behind NATs."""
         kinds = self.homes.hidden_kinds(self._behind_nats)
         for kind in kinds:
             peer = self._hide(kind)
@@ -133,7 +148,10 @@ class ScenarioPopulation(Population):
     def _peer_on(
         self, host: Host, *, client: bool, rng: random.Random | None = None
     ) -> SimulatedPeer:
-        return super()._peer_on(host, client=client, rng=rng or draws_of(self._seed, host.name))
+        rng = rng or draws_of(self._seed, host.name)
+        if self._share is not None and not self._share.has(host.site):
+            return DistantPeer(self.network, host, PORT, rng, SimulatedIdentity)
+        return super()._peer_on(host, client=client, rng=rng)
 
     def _hide(self, kind: str) -> SimulatedPeer:
         peer = self._peer_on(self.homes.place(kind), client=False)

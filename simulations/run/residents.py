@@ -26,8 +26,9 @@ class Residents:
 
     Attributes:
         population: All peers.
-        lenders: Relays alive, by their address.
-        all_lenders: Those that have left, too.
+        relays: Relays alive, in all shards.
+        lenders: Those of this process, by their address.
+        all_lenders: Those that have left, too, with a number that tells when they came.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Residents:
     ) -> None:
         self.population = population
         self.lenders: dict[Address, Lender] = {}
-        self.all_lenders: list[Lender] = []
+        self.relays: dict[Address, SimulatedPeer] = {}
+        self.all_lenders: list[tuple[int, Lender]] = []
+        self._appointed = 0
         self._settings = settings
         self._rng = rng
         self._quota = None if settings.quota is None else Quota.parse(settings.quota)
@@ -64,6 +67,7 @@ class Residents:
 
     def remove(self, peer: SimulatedPeer) -> None:
         """Have a node leave, silently, and all that it lends with it."""
+        self.relays.pop(peer.address, None)
         lender = self.lenders.pop(peer.address, None)
         if lender is not None:
             lender.gone()
@@ -71,10 +75,7 @@ class Residents:
 
     def mortal(self, *, relays_only: bool = False) -> list[SimulatedPeer]:
         """Return the nodes alive, but for the one that an eclipse is about."""
-        if relays_only:
-            nodes = [lender.peer for lender in self.lenders.values()]
-        else:
-            nodes = self.population.nodes()
+        nodes = list(self.relays.values()) if relays_only else self.population.nodes()
         return [peer for peer in nodes if peer.peer_id != self.population.victim_id]
 
     def _lend(self, peer: SimulatedPeer, delay: float) -> None:
@@ -87,13 +88,17 @@ class Residents:
             maxkbps=self._settings.maxkbps,
             quota=self._quota,
         )
+        self._appointed += 1
+        self.relays[peer.address] = peer
+        if not peer.is_here:
+            return
         lender = Lender(self.population.network, peer, limits, behaviour)
         relay = Relay(self.population, peer, lender.describe)
         lender.on_change = relay.changed
         if behaviour == "vanishing":
             lender.on_grant = lambda: self._vanish_later(peer)
         self.lenders[peer.address] = lender
-        self.all_lenders.append(lender)
+        self.all_lenders.append((self._appointed, lender))
         relay.start(delay)
 
     def _vanish_later(self, peer: SimulatedPeer) -> None:

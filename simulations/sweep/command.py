@@ -83,27 +83,24 @@ def sweep(
 
 
 @contextmanager
-def chosen_engine(
-    name: EngineName, jobs: int | None, ray_address: str | None, least: int = 1
-) -> Iterator[Engine]:
+def chosen_engine(name: EngineName, jobs: int | None, ray_address: str | None) -> Iterator[Engine]:
     """Have an engine during the block.
 
     Args:
         name: Which.
         jobs: Workers at once; None for as many as there are processors.
         ray_address: Of the cluster; None for one of this machine's own.
-        least: Workers that are needed at once.
 
     Raises:
         SimulationError: The cluster does not answer.
     """
     processors = len(os.sched_getaffinity(0))
     if name == "local":
-        yield LocalEngine(max(least, jobs or processors))
+        yield LocalEngine(jobs or processors)
         return
     from simulations.engines.cluster import ray_engine
 
-    with ray_engine(ray_address, jobs, max(least, jobs or processors)) as engine:
+    with ray_engine(ray_address, jobs, jobs or processors) as engine:
         yield engine
 
 

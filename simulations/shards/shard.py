@@ -1,0 +1,89 @@
+"""What is in the process of a shard."""
+
+import pickle
+from collections.abc import Sequence
+from typing import Final
+
+from simulations.engines.worker import Report
+from simulations.errors import SimulationError
+from simulations.network import Arrival
+from simulations.run.player import WorldPlayer
+from simulations.scenario.settings import Scenario
+
+_HAIR: Final = 1e-9  # what rounding may take off a delay, as a share of it
+
+
+class Shard(WorldPlayer):
+    """A part of the world.
+
+    Args:
+        report: Is told nothing: all shards are equally far.
+        scenario: What is played.
+        own: The number of the shard.
+        count: How many there are.
+    """
+
+    def __init__(self, report: Report, scenario: Scenario, own: int, count: int) -> None:
+        super().__init__(scenario, (own, count))
+
+    def outlook(self) -> float:
+        """Return for how many seconds nothing that another shard does can be felt here."""
+        share = self.world.share
+        if share is None:
+            raise ValueError("a world that is whole has no shards")
+        jitter = self.world.scenario.network.jitter
+        return share.division.least * (1.0 - jitter) * (1.0 - _HAIR)
+
+    def due(self) -> float:
+        """Return when something happens next."""
+        return self.world.heap.due
+
+    def advance(self, until: float, arriving: Sequence[bytes]) -> tuple[float, list[bytes], float]:
+        """Take in what has come from other shards, and let time pass.
+
+        Args:
+            until: When to stop.
+            arriving: Batches of datagrams.
+
+        Returns:
+            When something happens next here; batches for each shard, empty where there is nothing;
+            and when the first of these datagrams arrives.
+        """
+        network = self.world.network
+        for batch in arriving:
+            network.admit(pickle.loads(batch))  # noqa: S301 - of another process of ours
+        self.pass_until(until)
+        share = self.world.share
+        batches: list[bytes] = []
+        first = float("inf")
+        for leaving in () if share is None else share.leaving:
+            first = min(first, min((when for when, *_ in leaving), default=first))
+            batches.append(_packed(leaving) if leaving else b"")
+            leaving.clear()
+        return self.world.heap.due, batches, first
+
+
+def _packed(leaving: list[Arrival]) -> bytes:
+    return pickle.dumps(leaving, pickle.HIGHEST_PROTOCOL)
+
+
+def check_shards(scenario: Scenario) -> None:
+    """Make sure that a scenario can be divided.
+
+    Raises:
+        SimulationError: It has something that all shards would have to know at once; the message
+            names the key.
+    """
+    reasons = {
+        "adversaries.share": scenario.adversaries.share and "hostile nodes know what all others do",
+        "nats.open": scenario.nats.open < 1.0 and "who is reached behind a NAT is known to all",
+        "relays.vanishing": scenario.relays.vanishing and "all must know when a relay vanishes",
+        "clients.calls-per-minute": scenario.clients.calls_per_minute and "calls span shards",
+        "life.crowds": any(crowd.call for crowd in scenario.life.crowds) and "calls span shards",
+    }
+    for key, reason in reasons.items():
+        if reason:
+            raise SimulationError(
+                f"{key}: {reason}, so that this scenario cannot be divided; leave out --shards, "
+                f"or {key}"
+            )
