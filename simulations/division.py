@@ -8,11 +8,14 @@ by itself.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from simulations.errors import SimulationError
 from simulations.latency import Latency
 from simulations.network import Arrival
+from simulations.post import Letter
+
+T = TypeVar("T")
 
 MOST_SITES: Final = 2000  # each pair of them is looked at
 _LARGEST: Final = 1.3  # times the mean, that a shard may have of the sites
@@ -39,14 +42,18 @@ class NetworkShare:
         own: Its number.
         division: Among all.
         leaving: Datagrams for each shard, of late.
+        letters: Letters for each shard, of late.
     """
 
     own: int
     division: Division
     leaving: list[list[Arrival]] = field(default_factory=list)
+    letters: list[list[Letter]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.leaving.extend([] for _ in range(max(self.division.shards) + 1))
+        for _ in range(max(self.division.shards) + 1):
+            self.leaving.append([])
+            self.letters.append([])
 
     def has(self, site: int) -> bool:
         """Whether a site is in it."""
@@ -54,9 +61,14 @@ class NetworkShare:
 
     def leaving_by_site(self) -> list[list[Arrival] | None]:
         """Return where to put datagrams to each site; None for its own."""
-        return [
-            None if shard == self.own else self.leaving[shard] for shard in self.division.shards
-        ]
+        return self._by_site(self.leaving)
+
+    def letters_by_site(self) -> list[list[Letter] | None]:
+        """Return where to put letters to each site; None for its own."""
+        return self._by_site(self.letters)
+
+    def _by_site(self, leaving: list[list[T]]) -> list[list[T] | None]:
+        return [None if shard == self.own else leaving[shard] for shard in self.division.shards]
 
 
 def divide(latency: Latency, count: int) -> Division:

@@ -252,6 +252,15 @@ class Network:
         self.close(socket)
         self._departed.add(len(self._sockets))
 
+    def site_of(self, name: str) -> int | None:
+        """Return where a host on the open network stands, or stood; None if there never was one."""
+        return self._sites.get(name)
+
+    def next_order(self, host: Host) -> int:
+        """Return the order of what a host sends next."""
+        host.sent += 1
+        return ((host.key or 0) << _COUNTED | 2 * host.sent) - _BEFORE_ALL
+
     def is_open(self, address: Address) -> bool:
         """Whether a socket is bound to an address."""
         return address in self._sockets
@@ -275,9 +284,8 @@ class Network:
             self.counters["unreachable"] += 1
             return
         conditions = self.conditions
-        key = host.key or 0
-        host.sent += 1
-        draw = mix(key + host.sent * STEP & MASK)
+        order = self.next_order(host)
+        draw = mix((host.key or 0) + host.sent * STEP & MASK)
         if (draw >> HALF) * UNIT < conditions.loss:
             self.counters["lost"] += 1
             return
@@ -286,7 +294,6 @@ class Network:
         delays: Iterable[float] = (delay,)
         if self.path is not None:
             delays = self.path.departures(host, site, len(data), delay, draw)
-        order = (key << _COUNTED | 2 * host.sent) - _BEFORE_ALL
         leaving = None if self._leaving is None else self._leaving[site]
         for delay in delays:
             if leaving is None:

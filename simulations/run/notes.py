@@ -1,11 +1,12 @@
 """What is noted of a run, so that the notes of shards can be put together."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from overlay.core.addresses import Address
+from simulations.run.calls import Established
 from simulations.run.nats import OPEN
 from simulations.run.records import CallRecord, Lookup, SearchRecord
 from simulations.run.results import Cell
@@ -31,6 +32,7 @@ class Notes:
         lookups: Look-ups.
         searches: Searches.
         calls: Calls.
+        established: Those that have come about.
         life: Nodes that arrived, left and failed.
         counters: Of the network.
         nodes: Nodes alive; columns are `NODE_COLUMNS`.
@@ -50,6 +52,7 @@ class Notes:
     lookups: list[Lookup]
     searches: list[SearchRecord]
     calls: list[CallRecord]
+    established: list[Established]
     life: tuple[int, int, int]
     counters: Counter[str]
     nodes: list[Row]
@@ -73,6 +76,7 @@ def take_notes(world: World, sampler: Sampler) -> Notes:
         lookups=world.clients.lookups,
         searches=world.clients.searches,
         calls=world.clients.calls,
+        established=world.clients.established,
         life=(life.arrived, life.left, life.failed),
         counters=world.network.counters,
         nodes=_node_rows(world),
@@ -87,6 +91,18 @@ def take_notes(world: World, sampler: Sampler) -> Notes:
         memory_per_node=world.memory_per_node,
         trace=None if world.trace is None else world.trace.total,
     )
+
+
+def asked_paths(parts: Iterable[Notes]) -> list[tuple[float, int, int]]:
+    """Return of which calls the best path is to be found out, as `World.best_paths` takes them."""
+    return [(one.at, one.caller, one.callee) for part in parts for one in part.established]
+
+
+def note_best_paths(parts: Iterable[Notes], best: Iterable[float]) -> None:
+    """Note the best paths of these calls, in the same order."""
+    calls = (one.record for part in parts for one in part.established)
+    for record, path in zip(calls, best, strict=True):
+        record.best = min(record.path, path)
 
 
 def put_together(parts: Sequence[Notes]) -> Notes:
@@ -105,6 +121,7 @@ def put_together(parts: Sequence[Notes]) -> Notes:
         lookups=sorted(every("lookups"), key=_at),
         searches=sorted(every("searches"), key=_at),
         calls=sorted(every("calls"), key=_at),
+        established=every("established"),
         life=first.life,  # which all shards live through alike
         counters=total("counters"),
         nodes=sorted(every("nodes")),

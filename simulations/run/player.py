@@ -1,8 +1,9 @@
 """Plays a scenario, act by act; `simulations.shards` has a player that is several processes."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from simulations.run.notes import Notes, take_notes
+from simulations.run.notes import Notes, asked_paths, note_best_paths, take_notes
 from simulations.run.samples import Sampler
 from simulations.run.world import World
 from simulations.scenario.settings import Scenario
@@ -63,6 +64,16 @@ class WorldPlayer:
         """Let simulated time pass."""
         self.world.heap.run_until(when)
 
+    def part(self) -> Notes:
+        """Return what was noted here, without what takes all shards to tell."""
+        return take_notes(self.world, self.sampler)
+
+    def best_paths(self, asked: Sequence[tuple[float, int, int]]) -> list[float]:
+        """Return the shortest ways by relays of this shard."""
+        return self.world.best_paths(asked)
+
     def notes(self) -> Notes:
         """Return what was noted."""
-        return take_notes(self.world, self.sampler)
+        notes = self.part()
+        note_best_paths([notes], self.best_paths(asked_paths([notes])))
+        return notes

@@ -8,7 +8,9 @@ from node.relay.admission import RelayLimits
 from node.relay.quota import Quota
 from overlay.core.addresses import Address
 from simulations.peers import SimulatedPeer
+from simulations.post import Post
 from simulations.relays import Relay
+from simulations.run.desk import Desk
 from simulations.run.lending import Behaviour, Lender
 from simulations.run.population import ScenarioPopulation
 from simulations.scenario.life import RelaySettings
@@ -21,6 +23,7 @@ class Residents:
 
     Args:
         population: All peers.
+        post: Brings the relays requests.
         settings: What relays lend.
         rng: Which nodes are relays, and of what kind.
 
@@ -32,12 +35,18 @@ class Residents:
     """
 
     def __init__(
-        self, population: ScenarioPopulation, settings: RelaySettings, rng: random.Random
+        self,
+        population: ScenarioPopulation,
+        post: Post,
+        settings: RelaySettings,
+        rng: random.Random,
     ) -> None:
         self.population = population
         self.lenders: dict[Address, Lender] = {}
         self.relays: dict[Address, SimulatedPeer] = {}
         self.all_lenders: list[tuple[int, Lender]] = []
+        self._post = post
+        self._desks: dict[Address, Desk] = {}
         self._appointed = 0
         self._settings = settings
         self._rng = rng
@@ -70,6 +79,7 @@ class Residents:
         self.relays.pop(peer.address, None)
         lender = self.lenders.pop(peer.address, None)
         if lender is not None:
+            self._desks.pop(peer.address).close()
             lender.gone()
         self.population.kill(peer)
 
@@ -98,6 +108,7 @@ class Residents:
         if behaviour == "vanishing":
             lender.on_grant = lambda: self._vanish_later(peer)
         self.lenders[peer.address] = lender
+        self._desks[peer.address] = Desk(self._post, lender)
         self.all_lenders.append((self._appointed, lender))
         relay.start(delay)
 

@@ -1,6 +1,8 @@
 """The world of a scenario: everything that lives, on one clock and from one seed."""
 
+import math
 import random
+from collections.abc import Sequence
 from typing import Final
 
 from overlay.core.addresses import Address
@@ -11,6 +13,7 @@ from simulations.memory import leave_out_of_collections, resident_bytes
 from simulations.network import Conditions, Network, Trace
 from simulations.path import Line, Route
 from simulations.peers import SimulatedPeer
+from simulations.post import Post
 from simulations.rtt_matrix import read_rtt_matrix
 from simulations.run.clients import Clients
 from simulations.run.life import Life
@@ -57,9 +60,12 @@ class World:
             self.share = NetworkShare(own, divide(latency, count))
             self.network.divide(self.share.leaving_by_site())
         self.population = ScenarioPopulation(self.network, self.rng, scenario, self.share)
-        self.residents = Residents(self.population, scenario.relays, self._fork("relays"))
+        self.post = Post(self.network, None if self.share is None else self.share.letters_by_site())
+        self.residents = Residents(
+            self.population, self.post, scenario.relays, self._fork("relays")
+        )
         self.life = Life(scenario, self.residents, self._fork("life"))
-        self.clients = Clients(scenario, self.residents, self._fork("clients"))
+        self.clients = Clients(scenario, self.residents, self.post, self._fork("clients"))
         self.load = DirectoryLoad(scenario.nodes)
         self.observed: dict[Address, SimulatedPeer] = {}
         self.began = 0.0
@@ -99,6 +105,22 @@ class World:
             peer.observers = (*peer.observers, self.load.observer(peer.address))
         self.life.start(self.route)
         self.clients.start()
+
+    def best_paths(self, asked: Sequence[tuple[float, int, int]]) -> list[float]:
+        """Return the shortest ways by relays that had room, round trips in seconds.
+
+        Args:
+            asked: When, on the clock of the heap, and between which two sites.
+        """
+        rtt = self.post.rtt
+        relays = [(lender.peer.host.site, lender) for _, lender in self.residents.all_lenders]
+        return [
+            min(
+                (rtt(a, site) + rtt(site, b) for site, one in relays if one.had_room(when)),
+                default=math.inf,
+            )
+            for when, a, b in asked
+        ]
 
     def finish(self) -> None:
         """Let nothing new begin."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from simulations.engines import Engine, Worker, WorkerDiedError
 from simulations.errors import SimulationError
-from simulations.run.notes import Notes, put_together
+from simulations.run.notes import Notes, asked_paths, note_best_paths, put_together
 from simulations.scenario.settings import Scenario
 from simulations.shards.shard import Shard, check_shards
 
@@ -75,7 +75,10 @@ class ShardedPlayer:
 
     def notes(self) -> Notes:
         """Return what was noted."""
-        return put_together(self._all("notes"))
+        parts: list[Notes] = self._all("part")
+        best: list[list[float]] = self._all("best_paths", asked_paths(parts))
+        note_best_paths(parts, map(min, *best))
+        return put_together(parts)
 
     def pass_until(self, when: float) -> None:
         """Let simulated time pass, in windows.
@@ -103,9 +106,9 @@ class ShardedPlayer:
         self._all(method)
         self._due = min(self._due, *self._all("due"))
 
-    def _all(self, method: str) -> list[Any]:
+    def _all(self, method: str, *args: Any) -> list[Any]:
         for worker in self._workers:
-            worker.ask(method)
+            worker.ask(method, *args)
         return [self._answer(worker) for worker in self._workers]
 
     def _answer(self, worker: Worker) -> Any:

@@ -6,7 +6,6 @@ from typing import Final
 
 from simulations.engines.worker import Report
 from simulations.errors import SimulationError
-from simulations.network import Arrival
 from simulations.run.player import WorldPlayer
 from simulations.scenario.settings import Scenario
 
@@ -43,28 +42,28 @@ class Shard(WorldPlayer):
 
         Args:
             until: When to stop.
-            arriving: Batches of datagrams.
+            arriving: Batches of datagrams and letters.
 
         Returns:
             When something happens next here; batches for each shard, empty where there is nothing;
-            and when the first of these datagrams arrives.
+            and when the first thing in these arrives.
         """
         network = self.world.network
         for batch in arriving:
-            network.admit(pickle.loads(batch))  # noqa: S301 - of another process of ours
+            datagrams, letters = pickle.loads(batch)  # noqa: S301 - of another process of ours
+            network.admit(datagrams)
+            self.world.post.admit(letters)
         self.pass_until(until)
         share = self.world.share
         batches: list[bytes] = []
         first = float("inf")
-        for leaving in () if share is None else share.leaving:
-            first = min(first, min((when for when, *_ in leaving), default=first))
-            batches.append(_packed(leaving) if leaving else b"")
-            leaving.clear()
+        for both in () if share is None else zip(share.leaving, share.letters, strict=True):
+            times = [one[0] for leaving in both for one in leaving]
+            first = min([first, *times])
+            batches.append(pickle.dumps(both, pickle.HIGHEST_PROTOCOL) if times else b"")
+            for leaving in both:
+                leaving.clear()
         return self.world.heap.due, batches, first
-
-
-def _packed(leaving: list[Arrival]) -> bytes:
-    return pickle.dumps(leaving, pickle.HIGHEST_PROTOCOL)
 
 
 def check_shards(scenario: Scenario) -> None:
@@ -78,8 +77,6 @@ def check_shards(scenario: Scenario) -> None:
         "adversaries.share": scenario.adversaries.share and "hostile nodes know what all others do",
         "nats.open": scenario.nats.open < 1.0 and "who is reached behind a NAT is known to all",
         "relays.vanishing": scenario.relays.vanishing and "all must know when a relay vanishes",
-        "clients.calls-per-minute": scenario.clients.calls_per_minute and "calls span shards",
-        "life.crowds": any(crowd.call for crowd in scenario.life.crowds) and "calls span shards",
     }
     for key, reason in reasons.items():
         if reason:

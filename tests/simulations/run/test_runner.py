@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "6d8ab43d17b884d3e4d30378a82902abb17a0532"
+TRACE = "97155afb8b9425f3672478506d58354f2854c4f7"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 

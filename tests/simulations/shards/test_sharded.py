@@ -44,10 +44,18 @@ BUSY = Scenario(
             FailureSettings(at=6.0, share=0.1),
             FailureSettings(at=7.0, share=0.3, only="relays"),
         ),
-        crowds=(CrowdSettings(at=1.0, seconds=2.0, clients=5),),
+        crowds=(
+            CrowdSettings(at=1.0, seconds=2.0, clients=5),
+            CrowdSettings(at=1.5, seconds=2.0, clients=3, call=True),
+        ),
     ),
-    clients=ClientSettings(searches_per_minute=60.0),
-    relays=RelaySettings(share=0.4, dropping=0.2),
+    clients=ClientSettings(
+        searches_per_minute=60.0,
+        calls_per_minute=60.0,
+        call=DurationSettings(mean=3.0),
+        choice="both-ends",
+    ),
+    relays=RelaySettings(share=0.4, dropping=0.2, lying=0.1, channels=1, quota="1GB/month"),
     measure=MeasureSettings(lookups_per_minute=120.0, interval=2.0),
 )
 
@@ -108,6 +116,8 @@ def test_shards_do_what_one_process_does(whole: Results, count: int) -> None:
     assert results.figures == whole.figures
     assert whole.figures["nodes_failed"]
     assert whole.figures["searches"]
+    assert whole.figures["path_good_percent"]
+    assert "done" in whole.tables["calls"].column("outcome")
     for name, table in whole.tables.items():
         if name != "machine":
             assert results.tables[name] == table, name
