@@ -48,7 +48,7 @@ class DistantPeer(SimulatedPeer):
 
     @property
     def peer_id(self) -> bytes:
-        """Its id, 20 bytes."""
+        """The id that it began with; behind a NAT it takes another, once it knows its address."""
         return self._peer_id
 
     @property

@@ -1,4 +1,7 @@
-"""What hosts tell each other over XMPP: it takes its time, and does not get lost."""
+"""What is told otherwise than by datagrams: it takes its time, and does not get lost.
+
+Hosts send each other letters over XMPP. What all shards must know of a host is announced.
+"""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
@@ -22,6 +25,8 @@ class Post:
     ) -> None:
         self._network = network
         self._leaving = leaving
+        here_or_there = {id(there): there for there in leaving or () if there is not None}
+        self._elsewhere = list(here_or_there.values())
         self._boxes: dict[Hashable, Callable[..., None]] = {}
 
     def open(self, name: Hashable, box: Callable[..., None]) -> None:
@@ -45,6 +50,21 @@ class Post:
         if leaving is None:
             self.admit((letter,))
         else:
+            leaving.append(letter)
+
+    def announce(self, source: Host, delay: float, name: Hashable, *content: Any) -> None:
+        """Have the boxes of this name in all shards get a letter at the same time.
+
+        Args:
+            source: Whom it is about.
+            delay: Seconds until then; a shard must be able to wait for it, see `Shard.outlook`.
+            name: Of the boxes.
+            content: What it says.
+        """
+        when = self._network.heap.now + delay
+        letter = when, self._network.next_order(source), name, content
+        self.admit((letter,))
+        for leaving in self._elsewhere:
             leaving.append(letter)
 
     def admit(self, letters: Iterable[Letter]) -> None:

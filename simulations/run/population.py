@@ -14,6 +14,7 @@ from simulations.identity import SimulatedIdentity
 from simulations.network import Filter, Host, Network
 from simulations.peers import PORT, SimulatedPeer
 from simulations.population import Population
+from simulations.post import Post
 from simulations.run.nats import OPEN, Homes
 from simulations.scenario.settings import Scenario
 from simulations.sybils.attackers import Sybil
@@ -21,6 +22,8 @@ from simulations.sybils.ring import Ring
 from simulations.sybils.world import Recruiter
 
 _JOINING: Final = 30.0  # seconds over which those behind NATs come in
+_REACHED: Final = "reached"
+KNOWN_AFTER: Final = 0.1  # seconds until all shards know that a peer behind a NAT is reached
 
 
 class ScenarioPopulation(Population):
@@ -33,10 +36,12 @@ class ScenarioPopulation(Population):
         network: Carries their datagrams.
         rng: All that is random about them.
         scenario: How many there are of which kind.
+        post: Tells all shards of it who is reached behind a NAT.
         share: What of the network is in this process; None for all of it.
 
     Attributes:
         hidden: Peers alive behind NATs, and what these are.
+        reached: By address: endpoint and id of those that believe to be reached, as all know.
         homes: Gives hosts their places.
     """
 
@@ -45,6 +50,7 @@ class ScenarioPopulation(Population):
         network: Network,
         rng: random.Random,
         scenario: Scenario,
+        post: Post,
         share: NetworkShare | None = None,
     ) -> None:
         hostile = round(scenario.adversaries.share * scenario.nodes)
@@ -55,7 +61,11 @@ class ScenarioPopulation(Population):
         self.hidden: dict[SimulatedPeer, str] = {}
         self.homes = Homes(network, rng, scenario.nats, self._hosts)
         self._seed = scenario.seed
+        self.reached: dict[Address, tuple[Address, bytes]] = {}
+        self._hidden_at: set[Address] = set()
         self._share = share
+        self._post = post
+        post.open(_REACHED, self._note_reached)
         self._in_the_open = in_the_open
         self._behind_nats = honest - in_the_open
         self._hostile = hostile
@@ -96,6 +106,8 @@ class ScenarioPopulation(Population):
         """Have a peer leave, silently."""
         if peer in self.hidden:
             del self.hidden[peer]
+            self._hidden_at.discard(peer.address)
+            self.reached.pop(peer.address, None)
             peer.leave()
         else:
             super().kill(peer)
@@ -129,14 +141,9 @@ class ScenarioPopulation(Population):
         Those behind NATs that strangers reach are among them, by their outer address.
         """
         nearest = super().closest(target, count)
-        ids = {
-            endpoint: peer.peer_id
-            for peer in self.hidden
-            if peer.core.reachability.verdict is Verdict.REACHABLE
-            and (endpoint := peer.core.endpoint) is not None
-        }
-        if not ids:
+        if not self.reached:
             return nearest
+        ids = dict(self.reached.values())
         value = int.from_bytes(target, "big")
         ids |= {address: self._peer_at(address).peer_id for address in nearest}
         distances = {address: int.from_bytes(own, "big") ^ value for address, own in ids.items()}
@@ -156,7 +163,32 @@ class ScenarioPopulation(Population):
     def _hide(self, kind: str) -> SimulatedPeer:
         peer = self._peer_on(self.homes.place(kind), client=False)
         self.hidden[peer] = kind
+        self._hidden_at.add(peer.address)
+        if peer.is_here:
+            self._watch(peer)
         return peer
+
+    def _watch(self, peer: SimulatedPeer) -> None:
+        """Announce where a peer is reached, and its id there, whenever it changes its mind."""
+        told: tuple[Address, bytes] | None = None
+
+        def look(*_: object) -> None:
+            nonlocal told
+            core = peer.core
+            is_reached = core.reachability.verdict is Verdict.REACHABLE
+            endpoint = core.endpoint if is_reached else None
+            where = None if endpoint is None else (endpoint, core.peer_id)
+            if where != told:
+                told = where
+                self._post.announce(peer.host, KNOWN_AFTER, _REACHED, peer.address, where)
+
+        peer.observers = (look,)
+
+    def _note_reached(self, address: Address, where: tuple[Address, bytes] | None) -> None:
+        if where is not None and address in self._hidden_at:
+            self.reached[address] = where
+        else:
+            self.reached.pop(address, None)
 
     def _create(
         self, *, client: bool, gate: Filter | None = None, rng: random.Random | None = None

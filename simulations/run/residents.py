@@ -15,6 +15,7 @@ from simulations.run.lending import Behaviour, Lender
 from simulations.run.population import ScenarioPopulation
 from simulations.scenario.life import RelaySettings
 
+_VANISH: Final = "vanish"
 _ADVERTISING: Final = 60.0  # seconds over which the first relays register, at the most
 
 
@@ -46,6 +47,7 @@ class Residents:
         self.relays: dict[Address, SimulatedPeer] = {}
         self.all_lenders: list[tuple[int, Lender]] = []
         self._post = post
+        post.open(_VANISH, self._vanish)
         self._desks: dict[Address, Desk] = {}
         self._appointed = 0
         self._settings = settings
@@ -113,11 +115,12 @@ class Residents:
         relay.start(delay)
 
     def _vanish_later(self, peer: SimulatedPeer) -> None:
-        def vanish() -> None:
-            if peer.alive:
-                self.remove(peer)
+        self._post.announce(peer.host, self._settings.vanish_after, _VANISH, peer.address)
 
-        self.population.network.heap.after(self._settings.vanish_after, vanish)
+    def _vanish(self, address: Address) -> None:
+        peer = self.relays.get(address)
+        if peer is not None:
+            self.remove(peer)
 
     def _behaviour(self) -> Behaviour:
         settings = self._settings

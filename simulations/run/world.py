@@ -59,8 +59,10 @@ class World:
             own, count = shard
             self.share = NetworkShare(own, divide(latency, count))
             self.network.divide(self.share.leaving_by_site())
-        self.population = ScenarioPopulation(self.network, self.rng, scenario, self.share)
         self.post = Post(self.network, None if self.share is None else self.share.letters_by_site())
+        self.population = ScenarioPopulation(
+            self.network, self.rng, scenario, self.post, self.share
+        )
         self.residents = Residents(
             self.population, self.post, scenario.relays, self._fork("relays")
         )

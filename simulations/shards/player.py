@@ -104,7 +104,7 @@ class ShardedPlayer:
     def _act(self, method: str) -> None:
         """Have all do something that takes no simulated time."""
         self._all(method)
-        self._due = min(self._due, *self._all("due"))
+        self._due = self._now  # what it has sent is still on its way out
 
     def _all(self, method: str, *args: Any) -> list[Any]:
         for worker in self._workers:

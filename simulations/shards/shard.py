@@ -7,6 +7,7 @@ from typing import Final
 from simulations.engines.worker import Report
 from simulations.errors import SimulationError
 from simulations.run.player import WorldPlayer
+from simulations.run.population import KNOWN_AFTER
 from simulations.scenario.settings import Scenario
 
 _HAIR: Final = 1e-9  # what rounding may take off a delay, as a share of it
@@ -30,12 +31,11 @@ class Shard(WorldPlayer):
         share = self.world.share
         if share is None:
             raise ValueError("a world that is whole has no shards")
-        jitter = self.world.scenario.network.jitter
-        return share.division.least * (1.0 - jitter) * (1.0 - _HAIR)
-
-    def due(self) -> float:
-        """Return when something happens next."""
-        return self.world.heap.due
+        scenario = self.world.scenario
+        least = share.division.least * (1.0 - scenario.network.jitter)
+        if scenario.relays.vanishing:
+            least = min(least, scenario.relays.vanish_after)
+        return min(least, KNOWN_AFTER) * (1.0 - _HAIR)
 
     def advance(self, until: float, arriving: Sequence[bytes]) -> tuple[float, list[bytes], float]:
         """Take in what has come from other shards, and let time pass.
@@ -73,14 +73,8 @@ def check_shards(scenario: Scenario) -> None:
         SimulationError: It has something that all shards would have to know at once; the message
             names the key.
     """
-    reasons = {
-        "adversaries.share": scenario.adversaries.share and "hostile nodes know what all others do",
-        "nats.open": scenario.nats.open < 1.0 and "who is reached behind a NAT is known to all",
-        "relays.vanishing": scenario.relays.vanishing and "all must know when a relay vanishes",
-    }
-    for key, reason in reasons.items():
-        if reason:
-            raise SimulationError(
-                f"{key}: {reason}, so that this scenario cannot be divided; leave out --shards, "
-                f"or {key}"
-            )
+    if scenario.adversaries.share:
+        raise SimulationError(
+            "adversaries.share: hostile nodes know at once what all of them know, so that this "
+            "scenario cannot be divided; leave out --shards, or them"
+        )

@@ -21,14 +21,19 @@ from simulations.scenario.life import (
     LifeSettings,
     RelaySettings,
 )
-from simulations.scenario.network import AccessSettings, NetworkSettings, PartitionSettings
+from simulations.scenario.network import (
+    AccessSettings,
+    NatSettings,
+    NetworkSettings,
+    PartitionSettings,
+)
 from simulations.scenario.settings import MeasureSettings
 from simulations.scenario.values import DurationSettings
 from simulations.shards import ShardedPlayer
 
 # With something of everything that can be divided.
 BUSY = Scenario(
-    nodes=60,
+    nodes=70,
     seed=3,
     warmup=5.0,
     duration=12.0,
@@ -37,6 +42,14 @@ BUSY = Scenario(
         reordering=0.01,
         access=AccessSettings(up_kbps=2000),
         partitions=(PartitionSettings(at=4.0, seconds=1.0, share=0.2),),
+    ),
+    nats=NatSettings(
+        open=0.6,
+        full_cone=0.2,
+        symmetric=0.1,
+        carrier_grade=0.1,
+        hosts_per_nat=2,
+        hairpin=0.5,
     ),
     life=LifeSettings(
         sessions=DurationSettings(distribution="weibull", mean=100.0, shape=0.6),
@@ -55,7 +68,15 @@ BUSY = Scenario(
         call=DurationSettings(mean=3.0),
         choice="both-ends",
     ),
-    relays=RelaySettings(share=0.4, dropping=0.2, lying=0.1, channels=1, quota="1GB/month"),
+    relays=RelaySettings(
+        share=0.4,
+        dropping=0.1,
+        lying=0.1,
+        vanishing=0.2,
+        channels=1,
+        quota="1GB/month",
+        vanish_after=2.0,
+    ),
     measure=MeasureSettings(lookups_per_minute=120.0, interval=2.0),
 )
 
