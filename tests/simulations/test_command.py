@@ -80,7 +80,7 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_whoever_interrupts_is_told_where_the_rest_is(
     scenario: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_and_interrupt(name: str, what: object, tell: Tell, stop: Stop) -> object:
+    def run_and_interrupt(name: str, what: object, tell: Tell, stop: Stop, _: None) -> object:
         def tell_and_interrupt(phase: str, done: float | None) -> None:
             tell(phase, done)
             if phase == "running" and done is not None and done > 0.5:
