@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from rich.console import Console
-from rich.table import Table
 
-from node.commands import output
 from node.commands.output import say
 from node.errors import UsageError, UserError
 from simulations.errors import SimulationError
 from simulations.progress import shown_progress
+from simulations.real.runner import check_real, run_real
 from simulations.report import report_page
-from simulations.report.page import HEADLINES, shown
+from simulations.report.text import results_as_json, results_as_text
 from simulations.run.player import Player
-from simulations.run.results import Results, read_results, write_results
+from simulations.run.results import read_results, write_results
 from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
 from simulations.scenario.setting import Setting, parse_setting
@@ -30,13 +29,6 @@ from simulations.sweep.command import EngineName, chosen_engine, sweep
 from simulations.sweep.grid import Adapt, parse_seeds
 
 REPORT_FILE: Final = "report.html"
-
-# What of the machine's figures is printed.
-_MACHINE: Final = {
-    "total_s": "took",
-    "simulated_s_per_s": "simulated in a second",
-    "memory_per_node_kib": "memory of a node",
-}
 
 Unit = Literal["ms", "s"]
 
@@ -56,6 +48,8 @@ def simulate(
     jobs: int | None,
     ray_address: str | None,
     shards: int | None,
+    real: bool,
+    parquet: bool,
     as_json: bool,
 ) -> None:
     """Run a scenario, or a sweep of it if there are several seeds or values.
@@ -73,7 +67,12 @@ def simulate(
     if many or any(len(setting.values) > 1 for setting in settings):
         if seed is not None and many:
             raise UsageError("--seed and --seeds are both given; remove one")
-        for option, value in (("--compare", compare), ("--shards", shards)):
+        for option, value in (
+            ("--compare", compare),
+            ("--shards", shards),
+            ("--real", real or None),
+            ("--parquet", parquet or None),
+        ):
             if value is not None:
                 raise UsageError(f"{option} takes a single run; remove it, or --seeds and --set")
         sweep(
@@ -92,8 +91,12 @@ def simulate(
         raise UsageError(
             "--engine and --jobs are for sweeps; give several --seeds, or several values to --set"
         )
+    if real and shards is not None:
+        raise UsageError("--real is for one process; remove it, or --shards")
     players = partial(_player, engine=engine, ray_address=ray_address, shards=shards)
-    _run_one(name, settings, adapt, players, out, compare, as_json=as_json)
+    _run_one(
+        name, settings, adapt, players, out, compare, real=real, parquet=parquet, as_json=as_json
+    )
 
 
 @contextmanager
@@ -120,6 +123,8 @@ def _run_one(
     out: Path | None,
     compare: Path | None,
     *,
+    real: bool,
+    parquet: bool,
     as_json: bool,
 ) -> None:
     """Run a scenario, write its results and the report, and print what matters.
@@ -134,25 +139,37 @@ def _run_one(
         instead = {setting.path: setting.values[0] for setting in settings}
         scenario = adapt(read_scenario(path, instead))
         other = None if compare is None else read_results(compare)
-        folder = out or Path(f"{path.stem}-{scenario.seed}")
+        folder = out or Path(f"{path.stem}-{scenario.seed}{'-real' if real else ''}")
         _prepare(folder)
+        if real:
+            check_real(scenario)
+            _say_aside(
+                f"{scenario.nodes} nodes on real UDP sockets, in real time, or slower if the "
+                f"machine has too much to do: {scenario.warmup + scenario.duration:g} s and more; "
+                "delays, jitter and loss are the scenario's, imposed on what loopback delivers"
+            )
         with shown_progress() as shows:
-            with players(scenario) as player:
-                results = run_scenario(path.stem, scenario, shows.tell, stop, player)
+            if real:
+                results = run_real(path.stem, scenario, shows.tell, stop)
+            else:
+                with players(scenario) as player:
+                    results = run_scenario(path.stem, scenario, shows.tell, stop, player)
             shows.tell("drawing", None)
-            write_results(results, folder)
+            write_results(results, folder, parquet=parquet)
             report = folder / REPORT_FILE
             report.write_text(report_page([results, *([other] if other else [])]), "utf-8")
     except SimulationError as error:
         raise (UserError if stop.wanted else UsageError)(str(error)) from None
     if as_json:
-        say(json.dumps({**results.summary(), "out": str(folder), "report": str(report)}))
+        told = results_as_json(results, other)
+        say(json.dumps({**told, "out": str(folder), "report": str(report)}))
     else:
-        say(_as_text(results))
+        say(results_as_text(results, other))
         say(f"report: {report}")
     if not results.complete:
         raise UserError(
-            f"interrupted after {results.simulated:g} of {scenario.duration:g} s simulated; what "
+            f"interrupted after {results.simulated:g} of {scenario.duration:g} s"
+            f"{'' if real else ' simulated'}; what "
             f"was measured until then is in {shlex.quote(str(folder))}"
         )
 
@@ -185,14 +202,5 @@ def _prepare(folder: Path) -> None:
         ) from error
 
 
-def _as_text(results: Results) -> str:
-    table = Table(box=None, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    for key, name in HEADLINES.items():
-        table.add_row(name, shown(key, results.figures.get(key)))
-    for key, name in _MACHINE.items():
-        table.add_row(name, shown(key, results.machine.get(key)))
-    if results.trace:
-        table.add_row("trace", results.trace)
-    return output.as_text(table, Console())
+def _say_aside(text: str) -> None:
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)

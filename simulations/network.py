@@ -283,17 +283,7 @@ class Network:
         if site is None:
             self.counters["unreachable"] += 1
             return
-        conditions = self.conditions
-        order = self.next_order(host)
-        draw = mix((host.key or 0) + host.sent * STEP & MASK)
-        if (draw >> HALF) * UNIT < conditions.loss:
-            self.counters["lost"] += 1
-            return
-        delay = self.latency.one_way(host.site, site)
-        delay *= 1.0 + conditions.jitter * (2.0 * UNIT * (draw & LOW) - 1.0)
-        delays: Iterable[float] = (delay,)
-        if self.path is not None:
-            delays = self.path.departures(host, site, len(data), delay, draw)
+        order, delays = self._delays(host, site, len(data))
         leaving = None if self._leaving is None else self._leaving[site]
         for delay in delays:
             if leaving is None:
@@ -301,6 +291,20 @@ class Network:
             else:  # it has passed all NATs: a carrier's site is that of all behind it
                 leaving.append((heap.now + delay, order, data, source, to))
             order += 1
+
+    def _delays(self, host: Host, site: int, size: int) -> tuple[int, Iterable[float]]:
+        """Return the order of a datagram, and how long its copies take; none if it is lost."""
+        conditions = self.conditions
+        order = self.next_order(host)
+        draw = mix((host.key or 0) + host.sent * STEP & MASK)
+        if (draw >> HALF) * UNIT < conditions.loss:
+            self.counters["lost"] += 1
+            return order, ()
+        delay = self.latency.one_way(host.site, site)
+        delay *= 1.0 + conditions.jitter * (2.0 * UNIT * (draw & LOW) - 1.0)
+        if self.path is not None:
+            return order, self.path.departures(host, site, size, delay, draw)
+        return order, (delay,)
 
     def _site_of(self, to: Address, realm: Nat | None) -> int | None:
         """Where a datagram that is within a NAT, or in the open, goes; None if nowhere."""
@@ -334,7 +338,7 @@ class Network:
         return to in self._sockets and self._sockets[to].host.behind is realm
 
     def _enter(self, data: bytes, source: Address, to: Address, realm: Nat | None) -> None:
-        """Take a datagram through the NATs that its destination is behind, and over its line."""
+        """Take a datagram through the NATs that its destination is behind."""
         while (nat := self._nats.get(to[0])) is not None and nat.behind is realm:
             inner = nat.inbound(source, to, self.heap.now)
             if inner is None:
@@ -344,12 +348,17 @@ class Network:
         target = self._sockets.get(to)
         if target is None or target.host.behind is not realm:
             self.counters["unreachable"] += 1
-        elif self.path is None:
-            self._deliver(data, source, target)
         else:
-            wait = self.path.arrival(target.host, len(data))
-            if wait is not None:
-                self.heap.after(wait, self._deliver, data, source, target)
+            self._arrive(data, source, target)
+
+    def _arrive(self, data: bytes, source: Address, target: Socket) -> None:
+        """Take a datagram over the line of its destination."""
+        if self.path is None:
+            self._deliver(data, source, target)
+            return
+        wait = self.path.arrival(target.host, len(data))
+        if wait is not None:
+            self.heap.after(wait, self._deliver, data, source, target)
 
     def _deliver(self, data: bytes, source: Address, target: Socket) -> None:
         to = target.address

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from overlay.core.addresses import Address
+from overlay.core.identity import KeyPair
 from overlay.core.ids import ID_BITS
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.peer import PeerConfig
@@ -152,7 +153,11 @@ class Population:
         self, host: Host, *, client: bool, rng: random.Random | None = None
     ) -> SimulatedPeer:
         config = PeerConfig(client=client, host=host.name, clock_offset=UNIX_TIME)
-        return SimulatedPeer(self.network, host, PORT, config, rng or self.rng, SimulatedIdentity)
+        return SimulatedPeer(self.network, host, PORT, config, rng or self.rng, self._make_identity)
+
+    @staticmethod
+    def _make_identity(seed: bytes) -> KeyPair:
+        return SimulatedIdentity(seed)
 
     def _place(self, gate: Filter | None) -> Host:
         """Return a new host."""

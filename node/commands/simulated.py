@@ -24,6 +24,9 @@ _SIMULATE_PACKAGES = ("matplotlib",)
 _RAY_PACKAGES = ("ray",)
 """Of the extra ray."""
 
+_PARQUET_PACKAGES = ("pyarrow",)
+"""Of the extra parquet: they write its tables."""
+
 
 def demo(*, json: bool = False) -> int:
     """Show a call through a borrowed relay, on this machine, with real NATs where they can be had.
@@ -82,6 +85,8 @@ def simulate(
     jobs: Annotated[int | None, between(1, 1000)] = None,
     ray_address: str | None = None,
     shards: Annotated[int | None, between(2, 64)] = None,
+    real: bool = False,
+    parquet: bool = False,
     json: bool = False,
 ) -> None:
     """Run the overlay's own code over a simulated network and clock, and write a report.
@@ -91,7 +96,7 @@ def simulate(
 
     Args:
         scenario: A TOML file, or one of: churn, eclipse, failover, flash-crowd, mass-failure,
-            nat-mix, quick, relay-choice, scale-100k, scale-10k, sybil.
+            nat-mix, quick, reality, relay-choice, scale-100k, scale-10k, sybil.
         nodes: How many nodes, instead of what the scenario says.
         seed: Decides everything random, instead of what the scenario says.
         seeds: Several, as 1-5 or 1,4,7, for a sweep: as many runs beside each other, and a summary.
@@ -106,9 +111,13 @@ def simulate(
         jobs: How many runs at once; as many as there are processors if not given.
         ray_address: Of a Ray cluster; one is started on this machine if not given.
         shards: Divide the nodes of one run among so many processes; the results are the same.
+        real: Run it on real UDP sockets on loopback, in real time; not for NATs.
+        parquet: Write the tables as Parquet as well as CSV.
         json: Print the figures as a JSON object.
     """
     need("simulate", _SIMULATE_PACKAGES)
+    if parquet:
+        need("parquet", _PARQUET_PACKAGES)
     if engine == "ray":
         need("ray", _RAY_PACKAGES, "engine ray")
     elif ray_address is not None:
@@ -129,6 +138,8 @@ def simulate(
         jobs=jobs,
         ray_address=ray_address,
         shards=shards,
+        real=real,
+        parquet=parquet,
         as_json=json,
     )
 

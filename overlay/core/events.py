@@ -71,11 +71,15 @@ class LookupEnded:
         handle: The number that `find_node` returned.
         ending: Why it is over.
         contacts: The closest peers that answered, closest first.
+        hops: Requests, one after the other, that it took to hear from the closest.
+        requests: All that were sent, those that were sent again with them.
     """
 
     handle: int
     ending: Ending
     contacts: tuple[Contact, ...]
+    hops: int
+    requests: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,10 +253,12 @@ class Peer:
         handle = self._next_handle()
 
         def ended(_: float) -> None:
-            ending = search.lookup.ending
-            if ending is not None:
-                contacts = tuple(search.lookup.closest())
-                self._events.append(LookupEnded(handle, ending, contacts))
+            lookup = search.lookup
+            if lookup.ending is not None:
+                contacts = tuple(lookup.closest())
+                self._events.append(
+                    LookupEnded(handle, lookup.ending, contacts, lookup.hops, lookup.requests)
+                )
 
         search = Search(self._rpc, Lookup(target), target, ended)
         search.start(now)

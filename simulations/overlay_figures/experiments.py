@@ -45,12 +45,16 @@ class LookupRecord:
         ended: Seconds until the look-up was over.
         found: How many of the k closest live peers are in its result: they have answered too.
         live: How many there were.
+        hops: Requests, one after the other, to the closest peer in the result; 0 if there is none.
+        requests: All that the look-up sent, those that were sent again with them.
     """
 
     known: float = math.inf
     ended: float = math.inf
     found: int = 0
     live: int = LOOKUP_K
+    hops: int = 0
+    requests: int = 0
 
 
 class WatchedLookup:
@@ -95,6 +99,7 @@ class WatchedLookup:
         found = {contact.address for contact in result.contacts}
         record = self._record
         record.ended = now - self._started
+        record.hops, record.requests = result.hops, result.requests
         record.live = len(live)
         record.found = sum(address in found for address in live)
         record.known = max((self._known.get(address, math.inf) for address in live), default=0.0)

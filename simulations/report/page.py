@@ -76,7 +76,7 @@ def _runs(results: Sequence[Results]) -> Iterator[str]:
         told = [
             f"{run.label or one.name}",
             f"{one.scenario['nodes']:,} nodes",
-            f"{one.simulated:g} s simulated",
+            f"{one.simulated:g} s {'on real sockets' if one.real else 'simulated'}",
             f"seed {one.seed}",
             f"jingle-nodes {one.version}",
             f"Python {one.python}",

@@ -58,7 +58,12 @@ def runs_of(results: Sequence[Results]) -> list[Run]:
     """Give runs their labels and colours."""
     if len(results) == 1:
         return [Run(results[0], "", SERIES[0])]
-    labels = [f"{result.name}, seed {result.seed}" for result in results]
+    kinds = {result.real for result in results}
+    labels = [
+        f"{result.name}, seed {result.seed}"
+        + (f", {'real' if result.real else 'simulated'}" if len(kinds) > 1 else "")
+        for result in results
+    ]
     if len(set(labels)) < len(labels):
         labels[1] += " (compared)"
     return [Run(*run) for run in zip(results, labels, SERIES, strict=False)]

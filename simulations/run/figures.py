@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Final
 
 from overlay.core.reachability.verdict import Verdict
+from simulations.overlay_figures.experiments import LookupRecord
 from simulations.overlay_figures.report import percentile
 from simulations.relays import COUNT
 from simulations.run.nats import OPEN
@@ -20,6 +21,7 @@ TAIL: Final = 15.0  # seconds after which every look-up and search is over
 GOOD: Final = 1.1  # times the best path
 _MS: Final = 1e3
 _KIB, _MIB = 2**10, 2**20
+_OF_LOOKUP: Final = [field.name for field in fields(LookupRecord)]
 
 # NATs behind which strangers reach a peer that keeps its mapping alive.
 _REACHABLE: Final = frozenset({OPEN, "full_cone"})
@@ -88,11 +90,10 @@ class Judge:
                 [field.name for field in fields(MachineSample)], self._notes.machine
             ),
             "lookups": Table(
-                ("at", "known", "ended", "found", "live"),
+                ("at", *_OF_LOOKUP),
                 [
-                    (lookup.at, record.known, record.ended, record.found, record.live)
+                    (lookup.at, *(getattr(lookup.record, name) for name in _OF_LOOKUP))
                     for lookup in self.lookups
-                    for record in [lookup.record]
                 ],
             ),
             "searches": table_of([field.name for field in fields(SearchRecord)], self.searches),
@@ -138,6 +139,8 @@ def _lookup_figures(lookups: Sequence[Lookup]) -> dict[str, float]:
     records = [lookup.record for lookup in lookups]
     known = [record.known for record in records]
     ended = [record.ended for record in records]
+    over = [record for record in records if record.ended < math.inf]
+    hops, requests = [one.hops for one in over], [one.requests for one in over]
     live = sum(record.live for record in records)
     found = sum(record.found for record in records)
     return {
@@ -147,6 +150,10 @@ def _lookup_figures(lookups: Sequence[Lookup]) -> dict[str, float]:
         "lookup_ended_median_ms": _MS * percentile(ended, 0.5),
         "lookup_ended_95th_ms": _MS * percentile(ended, 0.95),
         "lookup_found_percent": 100.0 * found / live if live else math.nan,
+        "lookup_hops_median": percentile(hops, 0.5),
+        "lookup_hops_mean": _mean(hops),
+        "lookup_requests_median": percentile(requests, 0.5),
+        "lookup_requests_mean": _mean(requests),
     }
 
 

@@ -105,6 +105,13 @@ def note_best_paths(parts: Iterable[Notes], best: Iterable[float]) -> None:
         record.best = min(record.path, path)
 
 
+def whole_notes(world: World, sampler: Sampler) -> Notes:
+    """Note what a world has been through that is not divided."""
+    notes = take_notes(world, sampler)
+    note_best_paths([notes], world.best_paths(asked_paths([notes])))
+    return notes
+
+
 def put_together(parts: Sequence[Notes]) -> Notes:
     """Make one of the notes of all shards, in the order that a single process has them in."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from simulations.run.notes import Notes, asked_paths, note_best_paths, take_notes
+from simulations.run.notes import Notes, take_notes, whole_notes
 from simulations.run.samples import Sampler
 from simulations.run.world import World
 from simulations.scenario.settings import Scenario
@@ -74,6 +74,4 @@ class WorldPlayer:
 
     def notes(self) -> Notes:
         """Return what was noted."""
-        notes = self.part()
-        note_best_paths([notes], self.best_paths(asked_paths([notes])))
-        return notes
+        return whole_notes(self.world, self.sampler)

@@ -69,7 +69,7 @@ class ScenarioPopulation(Population):
         self._in_the_open = in_the_open
         self._behind_nats = honest - in_the_open
         self._hostile = hostile
-        self._ring = Ring(random.Random(f"attacker {scenario.seed}"))
+        self._ring = Ring(random.Random(f"attacker {scenario.seed}"), self._make_identity)
         adversaries = scenario.adversaries
         self._recruiter = Recruiter(
             self._ring, adversaries.attack, hostile, scenario.nodes, adversaries.networks

@@ -52,6 +52,7 @@ class Results:
         figures: What was measured, the same for the same seed.
         machine: What it took on this machine.
         tables: The same in detail, by name.
+        real: Whether it was on real sockets, in real time.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Results:
     figures: Figures
     machine: Figures
     tables: Mapping[str, Table]
+    real: bool = False
 
     def summary(self) -> dict[str, Any]:
         """All but the tables, as JSON has it."""
@@ -72,8 +74,13 @@ class Results:
         return {name: getattr(self, name) for name in names}
 
 
-def write_results(results: Results, folder: Path) -> None:
+def write_results(results: Results, folder: Path, *, parquet: bool = False) -> None:
     """Write results into a directory, which is made if it is not there.
+
+    Args:
+        results: What came of a run.
+        folder: The directory.
+        parquet: Write the tables as Parquet, too, which takes the package pyarrow.
 
     Raises:
         SimulationError: It cannot be written to.
@@ -85,11 +92,13 @@ def write_results(results: Results, folder: Path) -> None:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(table.columns)
                 writer.writerows(table.rows)
+            if parquet:
+                _write_parquet(table, folder / f"{name}.parquet")
         text = json.dumps(results.summary(), indent=2, allow_nan=False)
         (folder / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise SimulationError(
-            f"cannot write the results into {error.filename or folder}: {error.strerror}; "
+            f"cannot write the results into {error.filename or folder}: {error.strerror or error}; "
             "choose another --out"
         ) from error
 
@@ -113,6 +122,14 @@ def read_results(folder: Path) -> Results:
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise SimulationError(f"{folder}: not the results of a run: {reason}") from error
+
+
+def _write_parquet(table: Table, path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {name: table.column(name) for name in table.columns}
+    parquet.write_table(pyarrow.table(columns), path)
 
 
 def _read_table(path: Path) -> Table:

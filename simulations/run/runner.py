@@ -3,7 +3,7 @@
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from simulations.errors import SimulationError
 from simulations.network import trace_digest
 from simulations.population import SETTLED
 from simulations.run.figures import TAIL, Judge
+from simulations.run.notes import Notes
 from simulations.run.player import Player, WorldPlayer
 from simulations.run.results import Results, finite
 from simulations.scenario.settings import Scenario
@@ -74,14 +75,14 @@ def run_scenario(
     player.warm_up()
     began = SETTLED + scenario.warmup
     with stop.noticed():
-        for passed in _steps(scenario.warmup):
+        for passed in steps(scenario.warmup):
             player.pass_until(SETTLED + passed)
             tell("warming up", passed / scenario.warmup)
             if stop.wanted:
                 raise SimulationError("interrupted while warming up: nothing was measured")
         player.start()
         reached = 0.0
-        for reached in _steps(scenario.duration):
+        for reached in steps(scenario.duration):
             player.pass_until(began + reached)
             tell("running", reached / scenario.duration)
             if stop.wanted:
@@ -91,7 +92,23 @@ def run_scenario(
         tell("finishing", None)
         player.finish()
         player.pass_until(began + reached + TAIL)
-    notes = player.notes()
+    took = {"total_s": time.perf_counter() - started}
+    return results_of(name, scenario, player.notes(), reached, took)
+
+
+def results_of(
+    name: str, scenario: Scenario, notes: Notes, reached: float, machine: Mapping[str, float]
+) -> Results:
+    """Return what came of a run.
+
+    Args:
+        name: What the scenario is called.
+        scenario: What it is.
+        notes: What was noted of it.
+        reached: Seconds of the scenario that have passed; fewer than it has if it was interrupted.
+        machine: Figures of what it took, besides those of the notes.
+    """
+    complete = reached >= scenario.duration
     judge = Judge(notes, scenario.duration if complete else reached - TAIL)
     return Results(
         name=name,
@@ -103,13 +120,13 @@ def run_scenario(
         simulated=reached,
         trace=None if notes.trace is None else trace_digest(notes.trace),
         figures=finite(judge.figures()),
-        machine=finite({**judge.machine(reached), "total_s": time.perf_counter() - started}),
+        machine=finite({**judge.machine(reached), **machine}),
         tables=judge.tables(),
     )
 
 
-def _steps(seconds: float) -> Iterator[float]:
-    """Yield how much of a time has passed after each step."""
+def steps(seconds: float) -> Iterator[float]:
+    """Yield how much of a time has passed, each time that one is to look whether to stop."""
     passed = 0.0
     while passed < seconds:
         passed = min(seconds, passed + _STEP)

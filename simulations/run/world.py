@@ -46,23 +46,21 @@ class World:
     def __init__(self, scenario: Scenario, shard: tuple[int, int] | None = None) -> None:
         self.scenario = scenario
         self.rng = random.Random(scenario.seed)
-        self.heap = EventHeap()
+        self.heap = self._make_heap()
         settings = scenario.network
         self.trace = Trace() if scenario.measure.trace else None
         conditions = Conditions(settings.loss, settings.jitter)
         latency = _latency(settings, self.rng)
-        self.network = Network(self.heap, latency, self.rng, conditions, self.trace)
+        self.network = self._make_network(latency, conditions)
         self.route = None if settings.is_plain else self._make_route(settings)
         self.network.path = self.route
-        self.share = None
+        self.share: NetworkShare | None = None
         if shard is not None:
             own, count = shard
             self.share = NetworkShare(own, divide(latency, count))
             self.network.divide(self.share.leaving_by_site())
         self.post = Post(self.network, None if self.share is None else self.share.letters_by_site())
-        self.population = ScenarioPopulation(
-            self.network, self.rng, scenario, self.post, self.share
-        )
+        self.population = self._make_population()
         self.residents = Residents(
             self.population, self.post, scenario.relays, self._fork("relays")
         )
@@ -127,6 +125,15 @@ class World:
     def finish(self) -> None:
         """Let nothing new begin."""
         self.clients.stop()
+
+    def _make_heap(self) -> EventHeap:
+        return EventHeap()
+
+    def _make_network(self, latency: Latency, conditions: Conditions) -> Network:
+        return Network(self.heap, latency, self.rng, conditions, self.trace)
+
+    def _make_population(self) -> ScenarioPopulation:
+        return ScenarioPopulation(self.network, self.rng, self.scenario, self.post, self.share)
 
     def _make_route(self, settings: NetworkSettings) -> Route:
         line, access = None, settings.access

@@ -43,7 +43,7 @@ class Scenario:
     nodes: Annotated[int, Meta(gt=K, le=MOST_NODES)]
     """Nodes at the beginning, behind NATs or not, hostile ones with them."""
 
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 1
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     """Decides everything random."""
 
     warmup: Seconds = 60.0

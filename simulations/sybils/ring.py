@@ -1,7 +1,7 @@
 """What the hostile peers of one attacker know together: each other, their victim, their adverts."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from overlay.core.addresses import Address
@@ -48,6 +48,7 @@ class Ring:
 
     Args:
         rng: All that is random about the attack.
+        make_identity: Makes a key from a seed.
 
     Attributes:
         members: Contacts of the hostile peers.
@@ -56,8 +57,11 @@ class Ring:
         lures: Adverts of the attacker's relays that answer.
     """
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(
+        self, rng: random.Random, make_identity: Callable[[bytes], KeyPair] = SimulatedIdentity
+    ) -> None:
         self.rng = rng
+        self._make_identity = make_identity
         self.members: list[Contact] = []
         self.victim_id = b""
         self.victim_keys: tuple[bytes, ...] = ()
@@ -71,14 +75,14 @@ class Ring:
         self.victim_id = peer_id
         self.victim_keys = tuple(directory_key(level, peer_id) for level in range(MAX_LEVEL + 1))
 
-    def identity_near(self, host: str, targets: Sequence[bytes]) -> SimulatedIdentity:
+    def identity_near(self, host: str, targets: Sequence[bytes]) -> KeyPair:
         """Grind a key whose id at `host` is as near to one of the targets as BEP 42 allows."""
 
-        def miss(identity: SimulatedIdentity) -> int:
+        def miss(identity: KeyPair) -> int:
             own_id = derive_id(identity.public_key, host)
             return min(distance(own_id, target) for target in targets)
 
-        ground = (SimulatedIdentity(self.rng.randbytes(SEED_LENGTH)) for _ in range(_GROUND))
+        ground = (self._make_identity(self.rng.randbytes(SEED_LENGTH)) for _ in range(_GROUND))
         return min(ground, key=miss)
 
     def closest(self, target: bytes) -> tuple[Contact, ...]:
@@ -115,7 +119,7 @@ class Ring:
         return advert
 
     def _sign(self, now: float) -> Advert:
-        identity = SimulatedIdentity(self.rng.randbytes(SEED_LENGTH))
+        identity = self._make_identity(self.rng.randbytes(SEED_LENGTH))
         return attractive_advert(identity, (next(self._hosts), PORT), now)
 
 

@@ -2,15 +2,19 @@
 
 import json
 import os
+import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from node.cli import app, execute
 from simulations import command
+from simulations.run.results import Results, read_results
 from simulations.run.runner import Stop, Tell, run_scenario
-from simulations.scenario import scenario_names
+from simulations.scenario import Scenario, scenario_names
 
 SMALL = """
 title = "small"
@@ -63,6 +67,8 @@ def test_a_run_leaves_results_and_a_report(
         (["small.toml", "--rtt", "ms.tsv", "--rtt-unit", "s"], "ms.tsv, line 1: no round trip"),
         (["small.toml", "--compare", "none"], "none/results.json: cannot be read"),
         (["small.toml", "--out", "small.toml/x"], "cannot write into small.toml/x: Not a direct"),
+        (["nats.toml", "--real"], "nats.open: is 0.9, but there are no NATs on loopback"),
+        (["small.toml", "--real", "--nodes", "5000"], "nodes: is 5000, but one process runs at"),
         (["wrong.toml"], "wrong.toml, line 2: network.loss: is 3; expected float <= 1.0"),
     ],
 )
@@ -71,10 +77,56 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     scenario.with_name("holes.tsv").write_text("0\t-\t9\n-\t0\t-\n9\t-\t0\n")
     scenario.with_name("ms.tsv").write_text("0\t90\n90\t0\n")
+    nats = "[nats]\nopen = 0.9\nsymmetric = 0.1\n"
+    scenario.with_name("nats.toml").write_text(SMALL + nats)
     scenario.with_name("wrong.toml").write_text("nodes = 30\nnetwork.loss = 3\nduration = 6\n")
     assert execute(["simulate", *options]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert said in complaint
+
+
+def test_two_runs_are_printed_beside_each_other(
+    scenario: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_as_if_real(name: str, what: Scenario, tell: Tell, stop: Stop) -> Results:
+        results = run_scenario(name, what, tell, stop)
+        figures = {**results.figures, "lookup_hops_median": 3, "lookup_requests_median": 7.5}
+        return replace(results, real=True, trace=None, figures=figures)
+
+    monkeypatch.setattr(command, "run_real", run_as_if_real)
+    assert execute(["simulate", "small.toml"]) == 0
+    capsys.readouterr()
+    assert execute(["simulate", "small.toml", "--real", "--compare", "small-1"]) == 0
+    captured = capsys.readouterr()
+    rows = {row[0]: row[1:] for row in _rows(captured.out)}
+    assert rows["look-up, hops"] == ["3", "1", "3.000"]
+    assert rows["look-up, requests"][0] == "7.5"
+    assert rows["trace"][0] == "–"
+    assert _rows(captured.out)[0] == ["small, seed 1, real", "small, seed 1, simulated", "ratio"]
+    assert "30 nodes on real UDP sockets, in real time" in captured.err
+    assert "6 s on real sockets" in Path("small-1-real/report.html").read_text()
+    assert execute(["simulate", "small.toml", "--compare", "small-1-real", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["compared"]["real"] is True
+    assert printed["ratios"]["lookup_hops_median"] == pytest.approx(1 / 3)
+    assert printed["ratios"]["nodes_failed"] is None  # nobody has, in either
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+
+
+def test_tables_are_written_as_parquet_too(
+    scenario: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert execute(["simulate", "small.toml", "--parquet"]) == 0
+    for name, table in read_results(Path("small-1")).tables.items():
+        columns = parquet.read_table(f"small-1/{name}.parquet").to_pydict()
+        assert tuple(columns) == table.columns
+        assert list(zip(*columns.values(), strict=True)) == list(table.rows)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pyarrow" else 1)
+    assert execute(["simulate", "small.toml", "--parquet"]) == 1
+    assert "pip install 'jingle-nodes[parquet]'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_whoever_interrupts_is_told_where_the_rest_is(

@@ -15,12 +15,14 @@ class Voucher:
 
     Attributes:
         credit: How many more of them may be asked.
+        hops: Requests, one after the other, that it took to hear from it; none for ourselves.
     """
 
-    __slots__ = ("credit",)
+    __slots__ = ("credit", "hops")
 
-    def __init__(self, credit: float = CREDIT) -> None:
+    def __init__(self, credit: float = CREDIT, hops: int = 0) -> None:
         self.credit = credit
+        self.hops = hops
 
 
 class State(Enum):
@@ -61,6 +63,11 @@ class Candidate:
     def vouched_for(self) -> bool:
         """Whether it may be asked, on anybody's credit."""
         return any(voucher.credit > 0 for voucher in self.vouchers)
+
+    @property
+    def hops(self) -> int:
+        """Requests, one after the other, that it takes to hear from it."""
+        return self.vouchers[0].hops + 1
 
     @property
     def is_out(self) -> bool:

@@ -84,6 +84,7 @@ class Lookup:
         "_k",
         "_places",
         "_radius",
+        "_resent",
         "_rng",
         "_share",
         "_taken",
@@ -118,6 +119,7 @@ class Lookup:
         self._wide: deque[Candidate] = deque()
         self._widening = 0  # of those, that were asked and have not answered yet
         self._asked: set[Address] = set()
+        self._resent = 0
         self._places: Counter[str | bytes] = Counter()
         # By distance, the distances apart: that is quicker to search.
         self._candidates: list[Candidate] = []
@@ -182,14 +184,16 @@ class Lookup:
         self._leave_flight(contact, State.QUERIED)
         candidate = self._by_id.get(contact.id)
         path = 0 if candidate is None else candidate.asked_on
+        voucher = Voucher()
         if candidate is not None:
             candidate.vouchers[0].credit += INTEREST
-        voucher = Voucher()
+            voucher.hops = candidate.hops
         for other in islice(heard, self._taken):
             self._hear(other, path, voucher)
 
     def delayed(self, contact: Contact) -> None:
-        """A peer's RTO has passed: somebody else takes its place in flight."""
+        """A peer's RTO has passed: it is asked again, and somebody else takes its place."""
+        self._resent += 1
         candidate = self._by_id.get(contact.id)
         if candidate is not None and candidate.state is State.WAITING:
             self._leave_flight(contact, State.SET_ASIDE)
@@ -207,6 +211,17 @@ class Lookup:
         """Return the closest peers that have answered, closest first."""
         answered = [one.contact for one in self._candidates if one.state is State.QUERIED]
         return answered[: self._k]
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent so far, those that were sent again with them."""
+        return len(self._asked) + self._resent
+
+    @property
+    def hops(self) -> int:
+        """Requests, one after the other, to the closest peer that has answered; 0 if none has."""
+        hops = (one.hops for one in self._candidates if one.state is State.QUERIED)
+        return next(hops, 0)
 
     def is_sparse(self, network_size: float) -> bool:
         """Whether those found lie further from the target than the closest of so many peers would.

@@ -40,9 +40,11 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
 
 def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_path: Path) -> None:
     (tmp_path / "rtts.tsv").write_text("0\t9\n9\t0\n")
-    text = f'{LEAST}[network]\nrtt = "rtts.tsv"\nrtt-unit = "ms"\n[life.sessions]\nmean = 5\n'
+    text = f'{LEAST}seed = {2**63 - 1}\n[network]\nrtt = "rtts.tsv"\nrtt-unit = "ms"\n'
+    text += "[life.sessions]\nmean = 5\n"
     (tmp_path / "all.toml").write_text(text + "[clients]\nsearches_per_minute = 2\n")
     scenario = read_scenario(tmp_path / "all.toml")
+    assert scenario.seed == 2**63 - 1
     assert scenario.network.rtt == tmp_path / "rtts.tsv"
     assert scenario.life.sessions == DurationSettings(mean=5.0)
     assert scenario.clients.searches_per_minute == 2
@@ -54,6 +56,8 @@ def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_p
         ("nodes = 50", "line 1: duration is missing"),
         ("nodes = 5\nduration = 1", "line 1: nodes: is 5; expected int >= 21"),
         ("nodes = 5.5\nduration = 1", "line 1: nodes: is 5.5; expected int, got float"),
+        (LEAST + "seed = -1", "line 3: seed: is -1; expected int >= 0"),
+        (LEAST + f"seed = {2**63}", f"line 3: seed: is {2**63}; expected int <= {2**63 - 1}"),
         (LEAST + "node = 3", "line 3: node: there is no such key; did you mean nodes?"),
         (
             LEAST + "[netwrk]\nloss = 1",

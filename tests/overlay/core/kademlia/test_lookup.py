@@ -56,6 +56,27 @@ def test_a_slow_peer_holds_nobody_up_and_still_counts() -> None:
     assert lookup.closest() == [contact(1), contact(2)]
 
 
+def test_hops_lead_to_the_closest_and_every_request_counts() -> None:
+    lookup = Lookup(TARGET, k=1, alpha=1)
+    assert (lookup.hops, lookup.requests) == (0, 0)
+    lookup.hear([contact(9)])
+    for distance, named in ((9, (6, 3)), (3, (6, 1)), (1, (3,))):
+        assert lookup.next_query() == contact(distance)
+        lookup.answered(contact(distance), map(contact, named))
+    assert (lookup.hops, lookup.requests) == (3, 3)
+    assert lookup.next_query() is None
+    assert lookup.ending is Ending.COMPLETED
+    slow = Lookup(TARGET, k=2, alpha=1)
+    slow.hear([contact(1), contact(2)])
+    slow.next_query()
+    slow.delayed(contact(1))
+    slow.next_query()
+    slow.answered(contact(2), [contact(1)])
+    assert (slow.hops, slow.requests) == (1, 3)
+    slow.answered(contact(1))
+    assert slow.hops == 1  # though somebody else has named it since
+
+
 def test_with_nobody_else_the_slow_one_is_waited_for() -> None:
     lookup = Lookup(TARGET)
     lookup.hear([contact(1)])
