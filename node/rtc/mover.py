@@ -65,8 +65,12 @@ class Mover:
             for tap in taps:
                 tap.remove()
 
-    async def stand_by(self, candidates: Sequence[Candidate]) -> bool:
+    async def stand_by(self, candidates: Sequence[Candidate], *, lasting: bool = False) -> bool:
         """Take the first of these candidates that can be used as the standby.
+
+        Args:
+            candidates: The other end's.
+            lasting: See Paths.stand_by.
 
         Returns:
             Whether there is one.
@@ -91,7 +95,8 @@ class Mover:
             pairs.sort(key=lambda pair: pair.protocol is not current.protocol)
             if pairs:
                 self._pairs = {_remote(current): current, _remote(pairs[0]): pairs[0]}
-                self._paths.stand_by(_remote(pairs[0]), anyio.current_time())
+                now = anyio.current_time()
+                self._paths.stand_by(_remote(pairs[0]), now, lasting=lasting)
                 self._note_change()
                 return True
         return False

@@ -45,6 +45,8 @@ class Path:
 
     address: Address
     since: float
+    lasting: bool = False
+    """Whether it stays the standby though it does not answer."""
     asked_at: float = -math.inf
     answered_at: float = -math.inf
     answered_to: float = -math.inf
@@ -60,6 +62,10 @@ class Path:
     def failed(self, now: float) -> bool:
         """Whether it is no standby, or none any more."""
         return now - max(self.since + READY_TIMEOUT - LOST_AFTER, self.answered_at) >= LOST_AFTER
+
+    def is_new(self, now: float) -> bool:
+        """Whether its first answer is awaited."""
+        return not self.works and now - self.since < READY_TIMEOUT
 
 
 class Paths:
@@ -84,10 +90,16 @@ class Paths:
         self._lossy = 0
         self._unheard_trials = 0
 
-    def stand_by(self, address: Address, now: float) -> None:
-        """Take another standby."""
+    def stand_by(self, address: Address, now: float, *, lasting: bool = False) -> None:
+        """Take another standby.
+
+        Args:
+            address: Of the other end.
+            now: When.
+            lasting: Keep it until there is another one: for who does not look for others.
+        """
         if address != self.current.address:
-            self.standby = Path(address, now)
+            self.standby = Path(address, now, lasting)
 
     def drop_standby(self) -> None:
         """Do without one."""
@@ -151,7 +163,7 @@ class Paths:
         Returns:
             The addresses to probe now.
         """
-        if self.standby is not None and self.standby.failed(now):
+        if self.standby and not self.standby.lasting and self.standby.failed(now):
             self.standby = None
         self._suspect(now)
         self._move_if_due(now)
@@ -162,7 +174,7 @@ class Paths:
         for path in (self.current, self.standby):
             if path is None:
                 continue
-            hurried = hurry or (path is self.standby and not path.works)
+            hurried = hurry or (path is self.standby and path.is_new(now))
             if now - path.asked_at >= (HURRY if hurried else INTERVAL):
                 path.asked_at = now
                 due.append(path.address)

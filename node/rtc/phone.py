@@ -104,7 +104,8 @@ class Phone:
             for candidate in found:
                 await self._restart.add(candidate_to_aioice(candidate))
         else:
-            await self._mover.stand_by([candidate_to_aioice(candidate) for candidate in found])
+            told = [candidate_to_aioice(candidate) for candidate in found]
+            await self._mover.stand_by(told, lasting=True)
 
     async def wait_path(self) -> bool:
         """See relaying.Agent."""

@@ -157,8 +157,13 @@ class Stage:
 
         Returns:
             The address of the relay that carries the call.
+
+        Raises:
+            ProgramError: there is none.
         """
-        with trio.fail_after(START_TIMEOUT):
+        first: dict[str, Any] = {}
+        second: dict[str, Any] = {}
+        with trio.move_on_after(START_TIMEOUT):
             while True:
                 first, second = await self.look()
                 carrier: str | None = first["source"]
@@ -167,6 +172,7 @@ class Stage:
                 if calm and ready and carrier in self.nodes and carrier == second["source"]:
                     return str(carrier)
                 await trio.sleep(0.2)
+        raise ProgramError(f"no standby: at bob {first}, at alice {second}")
 
     async def fail(self, relay: str, failure: str, seconds: float = LOOK) -> float:
         """Have the relay at an address fail; the gap in the seconds that follow."""

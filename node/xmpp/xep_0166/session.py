@@ -174,12 +174,17 @@ class Session:
                 raise JingleError("conflict", "cancel", "there is such a content, or too many")
         elif action in ANSWERS:
             asked = ANSWERS[action]
-            for content in request.contents:
-                if (party.other, asked, content.key) not in self._offered:
-                    raise out_of_order(f"{action} where no {asked} waits for an answer")
             known = [content.key for content in request.contents]
+            # Of several some may have been removed from here while the answer was under way.
+            suffices = all if party is self.party else any
+            if not suffices((party.other, asked, key) in self._offered for key in known):
+                raise out_of_order(f"{action} where no {asked} waits for an answer")
         else:
             known = self.contents
+            mine = [(party, action, content.key) for content in request.contents]
+            # Of the other side the later one counts: it may have had no acknowledgement.
+            if party is self.party and not self._offered.keys().isdisjoint(mine):
+                raise out_of_order(f"{action} while an earlier one waits for its answer")
         if not {content.key for content in request.contents} <= set(known):
             raise JingleError("item-not-found", "cancel", "no such content in this session")
 
@@ -194,13 +199,12 @@ class Session:
                     self.contents[key] = content
                 case Action.CONTENT_ADD | Action.TRANSPORT_REPLACE:
                     self._offered[party, action, key] = content
-                case Action.CONTENT_ACCEPT:
-                    del self._offered[party.other, Action.CONTENT_ADD, key]
-                    self.contents[key] = content
-                case Action.CONTENT_REJECT:
-                    del self._offered[party.other, Action.CONTENT_ADD, key]
+                case Action.CONTENT_ACCEPT | Action.CONTENT_REJECT:
+                    offered = self._offered.pop((party.other, Action.CONTENT_ADD, key), None)
+                    if offered is not None and action is Action.CONTENT_ACCEPT:
+                        self.contents[key] = content
                 case Action.TRANSPORT_ACCEPT | Action.TRANSPORT_REJECT:
-                    del self._offered[party.other, Action.TRANSPORT_REPLACE, key]
+                    self._offered.pop((party.other, Action.TRANSPORT_REPLACE, key), None)
                 case Action.CONTENT_REMOVE:
                     del self.contents[key]
                     self._forget_offers(key)
@@ -208,8 +212,9 @@ class Session:
                     self.contents[key] = replace(self.contents[key], senders=content.senders)
         if action is Action.SESSION_ACCEPT:
             # What the responder does not accept is not part of the session (section 7.2.7).
-            accepted = {content.key for content in request.contents}
-            self.contents = {key: self.contents[key] for key in accepted}
+            for key in self.contents.keys() - {content.key for content in request.contents}:
+                del self.contents[key]
+                self._forget_offers(key)
 
     def end(self) -> None:
         """End without a request: the other side is not there any more."""
@@ -246,11 +251,10 @@ class Session:
                 for content in request.contents:
                     self._offered.pop((self.party, request.action, content.key), None)
         elif accepted and request.action in CONTESTED:
-            try:
-                self.check(self.party, request)
-            except JingleError:
-                return  # what the other side did meanwhile has made it void
-            self.apply(self.party, request)
+            # What the other side has removed meanwhile is not there any more.
+            left = tuple(content for content in request.contents if content.key in self.contents)
+            if left and self.state is not State.ENDED:
+                self.apply(self.party, replace(request, contents=left))
 
     def awaits(self, action: Action) -> bool:
         """Whether a request of this side waits for its answer."""

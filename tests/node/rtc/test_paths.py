@@ -149,6 +149,23 @@ def test_a_standby_that_never_answers_is_given_up_and_one_that_works_stays() -> 
     assert ends.ends[0].standby is None
 
 
+def test_who_looks_for_no_other_standby_keeps_one_that_is_late() -> None:
+    ends = Ends()
+    ends.ends[0].stand_by(B, 0.0, lasting=True)
+    ends.lose(B)
+    ends.run(READY_TIMEOUT + 0.1)
+    ends.probes = 0
+    ends.run(20)
+    assert ends.probes < 35  # in no hurry
+    ends.lost.clear()
+    ends.run(3)
+    ends.ends[1].stand_by(B, ends.now)
+    ends.run(1)
+    ends.lose(A)
+    ends.run(1)
+    assert ends.at == [B, B]
+
+
 def test_both_leave_a_path_that_loses_much() -> None:
     ends = prepared()
     ends.loss = {A: 0.3}

@@ -3,17 +3,19 @@
 import asyncio
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from node.xmpp.xep_0166 import Action, JingleSession, Request
+from node.xmpp.xep_0166 import Action, Content, JingleSession, Request
 from tests.node.xmpp.jingle.stanzas import (
     CANDIDATE_XML,
     ICE,
     INFO,
     JULIET,
     RAW,
+    TRANSPORT,
     TRANSPORT_XML,
     VOICE,
     VOICE_XML,
@@ -44,7 +46,17 @@ REQUESTS = {
     "content-modify": "<content creator='initiator' name='voice' senders='initiator'/>",
     "content-remove": "<content creator='initiator' name='voice'/>",
     "description-info": VOICE_XML.replace(TRANSPORT_XML, ""),
+    "transport-accept": with_content(TRANSPORT_XML),
+    "transport-reject": with_content(""),
+    "content-accept": VIDEO_XML.replace("'initiator'", "'responder'"),
+    "content-reject": "<content creator='responder' name='video'/>",
 }
+
+OFFERS = {
+    "transport": Request(Action.TRANSPORT_REPLACE, (Content("voice", transport=TRANSPORT),)),
+    "content": Request(Action.CONTENT_ADD, (replace(VOICE, name="video", creator="responder"),)),
+}
+"""What accept and reject are answers to."""
 
 ERRORS = {
     ("bad-request", "modify"),
@@ -88,7 +100,11 @@ async def begin(wire: Wire, action: str) -> JingleSession | None:
         f"{jingle('session-initiate', VOICE_XML, SID, JULIET)}</iq>"
     )
     assert verdict(answer) is None
-    return plugin.sessions.get(JULIET, SID)
+    session = plugin.sessions.get(JULIET, SID)
+    if session is not None and action.endswith(("accept", "reject")):
+        offer = OFFERS[action.partition("-")[0]]
+        plugin.sessions.send(session, offer, 0.0)
+    return session
 
 
 @pytest.mark.parametrize("action", REQUESTS)
