@@ -24,7 +24,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml simulations/lab/setup.sh
 	sh simulations/lab/setup.sh venv "$(PYTHON)" $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[demo,simulate]' --group dev
+	$(BIN)/pip install --quiet --editable '.[demo,simulate,ray]' --group dev
 	touch $@
 
 system:

@@ -2,25 +2,31 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from node.commands.output import say
 from node.errors import UsageError, UserError
 from simulations.errors import SimulationError
+from simulations.progress import shown_progress
 from simulations.real.runner import check_real, run_real
 from simulations.report import report_page
 from simulations.report.text import results_as_json, results_as_text
+from simulations.run.player import Player
 from simulations.run.results import read_results, write_results
-from simulations.run.runner import Stop, Tell, run_scenario
+from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
+from simulations.scenario.setting import Setting, parse_setting
 from simulations.scenario.table import WrongValueError
+from simulations.shards import ShardedPlayer, check_shards
+from simulations.sweep.command import EngineName, chosen_engine, sweep
+from simulations.sweep.grid import Adapt, parse_seeds
 
 REPORT_FILE: Final = "report.html"
 
@@ -32,10 +38,91 @@ def simulate(
     *,
     nodes: int | None,
     seed: int | None,
+    seeds: str | None,
+    sets: Sequence[str],
     rtt: Path | None,
     rtt_unit: Unit,
     out: Path | None,
     compare: Path | None,
+    engine: EngineName,
+    jobs: int | None,
+    ray_address: str | None,
+    shards: int | None,
+    real: bool,
+    parquet: bool,
+    as_json: bool,
+) -> None:
+    """Run a scenario, or a sweep of it if there are several seeds or values.
+
+    Raises:
+        UsageError: The scenario, or what is given besides, is wrong.
+        UserError: It was interrupted, or its results cannot be written.
+    """
+    try:
+        settings = [parse_setting(text) for text in sets]
+        many = () if seeds is None else parse_seeds(seeds)
+    except SimulationError as error:
+        raise UsageError(str(error)) from None
+    adapt = partial(_adapted, nodes=nodes, seed=seed, rtt=rtt, unit=rtt_unit)
+    if many or any(len(setting.values) > 1 for setting in settings):
+        if seed is not None and many:
+            raise UsageError("--seed and --seeds are both given; remove one")
+        for option, value in (
+            ("--compare", compare),
+            ("--shards", shards),
+            ("--real", real or None),
+            ("--parquet", parquet or None),
+        ):
+            if value is not None:
+                raise UsageError(f"{option} takes a single run; remove it, or --seeds and --set")
+        sweep(
+            name,
+            settings=settings,
+            seeds=many,
+            adapt=adapt,
+            engine=engine,
+            jobs=jobs,
+            ray_address=ray_address,
+            out=out,
+            as_json=as_json,
+        )
+        return
+    if jobs is not None or (engine != "local" and shards is None):
+        raise UsageError(
+            "--engine and --jobs are for sweeps; give several --seeds, or several values to --set"
+        )
+    if real and shards is not None:
+        raise UsageError("--real is for one process; remove it, or --shards")
+    players = partial(_player, engine=engine, ray_address=ray_address, shards=shards)
+    _run_one(
+        name, settings, adapt, players, out, compare, real=real, parquet=parquet, as_json=as_json
+    )
+
+
+@contextmanager
+def _player(
+    scenario: Scenario, *, engine: EngineName, ray_address: str | None, shards: int | None
+) -> Iterator[Player | None]:
+    """Have what plays a scenario during the block; None to do it in this process."""
+    if shards is None:
+        yield None
+        return
+    check_shards(scenario)
+    with (
+        chosen_engine(engine, shards, ray_address) as chosen,
+        ShardedPlayer.played(scenario, chosen, shards) as player,
+    ):
+        yield player
+
+
+def _run_one(
+    name: str,
+    settings: Sequence[Setting],
+    adapt: Adapt,
+    players: Callable[[Scenario], AbstractContextManager[Player | None]],
+    out: Path | None,
+    compare: Path | None,
+    *,
     real: bool,
     parquet: bool,
     as_json: bool,
@@ -49,7 +136,8 @@ def simulate(
     stop = Stop()
     try:
         path = find_scenario(name)
-        scenario = _adapted(read_scenario(path), nodes, seed, rtt, rtt_unit)
+        instead = {setting.path: setting.values[0] for setting in settings}
+        scenario = adapt(read_scenario(path, instead))
         other = None if compare is None else read_results(compare)
         folder = out or Path(f"{path.stem}-{scenario.seed}{'-real' if real else ''}")
         _prepare(folder)
@@ -60,10 +148,13 @@ def simulate(
                 f"machine has too much to do: {scenario.warmup + scenario.duration:g} s and more; "
                 "delays, jitter and loss are the scenario's, imposed on what loopback delivers"
             )
-        with _progress() as tell:
-            run = run_real if real else run_scenario
-            results = run(path.stem, scenario, tell, stop)
-            tell("drawing", None)
+        with shown_progress() as shows:
+            if real:
+                results = run_real(path.stem, scenario, shows.tell, stop)
+            else:
+                with players(scenario) as player:
+                    results = run_scenario(path.stem, scenario, shows.tell, stop, player)
+            shows.tell("drawing", None)
             write_results(results, folder, parquet=parquet)
             report = folder / REPORT_FILE
             report.write_text(report_page([results, *([other] if other else [])]), "utf-8")
@@ -84,7 +175,7 @@ def simulate(
 
 
 def _adapted(
-    scenario: Scenario, nodes: int | None, seed: int | None, rtt: Path | None, unit: Unit
+    scenario: Scenario, *, nodes: int | None, seed: int | None, rtt: Path | None, unit: Unit
 ) -> Scenario:
     """The scenario, with what the command line says instead."""
     try:
@@ -113,39 +204,3 @@ def _prepare(folder: Path) -> None:
 
 def _say_aside(text: str) -> None:
     Console(stderr=True).print(text, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Show on standard error how far a run is: a bar, or where that is no terminal, lines."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        phases: list[str] = []
-
-        def tell_in_lines(phase: str, done: float | None) -> None:
-            tenth = "" if done is None else f" {int(10 * done) * 10} %"
-            if (line := f"{phase}{tenth}") not in phases:
-                phases.append(line)
-                console.print(line, highlight=False)
-
-        yield tell_in_lines
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-        shown_phase = ""
-
-        def tell(phase: str, done: float | None) -> None:
-            nonlocal shown_phase
-            if phase != shown_phase:
-                shown_phase = phase
-                progress.reset(task, description=phase)
-            progress.update(task, total=None if done is None else 1.0, completed=done or 0.0)
-
-        yield tell

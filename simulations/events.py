@@ -1,4 +1,8 @@
-"""The one heap of events and the simulated clock (discrete-event simulation)."""
+"""The one heap of events and the simulated clock (discrete-event simulation).
+
+What hosts do to each other goes by `arrive`, whose order at one time hangs on the sender alone: two
+hosts might as well have heaps of their own.
+"""
 
 import heapq
 import math
@@ -8,6 +12,8 @@ from typing import Any
 
 class EventHeap:
     """Actions in the order of their times; those of one time in the order of their planning.
+
+    Arrivals come before all others of their time.
 
     Attributes:
         now: The simulated clock, seconds.
@@ -29,6 +35,17 @@ class EventHeap:
         if when < self.now:
             when = self.now
         heapq.heappush(self._heap, (when, self._serial, action, args))
+
+    def arrive(self, when: float, order: int, action: Callable[..., object], *args: Any) -> None:
+        """Plan an arrival.
+
+        Args:
+            when: When it is.
+            order: Among arrivals of one time: a number that no other one has, below 0.
+            action: What happens then.
+            args: What it is called with.
+        """
+        heapq.heappush(self._heap, (when, order, action, args))
 
     def after(self, delay: float, action: Callable[..., object], *args: Any) -> None:
         """Plan an action for `delay` seconds from now."""

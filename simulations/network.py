@@ -1,18 +1,20 @@
 """A network of hosts: datagrams take time, get lost, and meet filters and NATs.
 
 Everything happens on one `EventHeap`. With the same seed and the same calls the same datagrams
-are delivered at the same times, byte for byte: `Trace` is a hash over them all.
+are delivered at the same times, byte for byte: `Trace` is a hash over them all. What happens to a
+datagram hangs on the host that sends it and on how many that has sent before.
 """
 
 import hashlib
 import random
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from overlay.core.addresses import Address
+from simulations.draws import MASK, STEP, mix, start_of
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency
@@ -21,6 +23,19 @@ from simulations.nat import Nat
 
 _FIRST_EPHEMERAL: Final = 49_152  # RFC 6335 section 6
 _LAST_PORT: Final = 65_535
+_TRACE_BYTES: Final = 20
+
+# The order of arrivals at one time: by who sent them, and then as they were sent.
+_COUNTED: Final = 48
+_BEFORE_ALL: Final = 1 << 64 + _COUNTED
+
+# Halves of a draw as numbers from 0 to below 1.
+HALF: Final = 32
+LOW: Final = 2**HALF - 1
+UNIT: Final = 2.0**-HALF
+
+# A datagram that comes from another shard: when, its order, content, source and destination.
+Arrival = tuple[float, int, bytes, Address, Address]
 
 # Takes in a datagram and its source.
 Receive = Callable[[bytes, Address], None]
@@ -56,19 +71,31 @@ class Filter(Protocol):
 
 
 class Trace:
-    """A hash over all datagrams in the order of their delivery."""
+    """A hash over all datagrams and when they are delivered.
+
+    It is a sum, so that those of several networks add up to that of all.
+
+    Attributes:
+        total: The sum of the hashes of the datagrams.
+    """
 
     def __init__(self) -> None:
-        self._hash = hashlib.blake2b(digest_size=20)
+        self.total = 0
 
     def add(self, now: float, data: bytes, source: Address, to: Address) -> None:
         """Take in a datagram that is delivered now."""
         head = f"{source[0]}|{source[1]}|{to[0]}|{to[1]}|{len(data)}|"
-        self._hash.update(struct.pack("!d", now) + head.encode() + data)
+        text = struct.pack("!d", now) + head.encode() + data
+        self.total += int.from_bytes(hashlib.blake2b(text, digest_size=_TRACE_BYTES).digest())
 
     def hexdigest(self) -> str:
         """Return the hash so far."""
-        return self._hash.hexdigest()
+        return trace_digest(self.total)
+
+
+def trace_digest(total: int) -> str:
+    """Return a sum of hashes as it is written."""
+    return f"{total % (1 << 8 * _TRACE_BYTES):0{2 * _TRACE_BYTES}x}"
 
 
 class Host:
@@ -79,9 +106,13 @@ class Host:
         site: Where it stands, in the latency model.
         gate: What filters its traffic; None for nothing.
         behind: The NAT that it is behind; None on the open network.
+
+    Attributes:
+        key: What the loss and jitter of its datagrams follow from; None before it has a socket.
+        sent: Datagrams so far.
     """
 
-    __slots__ = ("behind", "gate", "name", "next_port", "site")
+    __slots__ = ("behind", "gate", "key", "name", "next_port", "sent", "site")
 
     def __init__(
         self, name: str, site: int, gate: Filter | None = None, behind: Nat | None = None
@@ -91,12 +122,16 @@ class Host:
         self.gate = gate
         self.behind = behind
         self.next_port = _FIRST_EPHEMERAL
+        self.key: int | None = None
+        self.sent = 0
 
 
 class Path(Protocol):
     """What else than delay, jitter and loss happens to datagrams; `simulations.path` has one."""
 
-    def departures(self, source: Host, site: int, size: int, delay: float) -> Iterable[float]:
+    def departures(
+        self, source: Host, site: int, size: int, delay: float, draw: int
+    ) -> Iterable[float]:
         """Return how long copies of a datagram to a site take; none if it gets nowhere."""
 
     def arrival(self, host: Host, size: int) -> float | None:
@@ -130,7 +165,7 @@ class Network:
     Args:
         heap: Clock and order of everything.
         latency: Delays between sites.
-        rng: Loss and jitter.
+        rng: What the loss and jitter of all datagrams follow from.
         conditions: How much of them.
         trace: Hashes what is delivered; None to save the time.
 
@@ -153,10 +188,12 @@ class Network:
         self.trace = trace
         self.path: Path | None = None
         self.counters: Counter[str] = Counter()
-        self._rng = rng
+        self._key = rng.getrandbits(64)
         self._departed = Departed()
         self._sockets: dict[Address, Socket] = {}
         self._nats: dict[str, Nat] = {}
+        self._sites: dict[str, int] = {}  # of hosts on the open network, those gone with them
+        self._leaving: Sequence[list[Arrival] | None] | None = None
 
     def add_nat(self, nat: Nat) -> Nat:
         """Put a NAT on the network, for hosts to be behind.
@@ -182,8 +219,29 @@ class Network:
         address = (host.name, port or self._fresh_port(host))
         if address in self._sockets:
             raise SimulationError(f"port {port} of {host.name} is taken")
+        self.know(host)
+        if host.key is None:
+            host.key = start_of(self._key, *address)
         socket = self._sockets[address] = Socket(address, host, receive)
         return socket
+
+    def divide(self, leaving: Sequence[list[Arrival] | None]) -> None:
+        """Be one of several networks that are one together.
+
+        Args:
+            leaving: By site, where to put datagrams that go there; None where the site is here.
+        """
+        self._leaving = leaving
+
+    def admit(self, arrivals: Iterable[Arrival]) -> None:
+        """Let datagrams of other shards arrive."""
+        for when, order, data, source, to in arrivals:
+            self.heap.arrive(when, order, self._enter, data, source, to, None)
+
+    def know(self, host: Host) -> None:
+        """Have datagrams to a host travel to where it is, whether it is there or not."""
+        if host.behind is None:
+            self._sites.setdefault(host.name, host.site)
 
     def close(self, socket: Socket) -> None:
         """Close a socket; what is on its way to it is dropped."""
@@ -193,6 +251,15 @@ class Network:
         """Close the socket of a peer that leaves for good."""
         self.close(socket)
         self._departed.add(len(self._sockets))
+
+    def site_of(self, name: str) -> int | None:
+        """Return where a host on the open network stands, or stood; None if there never was one."""
+        return self._sites.get(name)
+
+    def next_order(self, host: Host) -> int:
+        """Return the order of what a host sends next."""
+        host.sent += 1
+        return ((host.key or 0) << _COUNTED | 2 * host.sent) - _BEFORE_ALL
 
     def is_open(self, address: Address) -> bool:
         """Whether a socket is bound to an address."""
@@ -212,33 +279,42 @@ class Network:
                 self.counters["filtered"] += 1
                 return
             source, realm = way_out
-        door = self._nats.get(to[0])
-        target = self._sockets.get(to)
-        if door is not None:
-            site = door.site
-        elif target is not None and target.host.behind is realm:
-            site = target.host.site
-        else:
+        site = self._site_of(to, realm)
+        if site is None:
             self.counters["unreachable"] += 1
             return
-        for delay in self._delays(host, site, len(data)):
-            if door is None:
-                heap.at(heap.now + delay, self._arrive, data, source, target)
-            else:
-                heap.at(heap.now + delay, self._enter, data, source, to, realm)
+        order, delays = self._delays(host, site, len(data))
+        leaving = None if self._leaving is None else self._leaving[site]
+        for delay in delays:
+            if leaving is None:
+                heap.arrive(heap.now + delay, order, self._enter, data, source, to, realm)
+            else:  # it has passed all NATs: a carrier's site is that of all behind it
+                leaving.append((heap.now + delay, order, data, source, to))
+            order += 1
 
-    def _delays(self, host: Host, site: int, size: int) -> Iterable[float]:
-        """Return how long copies of a datagram to a site take; none if it is lost."""
+    def _delays(self, host: Host, site: int, size: int) -> tuple[int, Iterable[float]]:
+        """Return the order of a datagram, and how long its copies take; none if it is lost."""
         conditions = self.conditions
-        if conditions.loss and self._rng.random() < conditions.loss:
+        order = self.next_order(host)
+        draw = mix((host.key or 0) + host.sent * STEP & MASK)
+        if (draw >> HALF) * UNIT < conditions.loss:
             self.counters["lost"] += 1
-            return ()
+            return order, ()
         delay = self.latency.one_way(host.site, site)
-        if conditions.jitter:
-            delay *= 1.0 + conditions.jitter * (2.0 * self._rng.random() - 1.0)
+        delay *= 1.0 + conditions.jitter * (2.0 * UNIT * (draw & LOW) - 1.0)
         if self.path is not None:
-            return self.path.departures(host, site, size, delay)
-        return (delay,)
+            return order, self.path.departures(host, site, size, delay, draw)
+        return order, (delay,)
+
+    def _site_of(self, to: Address, realm: Nat | None) -> int | None:
+        """Where a datagram that is within a NAT, or in the open, goes; None if nowhere."""
+        door = self._nats.get(to[0])
+        if door is not None:
+            return door.site
+        if realm is None:
+            return self._sites.get(to[0])
+        target = self._sockets.get(to)
+        return None if target is None or target.host.behind is not realm else target.host.site
 
     def _translate(
         self, source: Address, realm: Nat | None, to: Address

@@ -4,13 +4,13 @@ Lines of limited bandwidth with queues, datagrams that arrive twice or late, and
 behind a NAT shares the line of its home, which is where the innermost NAT stands.
 """
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from simulations.draws import STEP, mix
 from simulations.events import EventHeap
-from simulations.network import Host
+from simulations.network import HALF, LOW, UNIT, Host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,6 @@ class Route:
 
     Args:
         heap: Has the clock.
-        rng: What happens to which datagram.
         counters: Counts those that were `duplicated`, `reordered`, `queued_out` and `cut_off`.
         line: Access lines; None for lines without limit.
         duplication: Share of the datagrams that arrive twice.
@@ -44,7 +43,6 @@ class Route:
     def __init__(
         self,
         heap: EventHeap,
-        rng: random.Random,
         counters: Counter[str],
         line: Line | None = None,
         *,
@@ -53,7 +51,6 @@ class Route:
         reordering_delay: float = 0.0,
     ) -> None:
         self._heap = heap
-        self._rng = rng
         self._counters = counters
         self._line = line
         self._duplication = duplication
@@ -73,7 +70,9 @@ class Route:
         self._cuts.append(cut)
         return lambda: self._cuts.remove(cut)
 
-    def departures(self, source: Host, site: int, size: int, delay: float) -> tuple[float, ...]:
+    def departures(
+        self, source: Host, site: int, size: int, delay: float, draw: int
+    ) -> tuple[float, ...]:
         """Return how long copies of a datagram to a site take; none if it gets nowhere."""
         for cut in self._cuts:
             if (source.site in cut) is not (site in cut):
@@ -84,10 +83,11 @@ class Route:
             if wait is None:
                 return ()
             delay += wait
-        if self._reordering and self._rng.random() < self._reordering:
+        luck = mix(draw + STEP)
+        if (luck >> HALF) * UNIT < self._reordering:
             self._counters["reordered"] += 1
             delay += self._reordering_delay
-        if self._duplication and self._rng.random() < self._duplication:
+        if (luck & LOW) * UNIT < self._duplication:
             self._counters["duplicated"] += 1
             return delay, delay
         return (delay,)

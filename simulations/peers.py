@@ -13,6 +13,7 @@ from overlay.core.addresses import Address
 from overlay.core.directory.records import Offer
 from overlay.core.events import Advertised, Event, LookupEnded, RelaysFound, VerifyEndpoint
 from overlay.core.identity import SEED_LENGTH, Identity, KeyPair
+from overlay.core.kademlia.contact import Contact
 from overlay.core.peer import Peer, PeerConfig
 from simulations.network import Host, Network
 from simulations.probe import Probe
@@ -38,13 +39,13 @@ class SimulatedPeer:
     Attributes:
         core: The peer itself.
         alive: False once it has left.
+        rng: Everything random about it.
         on_event: Is called with the events that nobody waits for.
         observers: Are told of each datagram received and what it set off.
     """
 
     __slots__ = (
         "_network",
-        "_rng",
         "_socket",
         "_timer",
         "_waiting",
@@ -53,7 +54,10 @@ class SimulatedPeer:
         "host",
         "observers",
         "on_event",
+        "rng",
     )
+
+    is_here = True  # and not in another shard, as a `DistantPeer` is
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class SimulatedPeer:
         self.on_event: Callable[[Event], None] | None = None
         self.observers: tuple[Observer, ...] = ()
         self._network = network
-        self._rng = rng
+        self.rng = rng
         self._socket = network.bind(host, port, self._receive)
         self._timer = math.inf
         self._waiting: dict[int, Callable[[Any], None]] = {}
@@ -84,6 +88,16 @@ class SimulatedPeer:
     def traffic(self) -> int:
         """Bytes of UDP payload that its socket has sent and received."""
         return self._socket.sent_bytes + self._socket.received_bytes
+
+    @property
+    def peer_id(self) -> bytes:
+        """Its id, 20 bytes."""
+        return self.core.peer_id
+
+    def resume(self, contacts: Iterable[Contact]) -> None:
+        """Have it know contacts of old."""
+        self.core.resume(contacts, self._network.heap.now)
+        self.settle()
 
     def bootstrap(self, addresses: Iterable[Address]) -> None:
         """Join by way of some addresses."""
@@ -162,7 +176,7 @@ class SimulatedPeer:
     def _handle(self, event: Event) -> None:
         match event:
             case VerifyEndpoint(endpoint):
-                Probe(self._network, self.host, (endpoint,), self._rng, self._verified(endpoint))
+                Probe(self._network, self.host, (endpoint,), self.rng, self._verified(endpoint))
             case LookupEnded() | RelaysFound() | Advertised() if event.handle in self._waiting:
                 self._waiting.pop(event.handle)(event)
             case _ if self.on_event is not None:

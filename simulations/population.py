@@ -22,6 +22,7 @@ BOOTSTRAP: Final = 3
 _REMEMBERED: Final = 4  # endpoints for each of the first peers: others come, too
 _SETTLING: Final = 60.0  # seconds over which the first peers look up themselves
 _TAIL: Final = 5.0  # seconds until the last of them is done
+SETTLED: Final = _SETTLING + _TAIL
 
 
 class Population:
@@ -54,6 +55,18 @@ class Population:
         self._hosts = public_hosts(rng, max(1, size // hosts_per_network))
 
     def build(self, count: int, *, settled: bool = True) -> None:
+        """Create the first peers at once, and let them settle.
+
+        Args:
+            count: How many.
+            settled: Let time pass until they have settled. That takes nearly all of the time.
+        """
+        self.begin(count)
+        if settled:
+            self.settle()
+            self.network.heap.run(SETTLED)
+
+    def begin(self, count: int) -> None:
         """Create the first peers at once.
 
         They have joined long ago: their routing tables are filled from a god's-eye view, of each
@@ -61,21 +74,24 @@ class Population:
 
         Args:
             count: How many.
-            settled: Let a minute pass in which each looks itself up, and so learns its coordinate
-                and the round-trip times and replacements that it would have. That takes nearly
-                all of the time.
         """
         remember(_REMEMBERED * count)
         for _ in range(count):
             self._add(self._create(client=False))
-        contacts = [Contact(peer.core.peer_id, peer.address) for peer in self.peers]
+        contacts = [Contact(peer.peer_id, peer.address) for peer in self.peers]
         contacts.sort(key=lambda contact: contact.long_id)
         ids = [contact.long_id for contact in contacts]
         for peer in self.peers:
-            peer.core.resume(self._true_contacts(peer, contacts, ids), self.network.heap.now)
-            peer.settle()
-        if settled:
-            self._settle()
+            peer.resume(self._true_contacts(peer, contacts, ids))
+
+    def settle(self) -> None:
+        """Have each look itself up within a minute.
+
+        So it learns its coordinate, and the round-trip times and replacements that it would have.
+        """
+        for peer in self.peers:
+            at = self.rng.uniform(0.0, _SETTLING)
+            self.network.heap.after(at, peer.find_node, peer.peer_id, _ignore)
 
     def add_peer(self) -> SimulatedPeer:
         """Let a newcomer join."""
@@ -110,6 +126,10 @@ class Population:
             self._places[last.address] = place
         entry = (_long_id(peer), peer.address)
         del self._ids[bisect_left(self._ids, entry)]
+
+    def is_open(self, address: Address) -> bool:
+        """Whether a peer lives there that serves, and is behind no NAT."""
+        return address in self._places
 
     def closest(self, target: bytes, count: int = K) -> list[Address]:
         """Return where the peers closest to an id live, closest first."""
@@ -150,12 +170,6 @@ class Population:
         insort(self._ids, (_long_id(peer), peer.address))
         self.on_join(peer)
 
-    def _settle(self) -> None:
-        for peer in self.peers:
-            at = self.rng.uniform(0.0, _SETTLING)
-            self.network.heap.after(at, peer.find_node, peer.core.peer_id, _ignore)
-        self.network.heap.run(_SETTLING + _TAIL)
-
     def _join(self, peer: SimulatedPeer) -> None:
         if peer.alive:
             peer.bootstrap(address for address in self.some_addresses() if address != peer.address)
@@ -177,7 +191,7 @@ class Population:
             start = bisect_left(ids, low)
             end = bisect_left(ids, low + (1 << free_bits), start)
             if start < end:
-                for at in self.rng.sample(range(start, end), min(K, end - start)):
+                for at in peer.rng.sample(range(start, end), min(K, end - start)):
                     yield contacts[at]
             parent = own >> (free_bits + 1) << (free_bits + 1)
             if bisect_left(ids, parent + (2 << free_bits)) - bisect_left(ids, parent) <= 1:
@@ -185,7 +199,7 @@ class Population:
 
 
 def _long_id(peer: SimulatedPeer) -> int:
-    return int.from_bytes(peer.core.peer_id, "big")
+    return int.from_bytes(peer.peer_id, "big")
 
 
 def _ignore(_: object) -> None:

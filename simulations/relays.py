@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from overlay.core.addresses import Address
+from overlay.core.choice.coordinates import Coordinate
 from overlay.core.choice.selection import NEARLY_FULL, FailedRelays, near_and_any
 from overlay.core.directory.hunt import ENOUGH
 from overlay.core.directory.records import Offer
@@ -86,7 +87,7 @@ class Relay:
         settled = self._verified and result.stored >= SETTLED
         wait = REFRESH if settled else self._retry
         self._retry = min(REFRESH, 2 * self._retry)
-        wait *= self._population.rng.uniform(0.9, 1.1)
+        wait *= self.peer.rng.uniform(0.9, 1.1)
         if number == self._round:
             self._plan(wait)
 
@@ -136,7 +137,7 @@ class RelaySearch:
         peer: Who looks.
         outcome: Where to note what is found.
         done: Is called at the end.
-        callee: The other end of the call, if it says where it is.
+        there: Says where the other end of the call is, once that is known.
     """
 
     def __init__(
@@ -145,13 +146,13 @@ class RelaySearch:
         peer: SimulatedPeer,
         outcome: Outcome,
         done: Callable[[Outcome], None],
-        callee: SimulatedPeer | None = None,
+        there: Callable[[], Coordinate | None] = lambda: None,
     ) -> None:
         self._population = population
         self._peer = peer
         self._outcome = outcome
         self._done = done
-        self._callee = callee
+        self._there = there
         self._candidates: set[Address] = set()
         self._search(hurried=True)
 
@@ -166,11 +167,10 @@ class RelaySearch:
         adverts = [advert for advert in found.adverts if advert.endpoints[0] not in seen]
         network = self._population.network
         here, now = self._peer.core.coordinate, network.heap.now
-        there = None if self._callee is None else self._callee.core.coordinate
-        candidates = near_and_any(adverts, COUNT, here, there, FailedRelays(), now)
+        candidates = near_and_any(adverts, COUNT, here, self._there(), FailedRelays(), now)
         endpoints = [advert.endpoints[0] for advert in candidates]
         self._candidates.update(endpoints)
-        Probe(network, self._peer.host, endpoints, self._population.rng, self._probed, COUNT)
+        Probe(network, self._peer.host, endpoints, self._peer.rng, self._probed, COUNT)
 
     def _probed(self, probe: Probe) -> None:
         self._outcome.answered |= probe.answered

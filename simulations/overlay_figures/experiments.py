@@ -64,10 +64,11 @@ class WatchedLookup:
     """
 
     def __init__(self, population: Population, asker: SimulatedPeer, record: LookupRecord) -> None:
+        self._population = population
         self._network = population.network
         self._asker = asker
         self._record = record
-        target = population.rng.randbytes(ID_LENGTH)
+        target = asker.rng.randbytes(ID_LENGTH)
         closest = population.closest(target, LOOKUP_K + 1)
         self._closest = [address for address in closest if address != asker.address][:LOOKUP_K]
         self._started = self._network.heap.now
@@ -94,7 +95,7 @@ class WatchedLookup:
         self._asker.observers = tuple(
             observe for observe in self._asker.observers if observe != self._observe
         )
-        live = [address for address in self._closest if self._network.is_open(address)]
+        live = [address for address in self._closest if self._population.is_open(address)]
         found = {contact.address for contact in result.contacts}
         record = self._record
         record.ended = now - self._started

@@ -67,6 +67,13 @@ class RealTimeHeap(EventHeap):
         super().__init__(now)
         self.on_earlier: Callable[[], None] = _nothing
 
+    def arrive(self, when: float, order: int, action: Callable[..., object], *args: Any) -> None:
+        """Plan an arrival."""
+        is_earlier = when < self.due
+        super().arrive(when, order, action, *args)
+        if is_earlier:
+            self.on_earlier()
+
     def at(self, when: float, action: Callable[..., object], *args: Any) -> None:
         """Plan an action."""
         is_earlier = when < self.due

@@ -120,8 +120,9 @@ class LoopbackNetwork(Network):
             self.counters["strange"] += 1  # of another program
             return
         heap = self.heap
-        for delay in self._delays(sender.host, target.host.site, len(data)):
-            heap.at(heap.now + delay, self._arrive, data, sender.address, target)
+        _, delays = self._delays(sender.host, target.host.site, len(data))
+        for delay in delays:
+            heap.after(delay, self._arrive, data, sender.address, target)
 
     def _loopback_of(self, name: str) -> str:
         """Return the loopback address of a host."""

@@ -136,7 +136,7 @@ class RealPeer(SimulatedPeer):
 
     async def _measure(self, endpoints: list[Address]) -> dict[Address, Answer]:
         open_socket = opener(self._network, self.host)
-        return await measure(endpoints, open_socket=open_socket, host=self.host.name, rng=self._rng)
+        return await measure(endpoints, open_socket=open_socket, host=self.host.name, rng=self.rng)
 
 
 def _unix_time() -> float:

@@ -16,8 +16,9 @@ from simulations.errors import SimulationError
 from simulations.real.clock import PatientClock
 from simulations.real.world import RealWorld
 from simulations.run.figures import TAIL
+from simulations.run.notes import whole_notes
 from simulations.run.results import Results
-from simulations.run.runner import Stop, Tell, results_of
+from simulations.run.runner import Stop, Tell, results_of, steps
 from simulations.run.samples import Sampler
 from simulations.scenario.settings import Scenario
 
@@ -109,12 +110,13 @@ async def _run(
             tell("building the network", None)
             world = RealWorld(scenario, nursery)
             try:
-                world.build()
+                world.create()
                 nursery.start_soon(world.network.pump.run)
                 await _join(world, tell, stop)
                 sampler, reached = await _happen(world, tell, stop)
                 machine = {"total_s": time.perf_counter() - started}
-                results = results_of(name, world, sampler, reached, machine)
+                notes = whole_notes(world, sampler)
+                results = results_of(name, scenario, notes, reached, machine)
             finally:
                 world.network.close_all()
             nursery.cancel_scope.cancel()
@@ -141,7 +143,8 @@ async def _happen(world: RealWorld, tell: Tell, stop: Stop) -> tuple[Sampler, fl
     """Let the scenario happen; returns what has looked at it, and how far it came."""
     scenario = world.scenario
     began = trio.current_time()
-    for passed in world.warm_up(_STEP):
+    world.warm_up()
+    for passed in steps(scenario.warmup):
         await trio.sleep_until(began + passed)
         tell("warming up", passed / scenario.warmup)
         if stop.wanted:
@@ -151,14 +154,14 @@ async def _happen(world: RealWorld, tell: Tell, stop: Stop) -> tuple[Sampler, fl
     sampler = Sampler(world)
     sampler.start()
     reached = 0.0
-    for passed in world.run(_STEP):
+    for passed in steps(scenario.duration):
         await trio.sleep_until(world.began + passed)
         reached = passed
         tell("running", reached / scenario.duration)
         if stop.wanted:
             return sampler, reached
     tell("finishing", None)
-    world.finish(TAIL)
+    world.finish()
     with trio.move_on_after(TAIL):
         while not (stop.wanted or world.is_idle):
             await trio.sleep(_STEP)

@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections.abc import Iterator
 from typing import Final
 
 import trio
@@ -39,10 +38,13 @@ class RealPopulation(ScenarioPopulation):
     network: LoopbackNetwork
     joined = 0
 
-    def build(self, count: int, *, settled: bool = True) -> None:
+    def begin(self, count: int) -> None:
         """Create the first peers; `join_all` has them join."""
         for _ in range(count):
             self._add(self._create(client=False))
+
+    def settle(self) -> None:
+        """They know each other once they have joined."""
 
     async def join_all(self) -> None:
         """Have the first peers join, some at once, each by way of such as have.
@@ -118,10 +120,6 @@ class RealWorld(World):
         self.memory_per_node = (resident_bytes() - self._memory) / self.scenario.nodes
         super().start()
 
-    def finish(self, seconds: float) -> None:
-        """Let nothing new begin."""
-        self.clients.stop()
-
     def _make_heap(self) -> RealTimeHeap:
         return RealTimeHeap(trio.current_time())
 
@@ -129,11 +127,4 @@ class RealWorld(World):
         return LoopbackNetwork(self.heap, latency, self.rng, conditions, self._nursery)
 
     def _make_population(self) -> RealPopulation:
-        return RealPopulation(self.network, self.rng, self.scenario)
-
-    def _pass(self, start: float, seconds: float, step: float) -> Iterator[float]:
-        """Yield the times until which whoever runs it is to wait."""
-        passed = 0.0
-        while passed < seconds:
-            passed = min(seconds, passed + step)
-            yield passed
+        return RealPopulation(self.network, self.rng, self.scenario, self.post)

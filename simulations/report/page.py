@@ -49,7 +49,7 @@ def report_page(results: Sequence[Results]) -> str:
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE.read_text(encoding='utf-8')}</style>",
+            f"<style>{style()}</style>",
             "</head>",
             "<body><main>",
             f"<header><h1>{escape(title)}</h1>{''.join(_runs(results))}</header>",
@@ -62,6 +62,11 @@ def report_page(results: Sequence[Results]) -> str:
             "</html>\n",
         )
     )
+
+
+def style() -> str:
+    """Return what pages look like."""
+    return _STYLE.read_text(encoding="utf-8")
 
 
 def _runs(results: Sequence[Results]) -> Iterator[str]:
@@ -116,7 +121,7 @@ def _table(
         cells = "".join(f"<td>{shown(key, value)}</td>" for value in values)
         if len(values) > 1:
             cells += f"<td>{_change(values[0], values[1])}</td>"
-        rows.append(f"<tr><th>{escape(_named(key))}</th>{cells}</tr>")
+        rows.append(f"<tr><th>{escape(named(key))}</th>{cells}</tr>")
     return (
         f'<section class="card"><h2>{escape(title)}</h2><div class="wide"><table>'
         f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
@@ -131,23 +136,24 @@ def _scenario(one: Results) -> str:
     )
 
 
-def _unit(key: str) -> tuple[str, str]:
-    """The name of a figure, and its unit."""
+def name_and_unit(key: str) -> tuple[str, str]:
+    """Return the name of a figure, and its unit."""
     for end, unit in _UNITS.items():
         if key.endswith(end):
             return key.removesuffix(end), unit
     return key, ""
 
 
-def _named(key: str) -> str:
-    return _unit(key)[0].replace("_", " ").replace("lookup", "look-up")
+def named(key: str) -> str:
+    """Return what a figure is called, without its unit."""
+    return name_and_unit(key)[0].replace("_", " ").replace("lookup", "look-up")
 
 
 def shown(key: str, value: float | None) -> str:
     """Return a figure with its unit, in as many digits as one reads."""
     if value is None:
         return "–"
-    unit = _unit(key)[1]
+    unit = name_and_unit(key)[1]
     digits = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
     return f"{digits} {unit}".strip()
 

@@ -4,8 +4,9 @@ import random
 from collections.abc import Callable
 
 from simulations.overlay_figures.experiments import WatchedLookup
+from simulations.post import Post
 from simulations.relays import COUNT, Outcome, Visitor
-from simulations.run.calls import Call, CallWorld
+from simulations.run.calls import CallWorld, Established
 from simulations.run.durations import Durations, rhythm_factor
 from simulations.run.records import CallRecord, Lookup, SearchRecord
 from simulations.run.residents import Residents
@@ -21,6 +22,7 @@ class Clients:
     Args:
         scenario: The rates.
         residents: Where they look.
+        post: What callers tell others.
         rng: When they come, and how long they call.
 
     Attributes:
@@ -29,7 +31,9 @@ class Clients:
         calls: Calls so far.
     """
 
-    def __init__(self, scenario: Scenario, residents: Residents, rng: random.Random) -> None:
+    def __init__(
+        self, scenario: Scenario, residents: Residents, post: Post, rng: random.Random
+    ) -> None:
         self.lookups: list[Lookup] = []
         self.searches: list[SearchRecord] = []
         self.calls: list[CallRecord] = []
@@ -38,8 +42,8 @@ class Clients:
         self._heap = residents.population.network.heap
         self._rng = rng
         self._call_durations = Durations(scenario.clients.call)
-        media = random.Random(rng.getrandbits(64))
-        self._calls = CallWorld(self._population, residents.lenders, media, scenario.clients)
+        self._call_world = CallWorld(self._population, post, scenario.clients)
+        self._call_count = 0
         self._began = 0.0
         self._stopped = False
 
@@ -82,29 +86,39 @@ class Clients:
         self._heap.after(self._rng.expovariate(rate), again)
 
     @property
+    def established(self) -> list[Established]:
+        """Calls that have come about."""
+        return self._call_world.established
+
+    @property
     def _now(self) -> float:
         return self._heap.now - self._began
 
     def _look_up(self) -> None:
-        lookup = Lookup(self._now)
-        self.lookups.append(lookup)
-        WatchedLookup(self._population, self._population.some_node(), lookup.record)
+        asker = self._population.some_node()
+        if asker.is_here:
+            lookup = Lookup(self._now)
+            self.lookups.append(lookup)
+            WatchedLookup(self._population, asker, lookup.record)
 
     def _search(self, *, crowd: bool = False) -> None:
         record = SearchRecord(self._now, crowd=crowd)
-        self.searches.append(record)
 
         def ended(outcome: Outcome) -> None:
             if outcome.succeeded:
                 record.first = outcome.first
                 record.relays = min(COUNT, outcome.in_time)
 
-        Visitor(self._population, self._population.some_addresses(), ended)
+        visitor = Visitor(self._population, self._population.some_addresses(), ended)
+        if visitor.peer.is_here:
+            self.searches.append(record)
 
     def _call(self) -> None:
+        self._call_count += 1
         record = CallRecord(self._now)
-        self.calls.append(record)
-        Call(self._calls, self._call_durations.draw(self._rng), record)
+        lasts = self._call_durations.draw(self._rng)
+        if self._call_world.begin_call(self._call_count, lasts, record):
+            self.calls.append(record)
 
     def _come_in_crowd(self, crowd: CrowdSettings) -> None:
         if self._stopped:

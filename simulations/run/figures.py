@@ -12,11 +12,10 @@ from simulations.overlay_figures.experiments import LookupRecord
 from simulations.overlay_figures.report import percentile
 from simulations.relays import COUNT
 from simulations.run.nats import OPEN
+from simulations.run.notes import NODE_COLUMNS, RELAY_COLUMNS, Notes
 from simulations.run.records import OUTCOMES, CallRecord, Lookup, SearchRecord
 from simulations.run.results import Table, table_of
-from simulations.run.samples import MachineSample, Sample, Sampler
-from simulations.run.world import World
-from simulations.sybils.attackers import Sybil
+from simulations.run.samples import MachineSample, Sample
 
 TAIL: Final = 15.0  # seconds after which every look-up and search is over
 GOOD: Final = 1.1  # times the best path
@@ -29,26 +28,24 @@ _REACHABLE: Final = frozenset({OPEN, "full_cone"})
 
 
 class Judge:
-    """Makes figures and tables of what a world has been through.
+    """Makes figures and tables of what was noted of a run.
 
     Args:
-        world: The world.
-        sampler: What has looked at it.
+        notes: What was noted.
         until: What began later is left out, seconds: it is not over.
     """
 
-    def __init__(self, world: World, sampler: Sampler, until: float) -> None:
-        clients = world.clients
-        self._world = world
-        self._sampler = sampler
-        self.lookups = [lookup for lookup in clients.lookups if lookup.at <= until]
-        self.searches = [search for search in clients.searches if search.at <= until]
-        self.calls = [call for call in clients.calls if call.at <= until]
-        self._nodes = self._node_table()
+    def __init__(self, notes: Notes, until: float) -> None:
+        self._notes = notes
+        self.lookups = [lookup for lookup in notes.lookups if lookup.at <= until]
+        self.searches = [search for search in notes.searches if search.at <= until]
+        self.calls = [call for call in notes.calls if call.at <= until]
+        self._nodes = Table(NODE_COLUMNS, notes.nodes)
 
     def figures(self) -> dict[str, float]:
         """Return all figures that hang on the seed alone; NaN where nothing was measured."""
-        life, counters = self._world.life, self._world.network.counters
+        counters = self._notes.counters
+        arrived, left, failed = self._notes.life
         traffic = [
             rate
             for rate, of_whole in zip(
@@ -64,30 +61,33 @@ class Judge:
             "traffic_busiest_bytes_per_s": max(traffic, default=math.nan),
             "busiest_node_multiple": _busiest(self._nodes.column("requests")),
             "verdicts_right_percent": self._verdicts_right(),
-            "nodes_arrived": life.arrived,
-            "nodes_left": life.left,
-            "nodes_failed": life.failed,
+            "nodes_arrived": arrived,
+            "nodes_left": left,
+            "nodes_failed": failed,
             **{f"datagrams_{name}": counters[name] for name in sorted(counters)},
         }
 
     def machine(self, now: float) -> dict[str, float]:
         """Return what it took, at a time of the scenario."""
-        last = self._sampler.machine[-1]
-        first = self._sampler.machine[0]
+        last = self._notes.machine[-1]
+        first = self._notes.machine[0]
         return {
             "elapsed_s": last.elapsed,
             "simulated_s_per_s": now / last.elapsed if last.elapsed else math.nan,
             "memory_mib": last.memory / _MIB,
             "memory_at_start_mib": first.memory / _MIB,
-            "memory_per_node_kib": self._world.memory_per_node / _KIB,
+            "memory_per_node_kib": self._notes.memory_per_node / _KIB,
         }
 
     def tables(self) -> dict[str, Table]:
         """Return all tables, by name."""
         return {
-            "timeline": table_of([field.name for field in fields(Sample)], self._sampler.samples),
+            "timeline": table_of(
+                [field.name for field in fields(Sample)],
+                [glance.sample() for glance in self._notes.glances],
+            ),
             "machine": table_of(
-                [field.name for field in fields(MachineSample)], self._sampler.machine
+                [field.name for field in fields(MachineSample)], self._notes.machine
             ),
             "lookups": Table(
                 ("at", *_OF_LOOKUP),
@@ -99,68 +99,26 @@ class Judge:
             "searches": table_of([field.name for field in fields(SearchRecord)], self.searches),
             "calls": table_of([field.name for field in fields(CallRecord)], self.calls),
             "nodes": self._nodes,
-            "relays": self._relay_table(),
+            "relays": Table(RELAY_COLUMNS, [row for _, row in self._notes.relays]),
             "directory": self._directory_table(),
         }
 
-    def _node_table(self) -> Table:
-        """All nodes alive; those that were there from the beginning have lived the `whole` time."""
-        world = self._world
-        rows = []
-        behind = world.population.hidden
-        for peer in (*world.population.peers, *behind):
-            before = world.traffic.get(peer)
-            counters: Counter[str] = peer.core.counters
-            requests = counters["answered"] + counters["stun_answered"]
-            rows.append(
-                (
-                    f"{peer.address[0]}:{peer.address[1]}",
-                    "hostile" if isinstance(peer, Sybil) else behind.get(peer, OPEN),
-                    peer.address in world.residents.lenders,
-                    peer.core.reachability.verdict.name.lower(),
-                    before is not None,
-                    0.0 if before is None else (peer.traffic - before) / max(world.now, 1e-9),
-                    requests,
-                )
-            )
-        columns = ("address", "behind", "relay", "verdict", "whole", "bytes_per_s", "requests")
-        return Table(columns, rows)
-
-    def _relay_table(self) -> Table:
-        rows = [
-            (
-                f"{lender.peer.address[0]}:{lender.peer.address[1]}",
-                lender.behaviour,
-                lender.peer.alive,
-                lender.limits.channels,
-                lender.most,
-                lender.granted,
-                lender.refused,
-                lender.expired,
-                lender.passed,
-                lender.passed_bytes,
-            )
-            for lender in self._world.residents.all_lenders
-        ]
-        columns = ("address", "behaviour", "alive", "channels", "most", "granted", "refused")
-        return Table((*columns, "expired", "passed", "passed_bytes"), rows)
-
     def _directory_table(self) -> Table:
         """Requests that the observed nodes got, by the level of the key."""
-        load = self._world.load
-        observed = max(1, len(self._world.observed))
+        notes = self._notes
+        observed = max(1, notes.observed)
         busiest: Counter[int] = Counter()
-        for (level, _), requests in load.of_peer.items():
+        for (level, _), requests in notes.level_of_peer.items():
             busiest[level] = max(busiest[level], requests)
-        minutes = max(self._world.now, 1e-9) / 60.0
+        minutes = max(notes.now, 1e-9) / 60.0
         rows = [
             (
                 level,
-                load.searches[level] / observed / minutes,
-                load.stores[level] / observed / minutes,
+                notes.level_searches[level] / observed / minutes,
+                notes.level_stores[level] / observed / minutes,
                 busiest[level] / minutes,
             )
-            for level in range(load.levels)
+            for level in range(notes.levels)
         ]
         columns = ("searches_per_minute", "adverts_per_minute", "busiest_per_minute")
         return Table(("level", *columns), rows)

@@ -4,6 +4,7 @@ Requests and answers travel over XMPP, which is not simulated: whoever asks wait
 RTCP share a port, so of the four ports of a channel two are bound.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,6 +73,7 @@ class Lender:
         passed_bytes: Their payload.
         dropped: Packets that were not, by reason.
         most: Most channels open at one time.
+        rooms: Since when it had room, or had none.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Lender:
         self.on_grant: Callable[[], None] = _nothing
         self.granted = self.refused = self.expired = self.passed = self.passed_bytes = 0
         self.most = 0
+        self.rooms: list[tuple[float, bool]] = []
         self.dropped: dict[str, int] = {}
         self._network = network
         self._admission = Admission(limits)
@@ -98,6 +101,7 @@ class Lender:
         if limits.quota is not None:
             self._ledger = Ledger(limits.quota, self._wall)
             self._supply()
+        self._note_room()
 
     @property
     def used(self) -> int:
@@ -147,6 +151,7 @@ class Lender:
         self._channels[lent] = None
         self.most = max(self.most, self.used)
         self._network.heap.at(state.expires_at, self._expire, lent)
+        self._note_room()
         self.on_change()
         self.on_grant()
         return lent
@@ -162,6 +167,7 @@ class Lender:
             self._network.close(socket)
         for reason, count in lent.state.drops.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + count
+        self._note_room()
         self.on_change()
 
     def gone(self) -> None:
@@ -169,6 +175,17 @@ class Lender:
         self.on_change = _nothing
         for lent in list(self._channels):
             self.release(lent)
+        self.rooms.append((self._network.heap.now, False))
+
+    def had_room(self, when: float) -> bool:
+        """Whether it would have lent another one at some time of the heap's clock."""
+        place = bisect_right(self.rooms, when, key=lambda noted: noted[0])
+        return place > 0 and self.rooms[place - 1][1]
+
+    def _note_room(self) -> None:
+        has_room = self.has_room
+        if not self.rooms or self.rooms[-1][1] is not has_room:
+            self.rooms.append((self._network.heap.now, has_room))
 
     def _receiver(self, lent: LentChannel, offset: int) -> Callable[[bytes, Address], None]:
         network, channel = self._network, lent.state
@@ -210,6 +227,7 @@ class Lender:
         if self.peer.alive and self._ledger is not None:
             self._ledger.turn(self._wall)
             self._hand_out()
+            self._note_room()
             self._network.heap.after(_QUOTA_TICK, self._supply)
 
     def _hand_out(self) -> None:

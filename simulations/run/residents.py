@@ -8,11 +8,14 @@ from node.relay.admission import RelayLimits
 from node.relay.quota import Quota
 from overlay.core.addresses import Address
 from simulations.peers import SimulatedPeer
+from simulations.post import Post
 from simulations.relays import Relay
+from simulations.run.desk import Desk
 from simulations.run.lending import Behaviour, Lender
 from simulations.run.population import ScenarioPopulation
 from simulations.scenario.life import RelaySettings
 
+_VANISH: Final = "vanish"
 _ADVERTISING: Final = 60.0  # seconds over which the first relays register, at the most
 
 
@@ -21,21 +24,32 @@ class Residents:
 
     Args:
         population: All peers.
+        post: Brings the relays requests.
         settings: What relays lend.
         rng: Which nodes are relays, and of what kind.
 
     Attributes:
         population: All peers.
-        lenders: Relays alive, by their address.
-        all_lenders: Those that have left, too.
+        relays: Relays alive, in all shards.
+        lenders: Those of this process, by their address.
+        all_lenders: Those that have left, too, with a number that tells when they came.
     """
 
     def __init__(
-        self, population: ScenarioPopulation, settings: RelaySettings, rng: random.Random
+        self,
+        population: ScenarioPopulation,
+        post: Post,
+        settings: RelaySettings,
+        rng: random.Random,
     ) -> None:
         self.population = population
         self.lenders: dict[Address, Lender] = {}
-        self.all_lenders: list[Lender] = []
+        self.relays: dict[Address, SimulatedPeer] = {}
+        self.all_lenders: list[tuple[int, Lender]] = []
+        self._post = post
+        post.open(_VANISH, self._vanish)
+        self._desks: dict[Address, Desk] = {}
+        self._appointed = 0
         self._settings = settings
         self._rng = rng
         self._quota = None if settings.quota is None else Quota.parse(settings.quota)
@@ -48,7 +62,7 @@ class Residents:
         """
         nodes = self.population.honest()
         count = max(1, round(self._settings.share * len(nodes)))
-        victim = [peer for peer in nodes if peer.core.peer_id == self.population.victim_id]
+        victim = [peer for peer in nodes if peer.peer_id == self.population.victim_id]
         others = [peer for peer in nodes if peer not in victim]
         for peer in [*victim, *self._rng.sample(others, count - len(victim))]:
             delay = self._rng.uniform(0.0, min(_ADVERTISING, within))
@@ -64,18 +78,17 @@ class Residents:
 
     def remove(self, peer: SimulatedPeer) -> None:
         """Have a node leave, silently, and all that it lends with it."""
+        self.relays.pop(peer.address, None)
         lender = self.lenders.pop(peer.address, None)
         if lender is not None:
+            self._desks.pop(peer.address).close()
             lender.gone()
         self.population.kill(peer)
 
     def mortal(self, *, relays_only: bool = False) -> list[SimulatedPeer]:
         """Return the nodes alive, but for the one that an eclipse is about."""
-        if relays_only:
-            nodes = [lender.peer for lender in self.lenders.values()]
-        else:
-            nodes = self.population.nodes()
-        return [peer for peer in nodes if peer.core.peer_id != self.population.victim_id]
+        nodes = list(self.relays.values()) if relays_only else self.population.nodes()
+        return [peer for peer in nodes if peer.peer_id != self.population.victim_id]
 
     def _lend(self, peer: SimulatedPeer, delay: float) -> None:
         behaviour = self._behaviour()
@@ -87,21 +100,27 @@ class Residents:
             maxkbps=self._settings.maxkbps,
             quota=self._quota,
         )
+        self._appointed += 1
+        self.relays[peer.address] = peer
+        if not peer.is_here:
+            return
         lender = Lender(self.population.network, peer, limits, behaviour)
         relay = Relay(self.population, peer, lender.describe)
         lender.on_change = relay.changed
         if behaviour == "vanishing":
             lender.on_grant = lambda: self._vanish_later(peer)
         self.lenders[peer.address] = lender
-        self.all_lenders.append(lender)
+        self._desks[peer.address] = Desk(self._post, lender)
+        self.all_lenders.append((self._appointed, lender))
         relay.start(delay)
 
     def _vanish_later(self, peer: SimulatedPeer) -> None:
-        def vanish() -> None:
-            if peer.alive:
-                self.remove(peer)
+        self._post.announce(peer.host, self._settings.vanish_after, _VANISH, peer.address)
 
-        self.population.network.heap.after(self._settings.vanish_after, vanish)
+    def _vanish(self, address: Address) -> None:
+        peer = self.relays.get(address)
+        if peer is not None:
+            self.remove(peer)
 
     def _behaviour(self) -> Behaviour:
         settings = self._settings

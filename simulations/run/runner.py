@@ -13,10 +13,12 @@ import msgspec
 
 from node.version import version
 from simulations.errors import SimulationError
+from simulations.network import trace_digest
+from simulations.population import SETTLED
 from simulations.run.figures import TAIL, Judge
+from simulations.run.notes import Notes
+from simulations.run.player import Player, WorldPlayer
 from simulations.run.results import Results, finite
-from simulations.run.samples import Sampler
-from simulations.run.world import World
 from simulations.scenario.settings import Scenario
 
 _STEP: Final = 1.0  # seconds of simulated time between two looks at whether to stop
@@ -49,7 +51,9 @@ class Stop:
                 signal.signal(name, handler)
 
 
-def run_scenario(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Results:
+def run_scenario(
+    name: str, scenario: Scenario, tell: Tell, stop: Stop, player: Player | None = None
+) -> Results:
     """Run a scenario.
 
     Args:
@@ -58,49 +62,54 @@ def run_scenario(name: str, scenario: Scenario, tell: Tell, stop: Stop) -> Resul
         tell: Is told how far it is.
         stop: Whether to end before its time, with what was measured until then. Signals for that
             are taken once the network is built: before, they end the process.
+        player: Has the world; None to have it in this process.
 
     Raises:
         SimulationError: It cannot be run, or was to end before anything was measured.
     """
     started = time.perf_counter()
     tell("building the network", None)
-    world = World(scenario)
-    world.build()
+    player = player or WorldPlayer(scenario)
+    player.create()
+    player.pass_until(SETTLED)
+    player.warm_up()
+    began = SETTLED + scenario.warmup
     with stop.noticed():
-        for passed in world.warm_up(_STEP):
+        for passed in steps(scenario.warmup):
+            player.pass_until(SETTLED + passed)
             tell("warming up", passed / scenario.warmup)
             if stop.wanted:
                 raise SimulationError("interrupted while warming up: nothing was measured")
-        world.start()
-        sampler = Sampler(world)
-        sampler.start()
+        player.start()
         reached = 0.0
-        for reached in world.run(_STEP):
+        for reached in steps(scenario.duration):
+            player.pass_until(began + reached)
             tell("running", reached / scenario.duration)
             if stop.wanted:
                 break
     complete = reached >= scenario.duration
     if complete:
         tell("finishing", None)
-        world.finish(TAIL)
-    return results_of(name, world, sampler, reached, {"total_s": time.perf_counter() - started})
+        player.finish()
+        player.pass_until(began + reached + TAIL)
+    took = {"total_s": time.perf_counter() - started}
+    return results_of(name, scenario, player.notes(), reached, took)
 
 
 def results_of(
-    name: str, world: World, sampler: Sampler, reached: float, machine: Mapping[str, float]
+    name: str, scenario: Scenario, notes: Notes, reached: float, machine: Mapping[str, float]
 ) -> Results:
     """Return what came of a run.
 
     Args:
         name: What the scenario is called.
-        world: Where it took place.
-        sampler: What has looked at it.
+        scenario: What it is.
+        notes: What was noted of it.
         reached: Seconds of the scenario that have passed; fewer than it has if it was interrupted.
-        machine: Figures of what it took, besides those of the sampler.
+        machine: Figures of what it took, besides those of the notes.
     """
-    scenario = world.scenario
     complete = reached >= scenario.duration
-    judge = Judge(world, sampler, scenario.duration if complete else reached - TAIL)
+    judge = Judge(notes, scenario.duration if complete else reached - TAIL)
     return Results(
         name=name,
         scenario=settings_of(scenario),
@@ -109,11 +118,19 @@ def results_of(
         python=platform.python_version(),
         complete=complete,
         simulated=reached,
-        trace=None if world.trace is None else world.trace.hexdigest(),
+        trace=None if notes.trace is None else trace_digest(notes.trace),
         figures=finite(judge.figures()),
         machine=finite({**judge.machine(reached), **machine}),
         tables=judge.tables(),
     )
+
+
+def steps(seconds: float) -> Iterator[float]:
+    """Yield how much of a time has passed, each time that one is to look whether to stop."""
+    passed = 0.0
+    while passed < seconds:
+        passed = min(seconds, passed + _STEP)
+        yield passed
 
 
 def settings_of(scenario: Scenario) -> dict[str, Any]:

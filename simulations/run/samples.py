@@ -35,6 +35,44 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """The same of one shard, as sums: those of all add up.
+
+    Attributes:
+        at: When, seconds on the clock of the scenario.
+        seconds: Since the last one.
+        nodes: As in `Sample`, and so are those up to `capacity`.
+        bytes: That nodes have sent and received since the last one.
+        counted: How many nodes these are: those that were there then, too.
+        delivered: Datagrams, since the last one.
+    """
+
+    at: float
+    seconds: float
+    nodes: int
+    hidden: int
+    relays: int
+    channels: int
+    capacity: int
+    bytes: int
+    counted: int
+    delivered: int
+
+    def sample(self) -> Sample:
+        """Return what is drawn."""
+        return Sample(
+            at=self.at,
+            nodes=self.nodes,
+            hidden=self.hidden,
+            relays=self.relays,
+            channels=self.channels,
+            capacity=self.capacity,
+            traffic=self.bytes / max(1, self.counted) / self.seconds,
+            delivered=self.delivered / self.seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSample:
     """What it takes; other on each machine, and at each time.
 
@@ -57,22 +95,23 @@ class Sampler:
         clock: Seconds of real time.
 
     Attributes:
-        samples: What was seen.
+        glances: What was seen.
         machine: What it took.
     """
 
     def __init__(self, world: World, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.samples: list[Sample] = []
+        self.glances: list[Glance] = []
         self.machine: list[MachineSample] = []
         self._world = world
         self._clock = clock
-        self._started = clock()
+        self._started = 0.0
         self._traffic: dict[SimulatedPeer, int] = {}
         self._delivered = 0
         self._at = 0.0
 
     def start(self) -> None:
         """Look for the first time, and again after each interval."""
+        self._started = self._clock()
         self._traffic = self._traffic_of_all()
         self._delivered = self._world.network.counters["delivered"]
         self._note_machine(0.0)
@@ -86,17 +125,18 @@ class Sampler:
         spans = [sent - before[peer] for peer, sent in traffic.items() if peer in before]
         delivered = world.network.counters["delivered"]
         lenders = world.residents.lenders.values()
-        seconds = now - self._at
-        self.samples.append(
-            Sample(
+        self.glances.append(
+            Glance(
                 at=now,
-                nodes=len(world.population.peers),
-                hidden=len(world.population.hidden),
+                seconds=now - self._at,
+                nodes=sum(peer.is_here for peer in world.population.peers),
+                hidden=sum(peer.is_here for peer in world.population.hidden),
                 relays=len(lenders),
                 channels=sum(lender.used for lender in lenders),
                 capacity=sum(lender.limits.channels for lender in lenders),
-                traffic=sum(spans) / max(1, len(spans)) / seconds,
-                delivered=(delivered - self._delivered) / seconds,
+                bytes=sum(spans),
+                counted=len(spans),
+                delivered=delivered - self._delivered,
             )
         )
         self._note_machine(now)
@@ -110,4 +150,5 @@ class Sampler:
 
     def _traffic_of_all(self) -> dict[SimulatedPeer, int]:
         population = self._world.population
-        return {peer: peer.traffic for peer in (*population.peers, *population.hidden)}
+        peers = (*population.peers, *population.hidden)
+        return {peer: peer.traffic for peer in peers if peer.is_here}

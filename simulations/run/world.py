@@ -1,16 +1,19 @@
 """The world of a scenario: everything that lives, on one clock and from one seed."""
 
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
 from overlay.core.addresses import Address
+from simulations.division import NetworkShare, divide
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
 from simulations.memory import leave_out_of_collections, resident_bytes
 from simulations.network import Conditions, Network, Trace
 from simulations.path import Line, Route
 from simulations.peers import SimulatedPeer
+from simulations.post import Post
 from simulations.rtt_matrix import read_rtt_matrix
 from simulations.run.clients import Clients
 from simulations.run.life import Life
@@ -28,8 +31,10 @@ class World:
 
     Args:
         scenario: What it is.
+        shard: Which part of it is in this process, and of how many; None for all of it.
 
     Attributes:
+        share: That part of the network; None for all of it.
         began: When the clock of the scenario was at zero, on that of the heap.
         memory_per_node: Bytes of the process for each node, once all have joined.
         traffic: Bytes that each node alive at the beginning had sent and received by then.
@@ -38,7 +43,7 @@ class World:
         SimulationError: A file that it needs cannot be used.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, shard: tuple[int, int] | None = None) -> None:
         self.scenario = scenario
         self.rng = random.Random(scenario.seed)
         self.heap = self._make_heap()
@@ -49,14 +54,23 @@ class World:
         self.network = self._make_network(latency, conditions)
         self.route = None if settings.is_plain else self._make_route(settings)
         self.network.path = self.route
+        self.share: NetworkShare | None = None
+        if shard is not None:
+            own, count = shard
+            self.share = NetworkShare(own, divide(latency, count))
+            self.network.divide(self.share.leaving_by_site())
+        self.post = Post(self.network, None if self.share is None else self.share.letters_by_site())
         self.population = self._make_population()
-        self.residents = Residents(self.population, scenario.relays, self._fork("relays"))
+        self.residents = Residents(
+            self.population, self.post, scenario.relays, self._fork("relays")
+        )
         self.life = Life(scenario, self.residents, self._fork("life"))
-        self.clients = Clients(scenario, self.residents, self._fork("clients"))
+        self.clients = Clients(scenario, self.residents, self.post, self._fork("clients"))
         self.load = DirectoryLoad(scenario.nodes)
         self.observed: dict[Address, SimulatedPeer] = {}
         self.began = 0.0
         self.memory_per_node = 0.0
+        self._memory_before = 0
         self.traffic: dict[SimulatedPeer, int] = {}
 
     @property
@@ -64,40 +78,53 @@ class World:
         """The clock of the scenario, seconds."""
         return self.heap.now - self.began
 
-    def build(self) -> None:
-        """Create all nodes; those that are in the open get to know each other."""
-        before = resident_bytes()
-        self.population.build_all()
-        leave_out_of_collections()
-        self.memory_per_node = (resident_bytes() - before) / self.scenario.nodes
+    def create(self) -> None:
+        """Create the nodes in the open; they know each other once `SETTLED` seconds have passed."""
+        self._memory_before = resident_bytes()
+        self.population.create_open()
 
-    def warm_up(self, step: float) -> Iterator[float]:
-        """Let the relays register, and those behind NATs join; yields the time after each step."""
-        warmup = self.scenario.warmup
-        self.residents.appoint(warmup)
-        yield from self._pass(self.heap.now, warmup, step)
+    def warm_up(self) -> None:
+        """Create those behind NATs; have them join, and relays register, within the warm-up."""
+        self.population.create_hidden()
         leave_out_of_collections()
+        grown = resident_bytes() - self._memory_before
+        self.memory_per_node = grown / self.scenario.nodes
+        self.residents.appoint(self.scenario.warmup)
 
     def start(self) -> None:
         """Have the clock of the scenario begin at zero."""
+        leave_out_of_collections()
         self.began = self.heap.now
         peers = [*self.population.peers, *self.population.hidden]
-        self.traffic = {peer: peer.traffic for peer in peers}
+        self.traffic = {peer: peer.traffic for peer in peers if peer.is_here}
         count = min(self.scenario.measure.observed, len(self.population.peers))
         for peer in self._fork("observed").sample(self.population.peers, count):
+            if not peer.is_here:
+                continue
             self.observed[peer.address] = peer
             peer.observers = (*peer.observers, self.load.observer(peer.address))
         self.life.start(self.route)
         self.clients.start()
 
-    def run(self, step: float) -> Iterator[float]:
-        """Let the scenario happen; yields the time after each step."""
-        yield from self._pass(self.began, self.scenario.duration, step)
+    def best_paths(self, asked: Sequence[tuple[float, int, int]]) -> list[float]:
+        """Return the shortest ways by relays that had room, round trips in seconds.
 
-    def finish(self, seconds: float) -> None:
-        """Let end what has begun, and nothing new begin."""
+        Args:
+            asked: When, on the clock of the heap, and between which two sites.
+        """
+        rtt = self.post.rtt
+        relays = [(lender.peer.host.site, lender) for _, lender in self.residents.all_lenders]
+        return [
+            min(
+                (rtt(a, site) + rtt(site, b) for site, one in relays if one.had_room(when)),
+                default=math.inf,
+            )
+            for when, a, b in asked
+        ]
+
+    def finish(self) -> None:
+        """Let nothing new begin."""
         self.clients.stop()
-        self.heap.run(seconds)
 
     def _make_heap(self) -> EventHeap:
         return EventHeap()
@@ -106,14 +133,7 @@ class World:
         return Network(self.heap, latency, self.rng, conditions, self.trace)
 
     def _make_population(self) -> ScenarioPopulation:
-        return ScenarioPopulation(self.network, self.rng, self.scenario)
-
-    def _pass(self, start: float, seconds: float, step: float) -> Iterator[float]:
-        passed = 0.0
-        while passed < seconds:
-            passed = min(seconds, passed + step)
-            self.heap.run_until(start + passed)
-            yield passed
+        return ScenarioPopulation(self.network, self.rng, self.scenario, self.post, self.share)
 
     def _make_route(self, settings: NetworkSettings) -> Route:
         line, access = None, settings.access
@@ -122,7 +142,6 @@ class World:
             line = Line(up=up, down=down, queue=access.queue)
         return Route(
             self.heap,
-            self._fork("route"),
             self.network.counters,
             line,
             duplication=settings.duplication,

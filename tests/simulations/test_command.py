@@ -132,7 +132,7 @@ def test_tables_are_written_as_parquet_too(
 def test_whoever_interrupts_is_told_where_the_rest_is(
     scenario: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run_and_interrupt(name: str, what: object, tell: Tell, stop: Stop) -> object:
+    def run_and_interrupt(name: str, what: object, tell: Tell, stop: Stop, _: None) -> object:
         def tell_and_interrupt(phase: str, done: float | None) -> None:
             tell(phase, done)
             if phase == "running" and done is not None and done > 0.5:

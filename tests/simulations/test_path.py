@@ -21,7 +21,7 @@ class Wire:
     def __init__(self, line: Line | None = None, **happens: float) -> None:
         self.heap = EventHeap()
         self.network = Network(self.heap, FlatLatency(DELAY), random.Random(1))
-        self.route = Route(self.heap, random.Random(2), self.network.counters, line, **happens)
+        self.route = Route(self.heap, self.network.counters, line, **happens)
         self.network.path = self.route
         self.received: list[tuple[float, bytes]] = []
         self.here = self.network.bind(Host(HERE[0], 0), HERE[1], self.note)

@@ -159,6 +159,12 @@ class Joining:
             self._events.append(BootstrapFailed(self._retry))
             self._upkeep_due = now + self._retry
             self._retry = min(_LAST_RETRY, 2 * self._retry)
+        elif (
+            self._outstanding == 0
+            and self._search is None
+            and not (self.joined or self._rpc.client)
+        ):
+            self._look_for_self(now)  # by way of those who have come to us meanwhile
 
     def _connect(self) -> None:
         if self._connect_due is not None:

@@ -188,7 +188,7 @@ def test_an_idle_peer_sends_little() -> None:
 
 
 def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:
-    network = Network(13)
+    network = Network(16)
     addresses = network.build(150)
     network.run(30)
     key = directory_key(0, bytes(20))
@@ -220,3 +220,14 @@ def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:
     assert isinstance(relays.body, Relays)
     refusal = ask(Store(0, relays.body.token, it.encoded))
     assert refusal == ErrorReply(bytes(8), ErrorCode.TOO_FAR)
+
+
+def test_whoever_knows_only_dead_peers_joins_by_those_who_come_by_it() -> None:
+    network = Network(1)
+    lone = ("127.0.0.1", 4000)
+    peer = network.join(lone, ("127.0.0.1", 9999))
+    for number in range(1, 4):
+        network.join(("127.0.0.1", 4000 + number), lone)
+    network.run(60)
+    assert len(list(peer.contacts())) == 3
+    assert peer.joined

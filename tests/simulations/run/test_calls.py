@@ -11,8 +11,10 @@ from simulations.events import EventHeap
 from simulations.latency import SyntheticLatency
 from simulations.network import Network
 from simulations.population import Population
+from simulations.post import Post
 from simulations.relays import Relay
-from simulations.run.calls import Call, CallWorld
+from simulations.run.calls import CallWorld, Established
+from simulations.run.desk import Desk
 from simulations.run.lending import Behaviour, Lender
 from simulations.run.records import CallRecord
 from simulations.scenario.life import ClientSettings
@@ -30,6 +32,8 @@ class Studio:
         self.population = Population(self.network, rng, PEERS)
         self.population.build(PEERS)
         self.lenders: list[Lender] = []
+        self.desks: list[Desk] = []
+        self.post = Post(self.network)
         for number, peer in enumerate(self.population.peers[:RELAYS]):
             kind: Behaviour = "honest" if number < honest else behaviour
             lender = Lender(self.network, peer, RelayLimits(channels=1), kind)
@@ -37,21 +41,30 @@ class Studio:
             lender.on_change = relay.changed
             relay.start()
             self.lenders.append(lender)
+            self.desks.append(Desk(self.post, lender))
         self.network.heap.run(10.0)
-        by_address = {lender.peer.address: lender for lender in self.lenders}
         clients = ClientSettings(**settings)  # type: ignore[arg-type]
-        self.world = CallWorld(self.population, by_address, random.Random(3), clients)
+        self.world = CallWorld(self.population, self.post, clients)
 
     def call(self, meanwhile: Callable[[], None] = lambda: None) -> CallRecord:
         record = CallRecord(0.0)
-        Call(self.world, LASTS, record)
+        assert self.world.begin_call(1, LASTS, record)
         self.network.heap.run(8.0)
         meanwhile()
         self.network.heap.run(60.0)
+        for call in self.world.established:
+            record.best = min(record.path, self.best(call))
         return record
+
+    def best(self, call: Established) -> float:
+        sites = [one.peer.host.site for one in self.lenders if one.had_room(call.at)]
+        rtt = self.post.rtt
+        paths = (rtt(call.caller, site) + rtt(site, call.callee) for site in sites)
+        return min(paths, default=math.inf)
 
     def kill(self, *lenders: Lender) -> None:
         for lender in lenders:
+            self.desks[self.lenders.index(lender)].close()
             lender.gone()
             self.population.kill(lender.peer)
 

@@ -135,3 +135,17 @@ def test_a_relay_that_is_gone_passes_nothing_on() -> None:
     studio.talk(lent)
     assert studio.heard == []
     assert not lent.open
+
+
+def test_it_is_remembered_when_there_was_room() -> None:
+    studio = Studio(channels=1)
+    studio.heap.run(1.0)
+    lent = studio.lender.request(ONE)
+    studio.heap.run(1.0)
+    studio.lender.release(lent)
+    studio.heap.run(1.0)
+    studio.lender.gone()
+    times = (-1.0, 0.0, 0.9, 1.0, 1.9, 2.0, 2.9, 3.0, 9.0)
+    had_room = [studio.lender.had_room(when) for when in times]
+    assert had_room == [False, True, True, False, False, True, True, False, False]
+    assert not any(Studio("lying").lender.had_room(when) for when in times)
