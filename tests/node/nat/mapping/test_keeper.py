@@ -343,7 +343,26 @@ async def test_what_is_being_opened_is_closed_too_and_a_port_is_asked_for_twice(
     assert mapping.status.expires is None
 
 
-async def test_closing_has_an_end(router: FakeRouter, autojump_clock: MockClock) -> None:
+async def test_a_slow_router_closes_several_ports_at_a_time(
+    router: FakeRouter, autojump_clock: MockClock
+) -> None:
+    unmap = router.unmap
+
+    async def slowly(port: int) -> None:
+        await trio.sleep(1)
+        await unmap(port)
+
+    async with mapped():
+        await trio.sleep(60)
+        router.unmap = slowly  # type: ignore[method-assign]
+        ports, left = len(router.ports), trio.current_time()
+    assert router.ports == set()
+    assert trio.current_time() - left == pytest.approx(ports / keeper.CLOSE_AT_ONCE, abs=1)
+
+
+async def test_closing_has_an_end_and_what_is_left_open_is_told(
+    router: FakeRouter, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     async with mapped():
         await trio.sleep(1)
 
@@ -353,6 +372,8 @@ async def test_closing_has_an_end(router: FakeRouter, autojump_clock: MockClock)
         router.unmap = hang  # type: ignore[method-assign]
         left = trio.current_time()
     assert trio.current_time() - left == pytest.approx(keeper.CLOSE_TIMEOUT)
+    number = len(router.ports)
+    assert f"has not closed {number} of {number} ports: they stay open for up to" in caplog.text
 
 
 async def test_the_port_of_turn_is_open_as_well(
