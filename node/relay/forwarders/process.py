@@ -93,7 +93,8 @@ async def _start(control: socket.socket, own: SharedPorts, *, kernel: bool) -> t
     arguments = [*map(str, numbers), *(["kernel"] if kernel else [])]
     try:
         return await trio.lowlevel.open_process(
-            [sys.executable, "-m", WORKER, *arguments],
+            # -P: what lies in the working directory is none of ours, whatever its name.
+            [sys.executable, "-P", "-m", WORKER, *arguments],
             pass_fds=[control.fileno(), own.fd],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in a terminal is for the relay

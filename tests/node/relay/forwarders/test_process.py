@@ -278,6 +278,15 @@ async def test_a_process_that_cannot_start_is_an_error_at_start(
                 await loopback_relay().__aenter__()
 
 
+async def test_what_lies_in_the_working_directory_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "node.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    async with loopback_relay() as relay:
+        await relay.channel()
+
+
 async def test_a_process_that_cannot_restart_is_tried_again_ever_more_slowly(
     mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
