@@ -88,8 +88,15 @@ async def find(world: World) -> list[dict[str, Any]]:
 
 
 async def wait_until_found(world: World, endpoint: str) -> None:
+    """Wait until a stranger finds the node there, and twice that it has channels to lend.
+
+    Its own port is the first that a router opens, and what it lends is told once a second.
+    """
+    told = 0
     with trio.fail_after(PATIENCE):
-        while [relay["endpoints"] for relay in await find(world)] != [[endpoint]]:
+        while told < 2:
+            relays = [relay for relay in await find(world) if relay["free"] > 0]
+            told = told + 1 if [relay["endpoints"] for relay in relays] == [[endpoint]] else 0
             await trio.sleep(0.5)
 
 
