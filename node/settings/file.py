@@ -23,6 +23,7 @@ MAX_CONFIG_BYTES = 2**20
 """A longer file is no file of settings."""
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+_NUMBER_OR_WORD = int | str
 
 
 def read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -110,7 +111,7 @@ def _values(where: str, value: object, hint: Any) -> list[str]:
         case bool():
             fits = hint is bool
         case int():
-            fits = hint in (int, float)
+            fits = hint in (int, float, _NUMBER_OR_WORD)
         case float():
             fits = hint is float
         case str():
@@ -121,5 +122,6 @@ def _values(where: str, value: object, hint: Any) -> list[str]:
             fits = False
     if not fits:
         kind = "a list of texts in quotes" if get_origin(hint) is tuple else "text in quotes"
+        kind = "a whole number, or text in quotes" if hint == _NUMBER_OR_WORD else kind
         raise UsageError(f"{where} must be {_KINDS.get(hint, kind)}")
     return value if isinstance(value, list) else [str(value)]
