@@ -123,13 +123,13 @@ function state(status) {
 }
 
 function showTiles(status) {
-  const { traffic, channels: use, lifetime, quota } = status;
+  const { traffic, channels: use, lifetime, quota, turn } = status;
   figure("rate", scaled((traffic.to_peers.rate + traffic.to_requesters.rate) * 8, "bit/s"));
   const passed = traffic.to_peers.packets + traffic.to_requesters.packets;
   set("rate-note", `${count(passed)} packets`);
   figure("open", [count(use.open), `of ${count(use.capacity)}`]);
-  const byTurn = turn === null ? "" : `, ${count(turn.allocations)} of them by TURN`;
-  set("open-note", `${Math.round(use.free * 100)} % offered to others${byTurn}`);
+  const byTurn = turn === null ? "" : `${count(turn.allocations)} of them by TURN, `;
+  set("open-note", `${byTurn}${Math.round(use.free * 100)} % offered to others`);
   figure("given", scaled(lifetime.bytes, "B"));
   set("given-note", `since ${day(lifetime.since, { year: "numeric" })}`);
   at("quota-bar").hidden = quota === null;
