@@ -79,13 +79,18 @@ def lines_of_options(path: Path, options: Collection[str]) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return read_small_file(path, MAX_CONFIG_BYTES).decode()
+        content = read_small_file(path, MAX_CONFIG_BYTES)
     except OSError as error:
         raise UserError(
             f"cannot read --config {path}: {error.strerror}; give a TOML file"
         ) from error
-    except ValueError as error:
-        raise UsageError(f"--config {path} is no TOML file: {error}") from error
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"--config {path} is no TOML file: line {line} is not UTF-8 text; save it as UTF-8"
+        ) from error
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

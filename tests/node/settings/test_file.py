@@ -62,7 +62,8 @@ def test_one_file_serves_every_command(
         ("xmpp_tls = 'some'\n", "xmpp_tls"),
         ("port =\n", "line 1"),
         ("a = " + "[" * 5000, "recursion"),
-        ("\xff", "is no TOML file"),
+        ("\xff", "is no TOML file: line 1 is not UTF-8 text; save it as UTF-8"),
+        ("port = 1\r\n# caf\xe9\n\xff", "is no TOML file: line 2 is not UTF-8 text"),
     ],
 )
 def test_mistakes_in_a_file_name_the_file_and_the_key(
