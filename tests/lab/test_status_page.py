@@ -139,7 +139,7 @@ async def test_a_busy_node(page: Page) -> None:
             *(("#state", "One check failed"), ("#checks", "let the node's UDP ports through")),
             *(("#since", "resource-constraint 17, forbidden 2"), ("#limits", "512 kbit/s")),
             *(("#overlay", "reachable \\(14 heard, 1 missed\\)"), ("#node", "3 d 4 h")),
-            *(("#open-note", "^3 of them by TURN, 88 % offered"), ("#since", r"given\s+57")),
+            *(("#open-note", "^3 by TURN, 88 % offered"), ("#since", r"given\s+57")),
             *(("#node", r"TURN\s+203\.0\.113\.7:3478"), ("#node", "userspace")),
             *(("#throughput", "3 Mbit/s"), ("#throughput-legend", "1.24 Mbit/s")),
         ):

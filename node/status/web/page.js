@@ -128,8 +128,8 @@ function showTiles(status) {
   const passed = traffic.to_peers.packets + traffic.to_requesters.packets;
   set("rate-note", `${count(passed)} packets`);
   figure("open", [count(use.open), `of ${count(use.capacity)}`]);
-  const byTurn = turn === null ? "" : `${count(turn.allocations)} of them by TURN, `;
-  set("open-note", `${byTurn}${Math.round(use.free * 100)} % offered to others`);
+  const byTurn = turn === null ? "" : `${count(turn.allocations)} by TURN, `;
+  set("open-note", `${byTurn}${Math.round(use.free * 100)} % offered`);
   figure("given", scaled(lifetime.bytes, "B"));
   set("given-note", `since ${day(lifetime.since, { year: "numeric" })}`);
   at("quota-bar").hidden = quota === null;
