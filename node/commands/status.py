@@ -11,7 +11,7 @@ from rich.live import Live
 
 from node.commands.output import printable, say
 from node.commands.signals import ended_by_signal
-from node.commands.status_view import render
+from node.commands.status_view import Fitted, render
 from node.errors import UsageError, UserError
 from node.settings import StatusSettings
 from node.status.status import Status
@@ -58,7 +58,7 @@ async def _follow(endpoint: Endpoint, snapshot: Status, console: Console) -> Non
     with Live(console=console, screen=True, auto_refresh=False) as live:
         trouble = ""
         while True:
-            live.update(render(snapshot, console.options, trouble), refresh=True)
+            live.update(Fitted(render(snapshot, console.options, trouble)), refresh=True)
             await trio.sleep(INTERVAL)
             try:
                 snapshot = await _ask(endpoint)

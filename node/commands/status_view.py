@@ -1,13 +1,15 @@
 """The snapshot for a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import ConsoleOptions, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from node.commands.output import printable
-from node.status.status import Check, Result, Status
+from node.status.status import Check, Result, Status, Turn
 
 WIDE = 76
 """Columns from which there are two tables side by side."""
@@ -24,6 +26,31 @@ _STYLES: Mapping[Result, str] = {
     "failed": "bold red",
     "unknown": "dim",
 }
+
+
+_ORDER: Sequence[Result] = ("failed", "warning", "unknown", "ok")
+"""What is to be seen even if a terminal has no room for all of it comes first."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """As many lines of something as the terminal has; the last one says what is left out."""
+
+    content: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines."""
+        lines = console.render_lines(self.content, options.update(height=None), pad=False)
+        room = options.size.height
+        if len(lines) > room:
+            left_out = len(lines) - room + 1
+            hint = f"... {left_out} more lines: make the window taller, or use --once"
+            text = Text(hint, "bold", no_wrap=True, overflow="crop")
+            lines[room - 1 :] = console.render_lines(text, options.update(height=None), pad=False)
+        for number, line in enumerate(lines):
+            if number:
+                yield Segment.line()
+            yield from line
 
 
 def render(status: Status, options: ConsoleOptions, trouble: str = "") -> RenderableType:
@@ -151,7 +178,7 @@ def _checks(checks: Iterable[Check], width: int) -> Table:
     table.add_column(no_wrap=True, min_width=7)
     table.add_column(max_width=24)
     table.add_column(overflow="fold", ratio=1)
-    for check in checks:
+    for check in sorted(checks, key=lambda check: _ORDER.index(check.result)):
         meaning = Text(printable(check.meaning))
         if check.remedy:
             meaning.append(f"\n{printable(check.remedy)}", "dim")
@@ -177,11 +204,21 @@ def _node(status: Status) -> dict[str, str]:
     return {
         "overlay": printable(status.public_address),
         "channel ports": printable(status.relay_ports),
+        **_turn(status.turn),
         "neighbours": f"{status.overlay.neighbours}",
         "forwarder": printable(status.forwarder.name),
         "lends to": f"{printable(limits.policy)}, {printable(limits.hours or 'at any hour')}",
         "each channel": _kbps(limits.maxkbps),
         "in all": _kbps(limits.node_kbps),
+    }
+
+
+def _turn(turn: Turn | None) -> dict[str, str]:
+    if turn is None:
+        return {"TURN": "not offered"}
+    return {
+        "TURN": printable(turn.address),
+        "lent by TURN": f"{turn.allocations} open, {turn.credentials} credentials",
     }
 
 

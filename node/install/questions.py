@@ -86,7 +86,7 @@ class Questions:
             self._ask_address()
         secret = self._ask_secret() if self.lacks_secret else None
         if self._settings.component is not None and self.is_missing("server"):
-            server = self._ask("Where the server listens for it", split_host_port, DEFAULT_SERVER)
+            server = self._ask("Where the server listens for it", _check_host, DEFAULT_SERVER)
             self._set(server=server)
         if self.is_missing("quota", "node_kbps", "maxkbps", "hours"):
             self._ask_quota()
@@ -165,15 +165,35 @@ class Questions:
                 return answer
 
 
+def _is_whole(host: str) -> bool:
+    """Whether it is more than one word, which is hardly ever all of a name."""
+    return any(mark in host for mark in ".:") or host == "localhost"
+
+
 def _check_address(text: str) -> None:
     jid = parse_jid(text)
     if jid.resource and not jid.local:
         raise ValueError(f"{text!r} has a resource; a component reads relay.domain")
+    if not jid.local and not _is_whole(jid.domain):
+        raise ValueError(
+            f"{text!r} lacks a domain: an account reads user@example.org, a component "
+            "relay.example.org"
+        )
+
+
+def _check_host(text: str) -> None:
+    host, port = split_host_port(text)
+    if port is None and not _is_whole(host):
+        raise ValueError(
+            f"{text!r} is one word: give host:port, or a whole name such as server.example.org"
+        )
 
 
 def _check_peer(text: str) -> None:
     if text != NONE:
         check_bootstrap(text)
+        if ":" not in text:
+            _check_host(text)
 
 
 def _check_policy(text: str, *, has_roster: bool) -> None:

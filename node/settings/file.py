@@ -23,6 +23,7 @@ MAX_CONFIG_BYTES = 2**20
 """A longer file is no file of settings."""
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+_NUMBER_OR_WORD = int | str
 
 
 def read_config_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -78,13 +79,18 @@ def lines_of_options(path: Path, options: Collection[str]) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return read_small_file(path, MAX_CONFIG_BYTES).decode()
+        content = read_small_file(path, MAX_CONFIG_BYTES)
     except OSError as error:
         raise UserError(
             f"cannot read --config {path}: {error.strerror}; give a TOML file"
         ) from error
-    except ValueError as error:
-        raise UsageError(f"--config {path} is no TOML file: {error}") from error
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"--config {path} is no TOML file: line {line} is not UTF-8 text; save it as UTF-8"
+        ) from error
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _values(where: str, value: object, hint: Any) -> list[str]:
         case bool():
             fits = hint is bool
         case int():
-            fits = hint in (int, float)
+            fits = hint in (int, float, _NUMBER_OR_WORD)
         case float():
             fits = hint is float
         case str():
@@ -121,5 +127,6 @@ def _values(where: str, value: object, hint: Any) -> list[str]:
             fits = False
     if not fits:
         kind = "a list of texts in quotes" if get_origin(hint) is tuple else "text in quotes"
+        kind = "a whole number, or text in quotes" if hint == _NUMBER_OR_WORD else kind
         raise UsageError(f"{where} must be {_KINDS.get(hint, kind)}")
     return value if isinstance(value, list) else [str(value)]

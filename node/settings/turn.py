@@ -1,10 +1,11 @@
 """TURN, for browsers and other WebRTC programs: our own server, or one that is there already."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from node.errors import UsageError
 from node.settings.values import checked, parse_host_port, parsed, read_secret, split_host_port
@@ -20,8 +21,13 @@ def _parse_port(text: str) -> int | None:
     if text == OFF:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
-        raise ValueError(f"{text!r} is not a port such as {DEFAULT_TURN_PORT}, and not off")
+        raise ValueError(f"{text!r} is not a port from 0 to 65535, and not off")
     return int(text)
+
+
+def _take_port(kind: Any, tokens: Sequence[Token]) -> int | str:
+    port = _parse_port(tokens[0].value)
+    return OFF if port is None else port
 
 
 @Parameter(name="*")
@@ -29,7 +35,7 @@ def _parse_port(text: str) -> int | None:
 class TurnSettings:
     """Where browsers get a relay."""
 
-    turn_port: Annotated[str, checked(_parse_port)] = str(DEFAULT_TURN_PORT)
+    turn_port: Annotated[int | str, Parameter(converter=_take_port)] = DEFAULT_TURN_PORT
     """UDP port of the TURN server for browsers and other WebRTC programs, or off; 0 lets the system
     choose. They learn it over XMPP; an allocation counts as a channel."""
 
@@ -45,13 +51,13 @@ class TurnSettings:
         Raises:
             UsageError: It is malformed.
         """
-        port = parsed("--turn-port", self.turn_port, _parse_port)
+        port = parsed("--turn-port", str(self.turn_port), _parse_port)
         return port if self.turn_server is None else None
 
     @property
     def turn_wanted(self) -> bool:
         """Whether TURN is to be offered."""
-        return self.turn_server is not None or self.turn_port.strip() != OFF
+        return self.turn_server is not None or str(self.turn_port).strip() != OFF
 
     def check_turn(self) -> None:
         """Make sure that the settings fit together.

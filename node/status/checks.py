@@ -120,7 +120,8 @@ def check_forwarder(use: KernelUse, *, ready: bool) -> Check:
         where = "the kernel once they are steady" if use.possible else "userspace"
         meaning = f"takes channels, and forwards calls in {where}"
         if use.lacks:
-            meaning += f"; for the kernel to do all it can it takes {use.lacks}"
+            what = "all of them" if use.possible else "them"
+            meaning += f"; for the kernel to carry {what}, this machine lacks {use.lacks}"
         return Check(name="forwarder", result="ok", meaning=meaning)
     return Check(
         name="forwarder",

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 from slixmpp import JID, ClientXMPP, ComponentXMPP, InvalidJID, Iq
 from slixmpp.types import ErrorConditions
 from slixmpp.xmlstream.stanzabase import StanzaBase
+from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from node.xmpp.account import DIRECT_TLS_PORTS, Account, ComponentAccount
 
@@ -59,6 +60,16 @@ class Client(ClientXMPP):
     def incoming_filter(self, xml: ET.Element) -> ET.Element:
         """Cut what is nested too deeply."""
         return _cut(xml)
+
+    def send_raw(self, data: str | bytes) -> None:
+        """Send text, if the connection is not closing: asyncio's TLS has no protocol for it then.
+
+        Raises:
+            NotConnectedError: It is, or there is none.
+        """
+        if self.transport is None or self.transport.is_closing():
+            raise NotConnectedError
+        super().send_raw(data)
 
     @property
     def encrypted(self) -> bool:

@@ -139,9 +139,19 @@ async def test_a_busy_node(page: Page) -> None:
             *(("#state", "One check failed"), ("#checks", "let the node's UDP ports through")),
             *(("#since", "resource-constraint 17, forbidden 2"), ("#limits", "512 kbit/s")),
             *(("#overlay", "reachable \\(14 heard, 1 missed\\)"), ("#node", "3 d 4 h")),
+            *(("#open-note", "^3 by TURN, 88 % offered"), ("#since", r"given\s+57")),
+            *(("#node", r"TURN\s+203\.0\.113\.7:3478"), ("#node", "userspace")),
             *(("#throughput", "3 Mbit/s"), ("#throughput-legend", "1.24 Mbit/s")),
         ):
             await page.wait_for(selector, pattern)
+        assert await page.complaints() == []
+
+
+async def test_a_node_without_turn(page: Page) -> None:
+    async with showing(page, EMPTY):
+        await page.wait_for("#node", r"TURN\s+not offered")
+        await page.wait_for("#open-note", "^100 % offered")
+        assert "TURN" not in await page.text("#since")
         assert await page.complaints() == []
 
 

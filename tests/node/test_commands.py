@@ -102,6 +102,55 @@ async def test_a_node_that_is_told_to_stop_tells_its_borrowers(
         assert await last_words(node) == ""
 
 
+HANG_UP_DURING_IMPORTS = """
+import os, signal, sys
+
+class HangUp:
+    def find_spec(self, name, path=None, target=None):
+        if name == "node.cli":
+            os.kill(os.getpid(), signal.SIGHUP)
+
+sys.meta_path.insert(0, HangUp())
+from node.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("command", "status"), [("run", 0), ("find", -signal.SIGHUP)])
+async def test_a_node_that_is_still_being_loaded_has_no_settings_to_read_again(
+    command: str, status: int
+) -> None:
+    with trio.fail_after(20):
+        done = await trio.run_process(
+            [sys.executable, "-c", HANG_UP_DURING_IMPORTS, command, "--help"],
+            capture_stdout=True,
+            check=False,
+        )
+    assert done.returncode == status
+
+
+async def test_settings_to_read_again_do_not_change_how_a_node_ends_that_never_served(
+    account: list[str], tmp_path: Path
+) -> None:
+    with trio.socket.socket() as silent:
+        await silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        server = f"127.0.0.1:{silent.getsockname()[1]}"
+        arguments = ("--jid", f"relay@{DOMAIN}", *account[:2], "--xmpp-host", server)
+        lab = ("--port", "0", "--public-address", "127.0.0.1", "--turn-port", "off")
+        rest = ("--status-address", "off", "--port-mapping", "off", "--allow-private-peers")
+        state = ("--state-dir", str(tmp_path / "state"))
+        async with started("run", *arguments, *lab, *rest, *state) as node:
+            with trio.fail_after(20):
+                (connection, _) = await silent.accept()
+            with connection:  # and it waits for a word
+                os.kill(node.pid, signal.SIGHUP)
+                os.kill(node.pid, signal.SIGTERM)
+                with trio.fail_after(10):
+                    assert await node.wait() == 0
+            assert await last_words(node) == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_second_signal_leaves_at_once(
     number: signal.Signals, account: list[str], tmp_path: Path, romeo: Account

@@ -1,14 +1,18 @@
 """The status for a terminal: wide, narrow, plain, and hostile."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
-from node.commands.status_view import bits, duration, render, sparkline, volume
+from node.commands.status_view import Fitted, bits, duration, render, sparkline, volume
 from node.status.status import Check, Status
 from tests.node.status.snapshots import BUSY, EMPTY
+
+CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
 
 def shown(status: Status, width: int, trouble: str = "", encoding: str = "utf-8") -> list[str]:
@@ -35,6 +39,58 @@ def test_what_matters_is_there() -> None:
         *("148", "203.0.113.7:4278", "up to 512 kbit/s", "not limited", "22:00-07:00"),
     ):
         assert part in text
+
+
+def on_screen(status: Status, height: int, width: int = 80) -> list[str]:
+    """What a terminal of that size shows."""
+    console = Console(
+        file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None
+    )
+    with (
+        console.capture() as captured,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        live.update(Fitted(render(status, console.options)), refresh=True)
+    return [line.rstrip() for line in CONTROL.sub("", captured.get()).splitlines()]
+
+
+CROWDED = replace(
+    BUSY,
+    checks=(
+        *(Check(name=f"check {number}", result="ok", meaning="fine") for number in range(20)),
+        Check(name="behind", result="warning", meaning="less"),
+        *BUSY.checks,
+    ),
+)
+
+
+def test_what_a_terminal_has_no_room_for_is_counted() -> None:
+    whole = shown(CROWDED, 80)
+    lines = on_screen(CROWDED, 24)
+    assert len(lines) == 24
+    assert lines[:23] == whole[:23]
+    hint = f"... {len(whole) - 23} more lines: make the window taller, or use --once"
+    assert lines[23] == hint
+    text = "\n".join(lines)
+    # What has failed is seen even so, and stands first.
+    assert text.index("0 of 9 strangers") < text.index("behind") < text.index("check 0")
+    assert on_screen(CROWDED, 24, width=20)[23].startswith("... ")
+    assert len(on_screen(CROWDED, 1)) == 1
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_a_terminal_has_room_for_is_all_there(more: int) -> None:
+    whole = shown(CROWDED, 80)
+    screen = on_screen(CROWDED, len(whole) + more)
+    assert screen[: len(whole)] == whole
+    assert not any(screen[len(whole) :])
+
+
+def test_turn_is_told_of() -> None:
+    text = "\n".join(shown(BUSY, 100))
+    assert "203.0.113.7:3478" in text
+    assert "3 open, 57 credentials" in text
+    assert "not offered" in "\n".join(shown(EMPTY, 80))
 
 
 def test_trouble_stands_where_it_is_seen() -> None:

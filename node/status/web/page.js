@@ -123,12 +123,13 @@ function state(status) {
 }
 
 function showTiles(status) {
-  const { traffic, channels: use, lifetime, quota } = status;
+  const { traffic, channels: use, lifetime, quota, turn } = status;
   figure("rate", scaled((traffic.to_peers.rate + traffic.to_requesters.rate) * 8, "bit/s"));
   const passed = traffic.to_peers.packets + traffic.to_requesters.packets;
   set("rate-note", `${count(passed)} packets`);
   figure("open", [count(use.open), `of ${count(use.capacity)}`]);
-  set("open-note", `${Math.round(use.free * 100)} % offered to others`);
+  const byTurn = turn === null ? "" : `${count(turn.allocations)} by TURN, `;
+  set("open-note", `${byTurn}${Math.round(use.free * 100)} % offered`);
   figure("given", scaled(lifetime.bytes, "B"));
   set("given-note", `since ${day(lifetime.since, { year: "numeric" })}`);
   at("quota-bar").hidden = quota === null;
@@ -164,12 +165,13 @@ function counts(values) {
 }
 
 function showLists(status) {
-  const { channels: use, traffic, limits, overlay } = status;
+  const { channels: use, traffic, limits, overlay, turn } = status;
   const dropped = sum(traffic.dropped);
   list("since", [
     ["Channels granted", count(use.granted)],
     ["Requests refused", sum(use.refused) ? counts(use.refused) : "0"],
     ["Channels ended", sum(use.ended) ? counts(use.ended) : "0"],
+    ["TURN credentials given", turn && count(turn.credentials)],
     ["Requester → peer", volume(traffic.to_peers.bytes)],
     ["Peer → requester", volume(traffic.to_requesters.bytes)],
     ["Packets dropped", dropped ? counts(traffic.dropped) : "0"],
@@ -203,6 +205,7 @@ function showLists(status) {
     ["Forwarder", status.forwarder.name],
     ["Overlay and STUN", status.public_address, "mono"],
     ["Ports of channels", status.relay_ports, "mono"],
+    ["TURN", turn === null ? "not offered" : turn.address, turn && "mono"],
     ["Peer", overlay.peer_id, "mono"],
   ]);
 }

@@ -109,6 +109,8 @@ async def test_the_answers_make_a_node_that_serves(prosody: Prosody, tmp_path: P
         someone.reads("1. XMPP address of the relay")
         someone.types("@@\n")
         someone.reads("'@@' is not an XMPP address")
+        someone.types("node\n")
+        someone.reads("'node' lacks a domain: an account reads user@example.org, a component")
         someone.types(f"relay@{DOMAIN}\n")
         someone.reads("Password of the account")
         someone.types_unseen("\n")
@@ -155,6 +157,8 @@ def test_a_component_is_asked_for_its_server_and_has_no_roster(tmp_path: Path) -
         someone.reads("Its secret")
         someone.types_unseen("geheim\n")
         someone.reads("Where the server listens")
+        someone.types("secret\n")
+        someone.reads("'secret' is one word: give host:port, or a whole name such as")
         someone.types("\n")
         someone.reads("2. How much")
         someone.types("none\n")
@@ -163,6 +167,8 @@ def test_a_component_is_asked_for_its_server_and_has_no_roster(tmp_path: Path) -
         someone.reads("a component has no roster")
         someone.types("\n")
         someone.reads("4. A peer")
+        someone.types("nonsense\n")
+        someone.reads("'nonsense' is one word: give host:port, or a whole name such as")
         someone.types("xmpp:relay.example.net\n")
         assert someone.is_left() == 0
     assert tomllib.loads((tmp_path / "node.toml").read_text()) == {
@@ -171,6 +177,18 @@ def test_a_component_is_asked_for_its_server_and_has_no_roster(tmp_path: Path) -
         "server": "localhost:5347",
         "bootstrap": ["xmpp:relay.example.net"],
     }
+
+
+@pytest.mark.parametrize(
+    "answer", ["peer:4278", "localhost", "peer.example", "192.0.2.7", "[2001:db8::7]", "xmpp:relay"]
+)
+def test_a_peer_may_be_named_in_any_whole_way(here: Path, password: Path, answer: str) -> None:
+    flags = ("--jid", "a@b", "--password-file", str(password), "--quota", "1GB/day")
+    with person(here, *flags, "--policy", "roster") as someone:
+        someone.reads("4. A peer")
+        someone.types(f"{answer}\n")
+        assert someone.is_left() == 0
+    assert read(here / "node.toml").bootstrap == (answer,)
 
 
 @pytest.mark.parametrize(("key", "said"), [(EOF, "nothing was written"), (None, "interrupted")])

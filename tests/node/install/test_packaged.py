@@ -1,5 +1,6 @@
 """The unit is hardened, and what is packaged says what the code does."""
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from node.cli import USAGE
 from node.errors import UserError
 from node.install.config_file import render
 from node.install.questions import Answers
@@ -76,6 +78,20 @@ def test_the_drop_in_adds_the_administration_of_networks_alone(
         "CapabilityBoundingSet=~CAP_NET_ADMIN"
     }
     assert "AmbientCapabilities=" in lost
+
+
+def test_a_node_that_is_refused_for_ever_does_not_hammer_its_server() -> None:
+    sections = configparser.ConfigParser(strict=False, interpolation=None)
+    sections.optionxform = str  # type: ignore[assignment, method-assign]
+    sections.read_string(packaged(UNIT))
+    service, unit = sections["Service"], sections["Unit"]
+    assert service["Restart"] == "on-failure"
+    assert service["RestartPreventExitStatus"] == str(USAGE)
+    pause, most = int(service["RestartSec"]), int(unit["StartLimitBurst"])
+    assert pause >= 60
+    # It gives up within the period in which its starts are counted, but not before a night is over.
+    assert unit["StartLimitIntervalSec"] == "1d"
+    assert 8 * 3600 < pause * most < 86400
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a%b", "/a'b", '/a"b', "/a$b", "/a:b", "/a\nb"])

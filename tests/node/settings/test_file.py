@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from node.cli import app
 from tests.node.complaints import complaint
 
 
@@ -46,6 +47,8 @@ def test_one_file_serves_every_command(
         ("port = 4280.5\n", "port must be a whole number"),
         ("port = true\n", "port must be a whole number"),
         ("port = 65536\n", "65536"),
+        ("turn_port = true\n", "turn_port must be a whole number, or text in quotes"),
+        ("turn_port = 1.5\n", "turn_port must be a whole number, or text in quotes"),
         ("expire = '60'\n", "expire must be a number"),
         ("expire = nan\n", "nan"),
         ("allow_private_peers = 'yes'\n", "allow_private_peers must be true or false"),
@@ -59,7 +62,8 @@ def test_one_file_serves_every_command(
         ("xmpp_tls = 'some'\n", "xmpp_tls"),
         ("port =\n", "line 1"),
         ("a = " + "[" * 5000, "recursion"),
-        ("\xff", "is no TOML file"),
+        ("\xff", "is no TOML file: line 1 is not UTF-8 text; save it as UTF-8"),
+        ("port = 1\r\n# caf\xe9\n\xff", "is no TOML file: line 2 is not UTF-8 text"),
     ],
 )
 def test_mistakes_in_a_file_name_the_file_and_the_key(
@@ -92,6 +96,8 @@ def test_mistakes_in_a_file_name_the_file_and_the_key(
         ("server = ':1'", "not host:port"),
         ("xmpp_host = 'a:b'", "not host:port"),
         ("port = 65536", "not a whole number from 0 to 65535"),
+        ("turn_port = 99999", "'99999' is not a port from 0 to 65535, and not off"),
+        ("turn_port = 'on'", "'on' is not a port from 0 to 65535, and not off"),
         ("'policy' = 'all'", '"public", "roster"'),
         ('"channels" = true', "a whole number"),
     ],
@@ -127,6 +133,18 @@ def test_the_line_is_that_of_the_key(
     line = complaint(capsys, ["run", "--config", str(config)], 2)
     assert f"{config}, line {number}" in line
     assert "port" in line
+
+
+@pytest.mark.parametrize("value", ["4478", '"4478"', '"off"', "0"])
+def test_the_port_of_turn_is_a_number_or_a_word(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, value: str
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text(f"turn_port = {value}\njid = 'a@b'\npassword_file = '/nowhere/at-all'\n")
+    assert "/nowhere/at-all" in complaint(capsys, ["run", "--config", str(config)], 1)
+    _, given, _ = app.parse_args(["run", "--config", str(config)])
+    port = None if value == '"off"' else int(value.strip('"'))
+    assert given.arguments["settings"].own_turn_port() == port
 
 
 def test_keys_that_do_not_fit_together_are_told_with_their_lines(

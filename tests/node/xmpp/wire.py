@@ -36,6 +36,9 @@ class Wire(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.sent.append(bytes(data).decode())
 
+    def is_closing(self) -> bool:
+        return False
+
     def close(self) -> None:
         pass
 
