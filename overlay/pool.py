@@ -1,5 +1,6 @@
 """The relays that a program knows, and chooses from; kept measured if it stays up."""
 
+from collections.abc import Collection, Iterable
 from typing import Final, Never
 
 import trio
@@ -50,36 +51,45 @@ class RelayPool:
             nursery.start_soon(self._measure)
             task_status.started()
 
-    async def choose(self, theirs: bytes | None = None, *, count: int = SHORTLIST) -> list[Relay]:
+    async def choose(
+        self,
+        theirs: bytes | None = None,
+        *,
+        avoided: Collection[str] = (),
+        count: int = SHORTLIST,
+    ) -> list[Relay]:
         """Choose relays for a call.
 
         Args:
             theirs: The table of the other end; None if it has none.
+            avoided: JIDs of relays that are of no use for this call.
             count: Relays to return at most.
 
         Returns:
-            Relays that have just answered, the best first. Without a measured relay that
-            answers it is what `find_relays` finds, or has found within the last minute; callers
-            at the same time share one search.
+            Relays that have just answered, the best first. Without a measured one of use that
+            answers it is what `find_relays` finds, or has found within the last minute if that is
+            of use; callers at the same time share one search.
 
         Raises:
             RemoteProtocolError: The other end's table is none.
             OverlayError: Nobody in the overlay answered.
         """
         table = None if theirs is None else parse_table_untrusted(theirs)
-        chosen = await self._probe_best(table)
+        chosen = _useful((await self._probe_best(table)).values(), avoided)
         if chosen:
-            return list(chosen.values())[:count]
+            return chosen[:count]
         callee = None if table is None else table.coordinate
         async with self._searching:
             now = trio.current_time()
             # What was found without the callee's place may be on the wrong side of the world.
-            if callee or not self._found or now - self._found_at >= _FRESH:
+            stale = not _useful(self._found, avoided) or now - self._found_at >= _FRESH
+            if callee or stale:
                 self._found = await find_relays(
                     self._peer, timeout=_SEARCH_TIMEOUT, callee=callee, failed=self._failed
                 )
                 self._found_at = now = trio.current_time()
-        found = sorted(self._found, key=lambda relay: self._failed.avoids(relay.public_key, now))
+        found = _useful(self._found, avoided)
+        found.sort(key=lambda relay: self._failed.avoids(relay.public_key, now))
         return found[:count]
 
     async def table(self, theirs: bytes | None = None) -> bytes:
@@ -167,3 +177,7 @@ class RelayPool:
                 await self._probe(adverts)
             except OverlayError:
                 await trio.sleep(_FIRST_SEARCH)  # no socket to be had: they are due again later
+
+
+def _useful(relays: Iterable[Relay], avoided: Collection[str]) -> list[Relay]:
+    return [relay for relay in relays if relay.jid not in avoided]

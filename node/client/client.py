@@ -79,7 +79,9 @@ class Client:
         """Relays of the overlay that have answered a probe, if the client stays."""
         return self._pool.measured
 
-    async def find(self, theirs: bytes | None = None) -> list[Relay | TrackedRelay]:
+    async def find(
+        self, theirs: bytes | None = None, avoided: Collection[str] = ()
+    ) -> list[Relay | TrackedRelay]:
         """The relays to ask, best first.
 
         First those of the overlay that answered a probe, nearest first, those that failed lately
@@ -87,24 +89,25 @@ class Client:
 
         Args:
             theirs: The table of the other end of a call: nearest to both, then.
+            avoided: JIDs of relays that are of no use.
 
         Raises:
-            RemoteProtocolError: It is none.
+            RemoteProtocolError: The table is none.
             OverlayError: Nobody in the overlay answered, and XMPP has no relays either.
         """
         if self._tracked is None:
-            return [*await self._pool.choose(theirs)]
-        relays, trouble = await self._choose(self._tracked, theirs)
+            return [*await self._pool.choose(theirs, avoided=avoided)]
+        relays, trouble = await self._choose(self._tracked, theirs, avoided)
         if not relays:
             with trio.move_on_after(FIRST_SEARCH):
                 await self._tracked.searched.wait()
-        others = merged(self._tracked.relays, [relay.jid for relay in relays])
+        others = merged(self._tracked.relays, [*avoided, *(relay.jid for relay in relays)])
         if trouble is not None and not others:
             raise trouble
         return [*relays, *others]
 
     async def _choose(
-        self, tracked: TrackedRelays, theirs: bytes | None
+        self, tracked: TrackedRelays, theirs: bytes | None, avoided: Collection[str]
     ) -> tuple[list[Relay], OverlayError | None]:
         """Choose in the overlay, with less patience as soon as there are other relays."""
         relays: list[Relay] = []
@@ -117,7 +120,7 @@ class Client:
         async with open_background_nursery() as nursery:
             nursery.start_soon(hurry)
             try:
-                relays = await self._pool.choose(theirs)
+                relays = await self._pool.choose(theirs, avoided=avoided)
             except OverlayError as error:
                 trouble = error
         return relays, trouble
@@ -201,7 +204,10 @@ class Client:
         candidates: list[Candidate] = [jid for jid in relays if jid not in avoided]
         with trio.move_on_after(timeout):
             if not relays:
-                candidates += [one for one in await self.find(theirs) if one.jid not in avoided]
+                try:
+                    candidates += await self.find(theirs, avoided)
+                except OverlayError as error:
+                    raise NoRelayError(f"no relay lent a channel: {error}") from error
             if lent := await self._first_channel(candidates, refusals):
                 return lent
         raise NoRelayError(f"no relay lent a channel: {_why_none(candidates, refusals, timeout)}")

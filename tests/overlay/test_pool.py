@@ -150,3 +150,33 @@ async def test_a_relay_that_refused_is_asked_last_for_a_while(
     assert await pool.choose() == [far, near]
     pool.worked(near)
     assert await pool.choose() == [near, far]
+
+
+async def test_when_no_measured_relay_is_of_use_others_are_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searches = 0
+    gone, back = found("gone"), found("back")
+
+    async def find_relays(peer: object, **_: object) -> list[Relay]:
+        nonlocal searches
+        searches += 1
+        await trio.lowlevel.checkpoint()
+        return [gone] if searches == 1 else [gone, back]
+
+    async def probe_best(pool: RelayPool, theirs: object) -> dict[bytes, Relay]:
+        await trio.lowlevel.checkpoint()
+        return {b"carrier": found("carrier")}
+
+    monkeypatch.setattr("overlay.pool.find_relays", find_relays)
+    monkeypatch.setattr(RelayPool, "_probe_best", probe_best)
+    pool = RelayPool(Silent())  # type: ignore[arg-type]
+    assert await pool.choose() == [found("carrier")]
+    assert searches == 0
+    # What carries a call is no standby for it, though it answers and the others failed lately.
+    pool.failed(gone)
+    assert await pool.choose(avoided=["carrier"]) == [gone]
+    assert await pool.choose(avoided=["carrier"]) == [gone]
+    assert searches == 1
+    assert await pool.choose(avoided=["carrier", "gone"]) == [back]
+    assert searches == 2

@@ -7,6 +7,7 @@ Pure: whoever holds a `MeasuredRelays` probes what is `due`, and before a call w
 `promising`, and tells what came of it.
 """
 
+import math
 import random
 import statistics
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ INTERVAL: Final = 600.0  # seconds from one probe of a relay to the next
 MAX_KNOWN: Final = 512
 _SPACING: Final = 0.05  # seconds between the first probes of relays that came at once
 _AGAIN: Final = 10.0  # seconds after which an unanswered probe is repeated
-_LOSSES: Final = 3  # unanswered probes in a row after which a relay is gone
+_LOSSES: Final = 3  # unanswered probes in a row, _AGAIN apart, after which a relay is gone
 _RECENT: Final = 3  # probes of which the median counts
 _FULL_FOR: Final = 30.0  # seconds after which a full relay may well have room again
 _LEASE: Final = 3600.0  # seconds for which a relay that says what it has free needs no advert
@@ -37,7 +38,10 @@ class KnownRelay:
         expires: When it is forgotten, seconds.
     """
 
-    __slots__ = ("_free", "_free_at", "_losses", "_rtts", "advert", "due", "expires", "name")
+    __slots__ = (
+        *("_free", "_free_at", "_losses", "_lost_at", "_rtts"),
+        *("advert", "due", "expires", "name"),
+    )
 
     def __init__(self, advert: Advert, now: float) -> None:
         self.advert = advert
@@ -48,6 +52,7 @@ class KnownRelay:
         self.expires = 0.0
         self._rtts: tuple[float, ...] = ()
         self._losses = 0
+        self._lost_at = -math.inf
 
     @property
     def rtt(self) -> float | None:
@@ -69,13 +74,18 @@ class KnownRelay:
         """Take in the answer to a probe."""
         self._rtts = (*self._rtts, rtt)[-_RECENT:]
         self._losses = 0
+        self._lost_at = -math.inf
         if free is not None:
             self._free, self._free_at = free, now
             self.expires = now + _LEASE
 
-    def lost(self) -> bool:
+    def lost(self, now: float) -> bool:
         """Count an unanswered probe; returns whether the relay is gone."""
-        self._losses += 1
+        # Calls that look for a relay may probe several times a second: a relay that is started
+        # again is not gone for that.
+        if now - self._lost_at >= _AGAIN:
+            self._losses += 1
+            self._lost_at = now
         return self._losses >= _LOSSES
 
 
@@ -157,7 +167,7 @@ class MeasuredRelays:
         relay = self._known.get(public_key)
         if relay is None:
             return
-        if relay.lost():
+        if relay.lost(now):
             del self._known[public_key]
             self._failed.add(public_key, now)
         elif relay.due is not None:

@@ -1,5 +1,6 @@
 """Borrowing: which relay is asked, what happens when it does not lend, and the way back."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +29,11 @@ class FakePool:
             for jid in jids
         ]
 
-    async def choose(self, theirs: bytes | None = None) -> list[Relay]:
+    async def choose(
+        self, theirs: bytes | None = None, *, avoided: Collection[str] = ()
+    ) -> list[Relay]:
         await trio.lowlevel.checkpoint()
-        return self.relays
+        return [relay for relay in self.relays if relay.jid not in avoided]
 
     def failed(self, relay: Relay) -> None:
         self.lent[relay.jid] = False

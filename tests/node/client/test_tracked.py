@@ -1,6 +1,7 @@
 """Relays that were found over XMPP: how they are kept, and what calls make of them."""
 
 import random
+from collections.abc import Collection
 
 import pytest
 import trio
@@ -61,7 +62,9 @@ class SlowPool(FakePool):
     seconds = 0.0
     fails = False
 
-    async def choose(self, theirs: bytes | None = None) -> list[Relay]:
+    async def choose(
+        self, theirs: bytes | None = None, *, avoided: Collection[str] = ()
+    ) -> list[Relay]:
         await trio.sleep(self.seconds)
         if self.fails:
             raise OverlayError("nobody answered")
@@ -154,6 +157,9 @@ async def test_nothing_anywhere(
     pool.fails = True
     with pytest.raises(OverlayError):
         await client_of(pool, session, tracked).find()
+    with pytest.raises(NoRelayError, match="nobody answered"):  # which ends no call
+        async with client_of(pool, session, tracked).borrow():
+            pytest.fail("nobody lends")
     with pytest.raises(NoRelayError):
         async with client_of(SlowPool(), session, tracked).borrow():
             pass

@@ -1,6 +1,6 @@
 """Calls that are signalled through a real server, Prosody, up to where media would flow."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -50,7 +50,9 @@ class FakePool:
         self.asked: list[bytes | None] = []
         self.tabled: list[bytes | None] = []
 
-    async def choose(self, theirs: bytes | None = None) -> list[Relay]:
+    async def choose(
+        self, theirs: bytes | None = None, *, avoided: Collection[str] = ()
+    ) -> list[Relay]:
         await trio.lowlevel.checkpoint()
         self.asked.append(theirs)
         return []

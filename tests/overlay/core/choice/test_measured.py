@@ -125,6 +125,21 @@ def test_a_relay_that_is_silent_is_probed_again_then_given_up_and_replaced() -> 
     assert len(pool.relays) == 2
 
 
+def test_a_relay_that_is_started_again_is_not_gone_however_often_calls_probe_it() -> None:
+    pool = Pool()
+    pool.take(*line(1))
+    for tenth in range(90):
+        pool.relays.lost(key_of(0), 1.0 + 0.1 * tenth)
+    assert pool.best(now=10.0) == [0]
+    assert not pool.failed.avoids(key_of(0), 10.0)
+    pool.relays.answered(key_of(0), 0.01, None, 10.5)
+    pool.relays.lost(key_of(0), 11.0)
+    pool.relays.lost(key_of(0), 21.0)
+    assert pool.best(now=21.0) == [0]
+    pool.relays.lost(key_of(0), 31.0)
+    assert pool.best(now=31.0) == []
+
+
 def test_answers_about_relays_that_are_gone_are_ignored() -> None:
     pool = Pool()
     pool.relays.answered(key_of(1), 0.1, None, 0.0)
