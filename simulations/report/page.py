@@ -1,7 +1,7 @@
 """The page: one file, with everything in it and no script."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,26 @@ def report_page(results: Sequence[Results]) -> str:
     """
     run = results[0]
     title = f"{run.name}: {run.scenario['title']}" if run.scenario["title"] else run.name
+    return page_of(
+        title,
+        (
+            f"<header><h1>{escape(title)}</h1>{''.join(_runs(results))}</header>",
+            f'<div class="tiles">{"".join(_tiles(results))}</div>',
+            f'<div class="plots">{"".join(map(_plot, draw_plots(results)))}</div>',
+            _table("All figures", results, [one.figures for one in results]),
+            _table("On this machine", results, [one.machine for one in results]),
+            *map(_scenario, results),
+        ),
+    )
+
+
+def page_of(title: str, parts: Iterable[str]) -> str:
+    """Return a page that needs nothing else.
+
+    Args:
+        title: As text.
+        parts: What is on it, as HTML.
+    """
     return "\n".join(
         (
             "<!doctype html>",
@@ -49,24 +69,14 @@ def report_page(results: Sequence[Results]) -> str:
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>",
-            f"<style>{style()}</style>",
+            f"<style>{_STYLE.read_text(encoding='utf-8')}</style>",
             "</head>",
             "<body><main>",
-            f"<header><h1>{escape(title)}</h1>{''.join(_runs(results))}</header>",
-            f'<div class="tiles">{"".join(_tiles(results))}</div>',
-            f'<div class="plots">{"".join(map(_plot, draw_plots(results)))}</div>',
-            _table("All figures", results, [one.figures for one in results]),
-            _table("On this machine", results, [one.machine for one in results]),
-            *map(_scenario, results),
+            *parts,
             "</main></body>",
             "</html>\n",
         )
     )
-
-
-def style() -> str:
-    """Return what pages look like."""
-    return _STYLE.read_text(encoding="utf-8")
 
 
 def _runs(results: Sequence[Results]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from simulations.report.drawing import SERIES, draw_svg
-from simulations.report.page import HEADLINES, name_and_unit, named, shown, style
+from simulations.report.page import HEADLINES, name_and_unit, named, page_of, shown
 from simulations.sweep.summary import PointSummary, Spread
 
 
@@ -28,17 +28,9 @@ def sweep_page(
     notes = [f"{done} of {planned} runs", f"{len(summaries)} points", f"jingle-nodes {version}"]
     warnings = "".join(f'<p class="warning">{escape(failure)}</p>' for failure in failures)
     figures = list(dict.fromkeys(figure for one in summaries for figure in one.figures))
-    return "\n".join(
+    return page_of(
+        title,
         (
-            "<!doctype html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{style()}</style>",
-            "</head>",
-            "<body><main>",
             f"<header><h1>{escape(title)}</h1>",
             f'<p class="note">{escape(" · ".join(notes))}</p>',
             '<p class="note">Each cell is the median over the seeds, and in brackets the lowest '
@@ -46,9 +38,7 @@ def sweep_page(
             _table("What matters most", summaries, list(HEADLINES)),
             f'<div class="plots">{"".join(_plots(summaries))}</div>',
             _table("All figures", summaries, figures),
-            "</main></body>",
-            "</html>\n",
-        )
+        ),
     )
 
 
