@@ -74,6 +74,21 @@ async def settle(romeo: Phone, juliet: Phone, legs: tuple[Leg, Leg]) -> None:
             await anyio.sleep(0.01)
 
 
+async def begin(
+    romeo: Phone, juliet: Phone, legs: tuple[Leg, Leg], tasks: anyio.abc.TaskGroup
+) -> None:
+    """Have both hear each other through a relay."""
+    for phone in (romeo, juliet):
+        tasks.start_soon(phone.listen)
+        tasks.start_soon(phone.keep_path)
+    await romeo.check([legs[0].aioice()])
+    await juliet.add_candidates([legs[1].ice()])
+    with anyio.fail_after(10):
+        await romeo.wait_heard()
+        await juliet.wait_heard()
+    await settle(romeo, juliet, legs)
+
+
 @pytest.mark.parametrize("how", ["silence", "leave"])
 def test_a_call_moves_to_its_standby_and_on(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: [HOST])
@@ -85,15 +100,7 @@ def test_a_call_moves_to_its_standby_and_on(monkeypatch: pytest.MonkeyPatch, how
             await romeo.take_answer(bare(await juliet.take_offer(bare(await romeo.offer()))))
             assert not await romeo.stand_by([])
             async with anyio.create_task_group() as tasks:
-                for phone in (romeo, juliet):
-                    tasks.start_soon(phone.listen)
-                    tasks.start_soon(phone.keep_path)
-                await romeo.check([relays[0][0].aioice()])
-                await juliet.add_candidates([relays[0][1].ice()])
-                with anyio.fail_after(10):
-                    await romeo.wait_heard()
-                    await juliet.wait_heard()
-                await settle(romeo, juliet, relays[0])
+                await begin(romeo, juliet, relays[0], tasks)
                 for before, after in pairwise(relays):
                     carried: list[bool] = []
 
@@ -151,15 +158,7 @@ def test_a_call_restarts_ice_where_no_standby_is_held(
         try:
             await romeo.take_answer(bare(await juliet.take_offer(bare(await romeo.offer()))))
             async with anyio.create_task_group() as tasks:
-                for phone in (romeo, juliet):
-                    tasks.start_soon(phone.listen)
-                    tasks.start_soon(phone.keep_path)
-                await romeo.check([relays[0][0].aioice()])
-                await juliet.add_candidates([relays[0][1].ice()])
-                with anyio.fail_after(10):
-                    await romeo.wait_heard()
-                    await juliet.wait_heard()
-                await settle(romeo, juliet, relays[0])
+                await begin(romeo, juliet, relays[0], tasks)
                 # One that the other end does not follow leaves all as it was.
                 await romeo.begin_restart()
                 await romeo.undo_restart()
