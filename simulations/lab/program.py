@@ -16,8 +16,9 @@ import trio
 LINE_LIMIT = 1 << 20
 """Longest line, and most unread output, that is taken from a program, in bytes."""
 
-GRACE = 3.0
-"""Seconds between asking a program to end and killing it."""
+GRACE = 10.0
+"""Seconds between asking a program to end and killing it: what ours allow themselves for giving
+back what they hold, and for their farewell, is three seconds and more on a busy machine."""
 
 
 class ProgramError(Exception):

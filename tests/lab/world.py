@@ -176,4 +176,5 @@ async def holding(lab: Lab, host: Host, *options: str) -> AsyncIterator[dict[str
         channel: dict[str, Any] = await holder.json()
         yield channel
     finally:
-        assert await holder.stop() == 0
+        status = await holder.stop()
+        assert status == 0, holder.last_words()
