@@ -148,7 +148,8 @@ class Connection:
             pass
         self.client.cancel_connection_attempt()
         self.client.abort()
-        # asyncio closes the socket in one of its next turns, and never if a handshake was cut off.
+        # asyncio closes the socket in one of its next turns. It tells slixmpp of that, unless TLS
+        # was about to begin: so ask the socket.
         deadline = asyncio.get_running_loop().time() + CLOSE_TIMEOUT
         while sock is not None and sock.fileno() != -1:
             if asyncio.get_running_loop().time() > deadline:

@@ -71,6 +71,15 @@ class Client(ClientXMPP):
             raise NotConnectedError
         super().send_raw(data)
 
+    async def start_tls(self) -> bool:
+        """Begin TLS, unless the connection is closing: asyncio would wait for a handshake in vain.
+
+        The server's word to begin may come in while a login is being given up.
+        """
+        if self.transport is None or self.transport.is_closing():
+            return False
+        return await super().start_tls()
+
     @property
     def encrypted(self) -> bool:
         """Whether TLS protects the stream."""
