@@ -15,11 +15,13 @@ from node.doctor.diagnosis import CHECKS
 from node.doctor.findings import Check, Finding, ok
 from node.doctor.patient import Patient, SkippedError
 from node.errors import UsageError
+from node.nat.watch import NatWatch
 from node.settings import RunSettings
 from node.xmpp import XmppError, XmppRefused
 from overlay import OverlayError
 from overlay.core.addresses import Address
 from overlay.core.reachability.verdict import Reachability, Verdict
+from overlay.settings import PeerSettings
 
 UNKNOWN = Reachability(Verdict.UNKNOWN, 0, 0, 0)
 OVERLAY = ("overlay", "reachability")
@@ -42,6 +44,7 @@ class FakePeer:
     trouble: str = "no bootstrap peer answered over IPv4"
     settings: Any = field(default_factory=lambda: RunSettings(port=4278))
     adverts: tuple[Any, ...] = ()
+    joins_after: float = 0.5
 
     @property
     def reachability(self) -> dict[bool, Reachability]:
@@ -58,7 +61,7 @@ class FakePeer:
             await trio.sleep_forever()
 
     async def wait_joined(self) -> None:
-        await trio.sleep(0.5)
+        await trio.sleep(self.joins_after)
 
     async def wait_decided(self, timeout: float) -> None:
         assert timeout > 0
@@ -373,3 +376,23 @@ async def test_a_private_overlay_has_no_witnesses(
     finding = (await diagnose(settings, checks=named("reachability")))["reachability"]
     assert finding.result == "skipped"
     assert "private network" in finding.meaning
+
+
+@pytest.mark.parametrize(("visits", "after"), [(True, 0.0), (False, 10.0)])
+async def test_a_visitor_of_the_overlay_is_not_waited_for_until_it_joins(
+    settings: RunSettings,
+    fakes: dict[str, Any],
+    autojump_clock: trio.abc.Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    visits: bool,
+    after: float,
+) -> None:
+    async def see_nothing(_: NatWatch) -> None:
+        pass
+
+    monkeypatch.setattr(NatWatch, "look", see_nothing)
+    fakes["peer"].joins_after = 10.0
+    fakes["peer"].settings = PeerSettings(client=visits)
+    started = trio.current_time()
+    await diagnose(settings, checks=named("NAT behaviour"))
+    assert trio.current_time() - started == pytest.approx(after, abs=0.5)
