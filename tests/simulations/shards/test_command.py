@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ title = "small"
 nodes = 40
 warmup = 2
 duration = 4
+[network]
+sites = 100
 [measure]
 interval = 2
 """
@@ -27,28 +30,37 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_either_engine_has_shards_with_the_results_of_one_process(
-    scenario: Path, engine: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def simulate(directory: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """What a command of its own says, and what it writes of look-ups."""
+    (directory / "small.toml").write_text(SMALL)
+    command = (sys.executable, "-m", "node", "simulate", "small.toml", "--json", "--out", ".")
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "node", "simulate", "small.toml", "--json"),
-            *("--shards", "2", "--engine", engine, "--out", "shards"),
-        ],
+        [*command, *options],
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    sharded = json.loads(done.stdout)
-    assert execute(["simulate", "small.toml", "--json"]) == 0
-    alone = json.loads(capsys.readouterr().out)
-    assert (sharded["trace"], sharded["figures"]) == (alone["trace"], alone["figures"])
+    return json.loads(done.stdout), (directory / "lookups.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    """The same of one process."""
+    return simulate(tmp_path_factory.mktemp("alone"))
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_either_engine_has_shards_with_the_results_of_one_process(
+    tmp_path: Path, engine: str, alone: tuple[dict[str, Any], str]
+) -> None:
+    said, lookups = alone
+    sharded, sharded_lookups = simulate(tmp_path, "--shards", "2", "--engine", engine)
+    assert (sharded["trace"], sharded["figures"]) == (said["trace"], said["figures"])
     assert sharded["figures"]["searches"] > 0
-    lookups = [Path(name, "lookups.csv").read_text() for name in ("shards", "small-1")]
-    assert lookups[0] == lookups[1] != ""
+    assert sharded_lookups == lookups != ""
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from simulations.shards import ShardedPlayer
 
 # With something of everything that can be divided.
 BUSY = Scenario(
-    nodes=70,
+    nodes=40,
     seed=3,
     warmup=5.0,
     duration=12.0,
