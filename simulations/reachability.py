@@ -238,6 +238,7 @@ def _print(seed: int, liars: float, figures: Figures) -> None:
 def main(argv: list[str]) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m simulations.reachability",
         description="How peers judge whether strangers reach them.",
         epilog="example: python -m simulations.reachability --seeds 3 --hours 24",

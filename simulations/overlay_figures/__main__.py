@@ -134,6 +134,7 @@ def _step(settings: Settings, name: str, run: Callable[[], Result]) -> Result:
 
 def _settings() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m simulations.overlay_figures",
         description="Measure the overlay over a simulated network.",
         epilog="example: python -m simulations.overlay_figures --peers 1000 --seeds 3 "

@@ -101,7 +101,7 @@ def is_found(result: Collection[bytes], ids: Iterable[bytes], target: bytes, ask
 
 def run_side(run: Callable[[Workload], Figures]) -> None:
     """Run one implementation as a command that prints its figures as JSON."""
-    args = add_arguments(argparse.ArgumentParser()).parse_args()
+    args = add_arguments(argparse.ArgumentParser(allow_abbrev=False)).parse_args()
     print(json.dumps(asdict(run(Workload(args.peers, args.lookups, args.seed)))))
 
 

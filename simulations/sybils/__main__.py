@@ -95,6 +95,7 @@ def _percent(part: int, of: int) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m simulations.sybils",
         description="Measure what honest clients find among hostile peers.",
         epilog="example: python -m simulations.sybils --share 0.3 --attacks lie flood --seeds 2",
