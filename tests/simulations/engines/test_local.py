@@ -1,6 +1,7 @@
 """Workers that are processes: what they answer, and what is said when they cannot."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -52,6 +53,12 @@ def test_a_killed_worker_is_ready_to_say_so(worker: Worker) -> None:
     assert LocalEngine(1).wait([worker], SOON) == [worker]
     with pytest.raises(WorkerDiedError, match="its process has ended with signal 9"):
         worker.answer()
+
+
+def test_a_worker_does_not_hear_what_ends_its_parent(worker: Worker) -> None:
+    worker.ask("blocked")
+    assert signal.SIGINT in worker.answer()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_what_cannot_be_made_says_so_when_it_is_asked() -> None:
