@@ -22,7 +22,7 @@ from simulations.run.player import Player
 from simulations.run.results import read_results, write_results
 from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
-from simulations.scenario.setting import Setting, parse_setting
+from simulations.scenario.setting import Setting, parse_settings
 from simulations.scenario.table import WrongValueError
 from simulations.shards import ShardedPlayer, check_shards
 from simulations.sweep.command import EngineName, chosen_engine, sweep
@@ -59,7 +59,7 @@ def simulate(
         UserError: It was interrupted, or its results cannot be written.
     """
     try:
-        settings = [parse_setting(text) for text in sets]
+        settings = parse_settings(sets)
         many = () if seeds is None else parse_seeds(seeds)
     except SimulationError as error:
         raise UsageError(str(error)) from None
