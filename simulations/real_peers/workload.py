@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from simulations.options import count
+
 HOST: Final = "127.0.0.1"
 AT_ONCE: Final = 50
 KILLED: Final = 0.3
@@ -107,7 +109,7 @@ def run_side(run: Callable[[Workload], Figures]) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add what describes a workload."""
-    parser.add_argument("--peers", type=int, default=200)
-    parser.add_argument("--lookups", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--peers", type=count(1), default=200)
+    parser.add_argument("--lookups", type=count(1), default=3000)
+    parser.add_argument("--seed", type=count(0), default=1)
     return parser
