@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
@@ -94,6 +95,7 @@ def _unsignalled() -> Iterator[None]:
 
     Ctrl-C reaches all that a terminal runs; the parent decides.
     """
+    resource_tracker.ensure_running()  # whose start, with the first process, would end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         yield
