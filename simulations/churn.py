@@ -1,17 +1,19 @@
 """Churn: peers leave without a word, and others come in their place."""
 
+import math
+
 from simulations.errors import SimulationError
 from simulations.population import Population
 
 
 def check_rate(share_per_hour: float) -> None:
-    """Refuse a negative rate.
+    """Refuse a rate that is none.
 
     Raises:
-        SimulationError: It is one.
+        SimulationError: It is negative, infinite, or no number.
     """
-    if share_per_hour < 0:
-        raise SimulationError(f"churn of {share_per_hour:g} per hour is negative; choose 0 or more")
+    if not 0 <= share_per_hour < math.inf:
+        raise SimulationError(f"churn of {share_per_hour:g} per hour is no rate; choose 0 or more")
 
 
 class Churn:

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -18,11 +18,12 @@ from simulations.progress import shown_progress
 from simulations.real.runner import check_real, run_real
 from simulations.report import report_page
 from simulations.report.text import results_as_json, results_as_text
+from simulations.run.figures import COLUMNS
 from simulations.run.player import Player
-from simulations.run.results import read_results, write_results
+from simulations.run.results import Results, make_sure_of, read_results, write_results, writing_into
 from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
-from simulations.scenario.setting import Setting, parse_setting
+from simulations.scenario.setting import Setting, parse_settings
 from simulations.scenario.table import WrongValueError
 from simulations.shards import ShardedPlayer, check_shards
 from simulations.sweep.command import EngineName, chosen_engine, sweep
@@ -41,7 +42,7 @@ def simulate(
     seeds: str | None,
     sets: Sequence[str],
     rtt: Path | None,
-    rtt_unit: Unit,
+    rtt_unit: Unit | None,
     out: Path | None,
     compare: Path | None,
     engine: EngineName,
@@ -59,11 +60,13 @@ def simulate(
         UserError: It was interrupted, or its results cannot be written.
     """
     try:
-        settings = [parse_setting(text) for text in sets]
+        settings = parse_settings(sets)
         many = () if seeds is None else parse_seeds(seeds)
     except SimulationError as error:
         raise UsageError(str(error)) from None
-    adapt = partial(_adapted, nodes=nodes, seed=seed, rtt=rtt, unit=rtt_unit)
+    if rtt_unit is not None and rtt is None:
+        raise UsageError("--rtt-unit needs --rtt; for a scenario's own, --set network.rtt-unit")
+    adapt = partial(_adapted, nodes=nodes, seed=seed, rtt=rtt, unit=rtt_unit or "ms")
     if many or any(len(setting.values) > 1 for setting in settings):
         if seed is not None and many:
             raise UsageError("--seed and --seeds are both given; remove one")
@@ -138,9 +141,9 @@ def _run_one(
         path = find_scenario(name)
         instead = {setting.path: setting.values[0] for setting in settings}
         scenario = adapt(read_scenario(path, instead))
-        other = None if compare is None else read_results(compare)
+        other = None if compare is None else _read_other(compare)
         folder = out or Path(f"{path.stem}-{scenario.seed}{'-real' if real else ''}")
-        _prepare(folder)
+        make_sure_of(folder)
         if real:
             check_real(scenario)
             _say_aside(
@@ -155,9 +158,12 @@ def _run_one(
                 with players(scenario) as player:
                     results = run_scenario(path.stem, scenario, shows.tell, stop, player)
             shows.tell("drawing", None)
-            write_results(results, folder, parquet=parquet)
             report = folder / REPORT_FILE
-            report.write_text(report_page([results, *([other] if other else [])]), "utf-8")
+            with stop.noticed():  # and go on: it is done in a moment
+                write_results(results, folder, parquet=parquet)
+                page = report_page([results, *([other] if other else [])])
+                with writing_into(folder):
+                    report.write_text(page, "utf-8")
     except SimulationError as error:
         raise (UserError if stop.wanted else UsageError)(str(error)) from None
     if as_json:
@@ -191,15 +197,15 @@ def _adapted(
     return scenario
 
 
-def _prepare(folder: Path) -> None:
-    """Make the directory now: nobody is to wait for results that cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT_FILE).touch()
-    except OSError as error:
+def _read_other(folder: Path) -> Results:
+    """Read what a run is to be shown beside, and see that it can be: nobody is to wait in vain."""
+    other = read_results(folder)
+    columns = {name: table.columns for name, table in other.tables.items()}
+    if columns != COLUMNS or other.scenario.keys() != {field.name for field in fields(Scenario)}:
         raise SimulationError(
-            f"cannot write into {folder}: {error.strerror}; choose another --out"
-        ) from error
+            f"{folder}: its tables or its scenario are not as this version has them; run it again"
+        )
+    return other
 
 
 def _say_aside(text: str) -> None:

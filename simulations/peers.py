@@ -106,7 +106,7 @@ class SimulatedPeer:
 
     def find_node(self, target: bytes, done: Callable[[LookupEnded], None]) -> None:
         """Look for the peers closest to an id."""
-        self._wait(self.core.find_node(target, self._network.heap.now), done)
+        self._ask(lambda now: self.core.find_node(target, now), done)
 
     def find_relays(
         self,
@@ -117,15 +117,19 @@ class SimulatedPeer:
         hurried: bool = False,
     ) -> None:
         """Collect adverts, for `timeout` seconds at most."""
-        handle = self.core.find_relays(wanted, self._network.heap.now, timeout, hurried=hurried)
-        self._wait(handle, done)
-        self._network.heap.after(timeout, self._stop_search, handle)
+        core = self.core
+        self._ask(
+            lambda now: core.find_relays(wanted, now, timeout, hurried=hurried), done, timeout
+        )
 
     def advertise(self, offer: Offer, done: Callable[[Advertised], None]) -> None:
         """Register as a relay, once."""
-        now = self._network.heap.now
-        advert = self.core.sign_advert(offer, (self.address,), now)
-        self._wait(self.core.advertise(advert, now), done)
+        core = self.core
+
+        def start(now: float) -> int:
+            return core.advertise(core.sign_advert(offer, (self.address,), now), now)
+
+        self._ask(start, done)
 
     def leave(self) -> None:
         """Be gone, without a word."""
@@ -169,9 +173,18 @@ class SimulatedPeer:
             self.core.stop_search(handle, self._network.heap.now)
             self.settle()
 
-    def _wait(self, handle: int, done: Callable[[Any], None]) -> None:
+    def _ask(
+        self,
+        start: Callable[[float], int],
+        done: Callable[[Any], None],
+        timeout: float | None = None,
+    ) -> None:
+        """Have the core start something, and hand on what comes of it, in `timeout` seconds."""
+        handle = start(self._network.heap.now)
         self._waiting[handle] = done
         self.settle()
+        if timeout is not None:
+            self._network.heap.after(timeout, self._stop_search, handle)
 
     def _handle(self, event: Event) -> None:
         match event:

@@ -17,6 +17,7 @@ from typing import Final
 
 from overlay.core.addresses import Address
 from overlay.core.events import Connected, Event, ReachabilityChanged
+from overlay.core.kademlia.contact import K
 from overlay.core.protocol.messages import Knock, Summon
 from overlay.core.reachability.verdict import Verdict
 from overlay.core.reachability.witnessing import Witnessing
@@ -24,6 +25,7 @@ from simulations.events import EventHeap
 from simulations.latency import SyntheticLatency
 from simulations.nat import Dependence, Firewall
 from simulations.network import Conditions, Network
+from simulations.options import amount, count
 from simulations.overlay_figures.report import percentile
 from simulations.peers import SimulatedPeer
 from simulations.population import BOOTSTRAP, Population
@@ -238,14 +240,15 @@ def _print(seed: int, liars: float, figures: Figures) -> None:
 def main(argv: list[str]) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m simulations.reachability",
         description="How peers judge whether strangers reach them.",
         epilog="example: python -m simulations.reachability --seeds 3 --hours 24",
     )
-    parser.add_argument("--peers", type=int, default=PEERS)
-    parser.add_argument("--hours", type=float, default=HOURS, help="simulated")
-    parser.add_argument("--seeds", type=int, default=3, help="worlds of each kind")
-    parser.add_argument("--first-seed", type=int, default=1, help="the seed of the first")
+    parser.add_argument("--peers", type=count(K + 1), default=PEERS)
+    parser.add_argument("--hours", type=amount, default=HOURS, help="simulated")
+    parser.add_argument("--seeds", type=count(1), default=3, help="worlds of each kind")
+    parser.add_argument("--first-seed", type=count(0), default=1, help="the seed of the first")
     args = parser.parse_args(argv)
     for liars in (0.0, LIARS):
         for seed in range(args.first_seed, args.first_seed + args.seeds):

@@ -23,9 +23,11 @@ _SECONDS: Final[dict[Unit, float]] = {"ms": 1e-3, "s": 1.0}
 _OTHER: Final[dict[Unit, Unit]] = {"ms": "s", "s": "ms"}
 _HOLES: Final = frozenset({"", "-", "na", "nan"})
 
-# No round trip takes a minute, and no network of many sites has a median below a millisecond.
+# No round trip takes a minute, and half of them are neither below a millisecond in a network of
+# many sites, nor above some times the way over a geostationary satellite.
 _LONGEST: Final = 60.0
 _SHORTEST_MEDIAN: Final = 1e-3
+_LONGEST_MEDIAN: Final = 3.0
 
 _MOST_NAMES: Final = 10_000
 
@@ -47,7 +49,7 @@ def read_rtt_matrix(path: Path, unit: Unit) -> Matrix:
         SimulationError: The file cannot be used; the message names it and the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SimulationError(f"{path}: cannot be read: {reason}") from error
@@ -136,7 +138,7 @@ def _check_median(matrix: Matrix, path: Path, unit: Unit) -> None:
     if not measured:
         raise SimulationError(f"{path}: no pair of sites was measured")
     median = statistics.median(measured)
-    if median < _SHORTEST_MEDIAN:
+    if not _SHORTEST_MEDIAN <= median <= _LONGEST_MEDIAN:
         raise SimulationError(
             f"{path}: a median of {median / _SECONDS[unit]:g} {unit} is no network's; "
             f"is the unit {_OTHER[unit]}?"

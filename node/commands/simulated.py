@@ -78,7 +78,7 @@ def simulate(
     seeds: str | None = None,
     sets: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     rtt: Path | None = None,
-    rtt_unit: Literal["ms", "s"] = "ms",
+    rtt_unit: Literal["ms", "s"] | None = None,
     out: Path | None = None,
     compare: Path | None = None,
     engine: Literal["local", "ray"] = "local",
@@ -103,7 +103,7 @@ def simulate(
         sets: A key of the scenario with its value; several values with commas between make a sweep
             over all combinations.
         rtt: File with a matrix of round-trip times, instead of what the scenario says.
-        rtt_unit: What its numbers count.
+        rtt_unit: What its numbers count; ms if not given.
         out: Directory for the results and report.html; SCENARIO-SEED if not given. Of a sweep:
             SCENARIO-sweep; the runs that are in it are not made again.
         compare: Directory of an earlier run to show beside this one.

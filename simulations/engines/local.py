@@ -2,8 +2,9 @@
 
 import multiprocessing
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
@@ -45,7 +46,8 @@ class _LocalWorker:
         self.connection, far = _SPAWN.Pipe()
         self._reply: Reply | None = None
         self._process = _SPAWN.Process(target=_serve, args=(far, make, args), daemon=True)
-        self._process.start()
+        with _unsignalled():
+            self._process.start()
         far.close()  # so that its end is seen here
 
     def ask(self, method: str, *args: Any) -> None:
@@ -87,9 +89,22 @@ class _LocalWorker:
             self.progress = came
 
 
+@contextmanager
+def _unsignalled() -> Iterator[None]:
+    """Have processes that start during the block never get SIGINT, from their first moment on.
+
+    Ctrl-C reaches all that a terminal runs; the parent decides.
+    """
+    resource_tracker.ensure_running()  # whose start, with the first process, would end the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: "Connection[Any, Any]", make: Make, args: tuple[Any, ...]) -> None:
     """Be a worker, until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         made = carry_out(make, connection.send, *args)
         while True:

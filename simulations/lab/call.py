@@ -171,7 +171,7 @@ def _say(value: object) -> None:
 
 def main() -> None:
     """Parse the arguments and hold the call."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.partition("\n")[0])
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("--offer", action="store_true")
     role.add_argument("--answer", action="store_true")

@@ -119,7 +119,7 @@ async def serve(domain: str, certificates: str, accounts: dict[str, str], port: 
 
 def main() -> None:
     """Parse the arguments and serve."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.partition("\n")[0])
     parser.add_argument("domain")
     parser.add_argument("certificates")
     parser.add_argument("accounts", type=json.loads)

@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 
 from overlay.core.kademlia.lookup import LOOKUP_K
 from simulations.errors import SimulationError
+from simulations.options import count
 from simulations.overlay_figures import experiments
 from simulations.overlay_figures.report import Row, milliseconds, percentile, print_table
 from simulations.overlay_figures.world import Settings, World
@@ -134,6 +135,7 @@ def _step(settings: Settings, name: str, run: Callable[[], Result]) -> Result:
 
 def _settings() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m simulations.overlay_figures",
         description="Measure the overlay over a simulated network.",
         epilog="example: python -m simulations.overlay_figures --peers 1000 --seeds 3 "
@@ -141,8 +143,10 @@ def _settings() -> argparse.Namespace:
     )
     defaults = Settings()
     parser.add_argument("--peers", type=int, default=defaults.peers)
-    parser.add_argument("--seeds", type=int, default=1, help="how many worlds: seeds 1 to SEEDS")
-    parser.add_argument("--first-seed", type=int, default=1, help="the first of them")
+    parser.add_argument(
+        "--seeds", type=count(1), default=1, help="how many worlds: seeds 1 to SEEDS"
+    )
+    parser.add_argument("--first-seed", type=count(0), default=1, help="the first of them")
     parser.add_argument(
         "--minutes", type=float, default=defaults.minutes, help="churn before measuring, and during"
     )
@@ -151,9 +155,9 @@ def _settings() -> argparse.Namespace:
     parser.add_argument("--churn", type=float, default=defaults.churn, help="share per hour")
     parser.add_argument("--relays", type=float, default=defaults.relays, help="share of peers")
     parser.add_argument("--loss", type=float, default=defaults.loss, help="share of datagrams")
-    parser.add_argument("--lookups", type=int, default=1000, help="look-ups under churn")
-    parser.add_argument("--searches", type=int, default=1000, help="searches of each kind")
-    parser.add_argument("--adverts", type=int, default=20, help="adverts that are timed")
+    parser.add_argument("--lookups", type=count(1), default=1000, help="look-ups under churn")
+    parser.add_argument("--searches", type=count(1), default=1000, help="searches of each kind")
+    parser.add_argument("--adverts", type=count(1), default=20, help="adverts that are timed")
     parser.add_argument("--trace", action="store_true", help="print a hash of all datagrams")
     return parser.parse_args()
 

@@ -1,5 +1,6 @@
 """A network of peers, a share of them relays, that the experiments run in."""
 
+import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.peers <= K:
             raise SimulationError(f"{self.peers} peers are no network; choose more than {K}")
-        if self.minutes <= 0:
+        if not 0 < self.minutes < math.inf:
             raise SimulationError(f"{self.minutes:g} minutes are no time; choose more than 0")
         if not 0 < self.relays < 1:
             raise SimulationError(f"{self.relays:g} is no share of the peers; choose 0 to 1")

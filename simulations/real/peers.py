@@ -12,8 +12,7 @@ from typing import Any, Final
 import trio
 
 from overlay.core.addresses import Address
-from overlay.core.directory.records import Offer
-from overlay.core.events import Advertised, Connected, Event, Joined, LookupEnded, RelaysFound
+from overlay.core.events import Connected, Event, Joined
 from overlay.core.identity import Identity
 from overlay.core.peer import PeerConfig
 from overlay.driver import Driver
@@ -68,31 +67,6 @@ class RealPeer(SimulatedPeer):
         """Join by way of some addresses."""
         self._driver.bootstrap(list(addresses))
 
-    def find_node(self, target: bytes, done: Callable[[LookupEnded], None]) -> None:
-        """Look for the peers closest to an id."""
-        self._do(lambda now: self.core.find_node(target, now), done)
-
-    def find_relays(
-        self,
-        wanted: int,
-        timeout: float,
-        done: Callable[[RelaysFound], None],
-        *,
-        hurried: bool = False,
-    ) -> None:
-        """Collect adverts, for `timeout` seconds at most."""
-        core = self.core
-        self._do(lambda now: core.find_relays(wanted, now, timeout, hurried=hurried), done, timeout)
-
-    def advertise(self, offer: Offer, done: Callable[[Advertised], None]) -> None:
-        """Register as a relay, once."""
-        core = self.core
-
-        def start(now: float) -> int:
-            return core.advertise(core.sign_advert(offer, (self.address,), now), now)
-
-        self._do(start, done)
-
     def leave(self) -> None:
         """Be gone, without a word."""
         super().leave()
@@ -103,7 +77,7 @@ class RealPeer(SimulatedPeer):
             observe(data, source, [])
         self._datagrams.receive(data, source)
 
-    def _do(
+    def _ask(
         self,
         start: Callable[[float], int],
         done: Callable[[Any], None],

@@ -162,7 +162,10 @@ async def _happen(world: RealWorld, tell: Tell, stop: Stop) -> tuple[Sampler, fl
             return sampler, reached
     tell("finishing", None)
     world.finish()
-    with trio.move_on_after(TAIL):
-        while not (stop.wanted or world.is_idle):
-            await trio.sleep(_STEP)
-    return sampler, reached
+    for waited in steps(TAIL):
+        if stop.wanted:
+            return sampler, scenario.duration + waited - _STEP
+        if world.is_idle:
+            break
+        await trio.sleep_until(world.began + scenario.duration + waited)
+    return sampler, scenario.duration + TAIL

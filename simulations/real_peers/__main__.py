@@ -30,6 +30,7 @@ def _run(module: str, arguments: list[str]) -> Figures:
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m simulations.real_peers",
         description="Compare peers on loopback with those of the kademlia package.",
         epilog="example: python -m simulations.real_peers --peers 200",

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from simulations.options import count
+
 HOST: Final = "127.0.0.1"
 AT_ONCE: Final = 50
 KILLED: Final = 0.3
@@ -101,13 +103,13 @@ def is_found(result: Collection[bytes], ids: Iterable[bytes], target: bytes, ask
 
 def run_side(run: Callable[[Workload], Figures]) -> None:
     """Run one implementation as a command that prints its figures as JSON."""
-    args = add_arguments(argparse.ArgumentParser()).parse_args()
+    args = add_arguments(argparse.ArgumentParser(allow_abbrev=False)).parse_args()
     print(json.dumps(asdict(run(Workload(args.peers, args.lookups, args.seed)))))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add what describes a workload."""
-    parser.add_argument("--peers", type=int, default=200)
-    parser.add_argument("--lookups", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--peers", type=count(1), default=200)
+    parser.add_argument("--lookups", type=count(1), default=3000)
+    parser.add_argument("--seed", type=count(0), default=1)
     return parser

@@ -24,6 +24,7 @@ _TEXT, _MUTED, _LINE, *SERIES = _COLOURS
 
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "font.size": 10,
     "text.color": _TEXT,
     "axes.labelcolor": _MUTED,

@@ -94,6 +94,8 @@ def read_sessions(path: Path, nodes: int) -> Sessions:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SimulationError(f"{path}: cannot be read: {reason}") from error
+    if not ends and not later:
+        raise SimulationError(f"{path}: no session is in it; a line has start, tab, end")
     if len(ends) > nodes:
         raise SimulationError(
             f"{path}: {len(ends)} sessions start at 0, of {nodes} nodes that may come and go; "

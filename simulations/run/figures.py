@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
@@ -21,7 +21,19 @@ TAIL: Final = 15.0  # seconds after which every look-up and search is over
 GOOD: Final = 1.1  # times the best path
 _MS: Final = 1e3
 _KIB, _MIB = 2**10, 2**20
-_OF_LOOKUP: Final = [field.name for field in fields(LookupRecord)]
+_OF_LOOKUP: Final = tuple(field.name for field in fields(LookupRecord))
+
+# Of each table.
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "timeline": tuple(field.name for field in fields(Sample)),
+    "machine": tuple(field.name for field in fields(MachineSample)),
+    "lookups": ("at", *_OF_LOOKUP),
+    "searches": tuple(field.name for field in fields(SearchRecord)),
+    "calls": tuple(field.name for field in fields(CallRecord)),
+    "nodes": NODE_COLUMNS,
+    "relays": RELAY_COLUMNS,
+    "directory": ("level", "searches_per_minute", "adverts_per_minute", "busiest_per_minute"),
+}
 
 # NATs behind which strangers reach a peer that keeps its mapping alive.
 _REACHABLE: Final = frozenset({OPEN, "full_cone"})
@@ -67,13 +79,13 @@ class Judge:
             **{f"datagrams_{name}": counters[name] for name in sorted(counters)},
         }
 
-    def machine(self, now: float) -> dict[str, float]:
-        """Return what it took, at a time of the scenario."""
+    def machine(self) -> dict[str, float]:
+        """Return what it took, until it was last looked at."""
         last = self._notes.machine[-1]
         first = self._notes.machine[0]
         return {
             "elapsed_s": last.elapsed,
-            "simulated_s_per_s": now / last.elapsed if last.elapsed else math.nan,
+            "simulated_s_per_s": last.at / last.elapsed if last.at else math.nan,
             "memory_mib": last.memory / _MIB,
             "memory_at_start_mib": first.memory / _MIB,
             "memory_per_node_kib": self._notes.memory_per_node / _KIB,
@@ -83,23 +95,20 @@ class Judge:
         """Return all tables, by name."""
         return {
             "timeline": table_of(
-                [field.name for field in fields(Sample)],
-                [glance.sample() for glance in self._notes.glances],
+                COLUMNS["timeline"], [glance.sample() for glance in self._notes.glances]
             ),
-            "machine": table_of(
-                [field.name for field in fields(MachineSample)], self._notes.machine
-            ),
+            "machine": table_of(COLUMNS["machine"], self._notes.machine),
             "lookups": Table(
-                ("at", *_OF_LOOKUP),
+                COLUMNS["lookups"],
                 [
                     (lookup.at, *(getattr(lookup.record, name) for name in _OF_LOOKUP))
                     for lookup in self.lookups
                 ],
             ),
-            "searches": table_of([field.name for field in fields(SearchRecord)], self.searches),
-            "calls": table_of([field.name for field in fields(CallRecord)], self.calls),
+            "searches": table_of(COLUMNS["searches"], self.searches),
+            "calls": table_of(COLUMNS["calls"], self.calls),
             "nodes": self._nodes,
-            "relays": Table(RELAY_COLUMNS, [row for _, row in self._notes.relays]),
+            "relays": Table(COLUMNS["relays"], [row for _, row in self._notes.relays]),
             "directory": self._directory_table(),
         }
 
@@ -120,8 +129,7 @@ class Judge:
             )
             for level in range(notes.levels)
         ]
-        columns = ("searches_per_minute", "adverts_per_minute", "busiest_per_minute")
-        return Table(("level", *columns), rows)
+        return Table(COLUMNS["directory"], rows)
 
     def _verdicts_right(self) -> float:
         """The share of the nodes that know whether strangers reach them."""

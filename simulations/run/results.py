@@ -3,9 +3,11 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 import msgspec
@@ -74,6 +76,33 @@ class Results:
         return {name: getattr(self, name) for name in names}
 
 
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Write into a directory during the block; it is made if it is not there.
+
+    Raises:
+        SimulationError: It cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise SimulationError(
+            f"cannot write into {error.filename or folder}: {error.strerror or error}; "
+            "choose another --out"
+        ) from error
+
+
+def make_sure_of(folder: Path) -> None:
+    """Make a directory, and see whether it can be written to: nobody is to wait in vain.
+
+    Raises:
+        SimulationError: It cannot.
+    """
+    with writing_into(folder), TemporaryFile(dir=folder):
+        pass
+
+
 def write_results(results: Results, folder: Path, *, parquet: bool = False) -> None:
     """Write results into a directory, which is made if it is not there.
 
@@ -85,8 +114,7 @@ def write_results(results: Results, folder: Path, *, parquet: bool = False) -> N
     Raises:
         SimulationError: It cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder):
         for name, table in results.tables.items():
             with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
@@ -96,11 +124,6 @@ def write_results(results: Results, folder: Path, *, parquet: bool = False) -> N
                 _write_parquet(table, folder / f"{name}.parquet")
         text = json.dumps(results.summary(), indent=2, allow_nan=False)
         (folder / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SimulationError(
-            f"cannot write the results into {error.filename or folder}: {error.strerror or error}; "
-            "choose another --out"
-        ) from error
 
 
 def read_results(folder: Path) -> Results:
@@ -117,7 +140,8 @@ def read_results(folder: Path) -> Results:
         return replace(results, tables=tables)
     except OSError as error:
         raise SimulationError(
-            f"{path}: cannot be read: {error.strerror}; give the --out of an earlier run"
+            f"{error.filename or path}: cannot be read: {error.strerror}; "
+            "give the --out of an earlier run"
         ) from error
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())

@@ -87,13 +87,16 @@ def run_scenario(
             tell("running", reached / scenario.duration)
             if stop.wanted:
                 break
-    complete = reached >= scenario.duration
-    if complete:
-        tell("finishing", None)
-        player.finish()
-        player.pass_until(began + reached + TAIL)
-    took = {"total_s": time.perf_counter() - started}
-    return results_of(name, scenario, player.notes(), reached, took)
+        else:
+            tell("finishing", None)
+            player.finish()
+            for waited in steps(TAIL):
+                reached = scenario.duration + waited
+                player.pass_until(began + reached)
+                if stop.wanted:
+                    break
+        took = {"total_s": time.perf_counter() - started}
+        return results_of(name, scenario, player.notes(), reached, took)
 
 
 def results_of(
@@ -105,22 +108,22 @@ def results_of(
         name: What the scenario is called.
         scenario: What it is.
         notes: What was noted of it.
-        reached: Seconds of the scenario that have passed; fewer than it has if it was interrupted.
+        reached: Seconds of the scenario that have passed, and of `TAIL` after its end; fewer if it
+            was interrupted.
         machine: Figures of what it took, besides those of the notes.
     """
-    complete = reached >= scenario.duration
-    judge = Judge(notes, scenario.duration if complete else reached - TAIL)
+    judge = Judge(notes, min(scenario.duration, reached - TAIL))
     return Results(
         name=name,
         scenario=settings_of(scenario),
         seed=scenario.seed,
         version=version(),
         python=platform.python_version(),
-        complete=complete,
-        simulated=reached,
+        complete=reached >= scenario.duration + TAIL,
+        simulated=min(scenario.duration, reached),
         trace=None if notes.trace is None else trace_digest(notes.trace),
         figures=finite(judge.figures()),
-        machine=finite({**judge.machine(reached), **machine}),
+        machine=finite({**judge.machine(), **machine}),
         tables=judge.tables(),
     )
 

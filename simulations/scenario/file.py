@@ -1,7 +1,7 @@
 """Scenario files."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -41,10 +41,11 @@ def read_scenario(path: Path, instead: Mapping[KeyPath, Any] = _NOTHING) -> Scen
             put(table, key_path, value)
         return build(Scenario, table, path.parent)
     except TableError as error:
-        key = _shown(error.path)
         if any(_is_about(error.path, given) for given in instead):
-            raise SimulationError(f"--set {key}{error}") from None
+            raise SimulationError(f"--set {_shown(map(str, error.path))}{error}") from None
         where = f"{path}, line {line_of(error.path, text)}"
+        # As TOML writes it, without the number of a table: the line tells that.
+        key = _shown(key for key in error.path if isinstance(key, str))
         raise SimulationError(f"{where}: {key}{error}") from None
 
 
@@ -55,7 +56,6 @@ def _is_about(path: KeyPath, given: KeyPath) -> bool:
     return both > 0 and plain[0][:both] == plain[1][:both]
 
 
-def _shown(path: KeyPath) -> str:
-    """A key as TOML writes it, without the number of a table."""
-    key = ".".join(key[:40] for key in path if isinstance(key, str))
+def _shown(keys: Iterable[str]) -> str:
+    key = ".".join(key[:40] for key in keys)
     return f"{key}: " if key else ""

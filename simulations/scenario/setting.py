@@ -1,7 +1,7 @@
 """Values that the command line gives for keys of a scenario: --set network.loss=0.01,0.05."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ class Setting:
     @property
     def path(self) -> KeyPath:
         """The key's path in the file; whole numbers count tables of a list, from 0 on."""
-        return tuple(int(part) if part.isdecimal() else part for part in self.key.split("."))
+        parts = self.key.replace("_", "-").split(".")
+        return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
 def parse_setting(text: str) -> Setting:
@@ -44,7 +45,7 @@ def parse_setting(text: str) -> Setting:
             "network.loss=0.01,0.05"
         )
     try:
-        parsed = tomllib.loads(f"values = [{values}]")["values"]
+        (parsed,) = tomllib.loads(f"values = [{values}\n]").values()  # and nothing after them
     except (ValueError, RecursionError):
         parsed = [_word(key, value) for value in values.split(",")]
     if not 0 < len(parsed) <= _MOST_VALUES:
@@ -54,15 +55,30 @@ def parse_setting(text: str) -> Setting:
     return Setting(key, tuple(parsed))
 
 
+def parse_settings(texts: Sequence[str]) -> list[Setting]:
+    """Read several, each of another key.
+
+    Raises:
+        SimulationError: One is none, or they are not.
+    """
+    settings: dict[KeyPath, Setting] = {}
+    for setting in map(parse_setting, texts):
+        if setting.path in settings:
+            raise SimulationError(f"--set {setting.key}: given twice; put all values into one")
+        settings[setting.path] = setting
+    return list(settings.values())
+
+
 def _word(key: str, text: str) -> Any:
     """A value by itself; what TOML does not know is a text."""
     text = text.strip()
     if not text:
         raise SimulationError(f"--set {key}: a value is missing; give one")
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        (value,) = tomllib.loads(f"value = {text}").values()
     except (ValueError, RecursionError):
         return text
+    return value
 
 
 def put(table: dict[str, Any], path: KeyPath, value: Any) -> None:

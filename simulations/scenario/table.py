@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -109,10 +109,19 @@ def _value(hint: Any, value: object, folder: Path, path: KeyPath) -> Any:
     try:
         return msgspec.convert(value, hint, dec_hook=convert_file)
     except msgspec.ValidationError as error:
+        if choices := _choices(hint):
+            raise TableError(path, f"is {_shown(value)}; choose from {choices}") from None
         reason = str(error).partition(" - at `$")[0].replace("`", "")
         if not reason.startswith("is "):
             reason = f"is {_shown(value)}; {reason[0].lower()}{reason[1:]}"
         raise TableError(path, reason) from None
+
+
+def _choices(hint: Any) -> str:
+    """The words that a value may be, if it may be nothing else."""
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    words = (word for one in options if get_origin(one) is Literal for word in get_args(one))
+    return ", ".join(words)
 
 
 def _shown(value: object) -> str:

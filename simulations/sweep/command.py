@@ -21,6 +21,7 @@ from simulations.errors import SimulationError
 from simulations.progress import shown_progress
 from simulations.report.page import HEADLINES, shown
 from simulations.report.sweep_page import sweep_page
+from simulations.run.results import make_sure_of, writing_into
 from simulations.run.runner import Stop
 from simulations.scenario import find_scenario
 from simulations.scenario.setting import Setting
@@ -56,7 +57,7 @@ def sweep(
         path = find_scenario(name)
         plan = plan_runs(path, settings, seeds, adapt)
         folder = out or Path(f"{path.stem}-sweep")
-        _prepare(folder)
+        make_sure_of(folder)
         with (
             chosen_engine(engine, jobs, ray_address) as chosen,
             shown_progress() as shows,
@@ -67,11 +68,12 @@ def sweep(
                 shows.tell("sweep", state.share, _detail(state))
 
             progress = make_runs(path.stem, plan, chosen, folder, tell, shows.warn, stop)
-        summaries = summarise(plan, progress.results)
-        write_summary(summaries, folder)
-        failures = [f"{place}: {why}" for place, why in progress.failures.items()]
-        page = folder / PAGE_FILE
-        page.write_text(sweep_page(path.stem, summaries, version(), failures), "utf-8")
+            summaries = summarise(plan, progress.results)
+            failures = [f"{place}: {why}" for place, why in progress.failures.items()]
+            page = folder / PAGE_FILE
+            with writing_into(folder):
+                write_summary(summaries, folder)
+                page.write_text(sweep_page(path.stem, summaries, version(), failures), "utf-8")
     except SimulationError as error:
         raise (UserError if stop.wanted else UsageError)(str(error)) from None
     if as_json:
@@ -108,17 +110,6 @@ def _detail(state: Progress) -> str:
     done = len(state.results) + len(state.failures)
     kept = f", {state.kept} of them from before" if state.kept else ""
     return f": {done} of {state.runs} runs done{kept}"
-
-
-def _prepare(folder: Path) -> None:
-    """Make the directory now: nobody is to wait for results that cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / PAGE_FILE).touch()
-    except OSError as error:
-        raise SimulationError(
-            f"cannot write into {folder}: {error.strerror}; choose another --out"
-        ) from error
 
 
 def _as_json(

@@ -97,9 +97,6 @@ def plan_runs(
         SimulationError: A combination cannot be run, or there are too many of them.
     """
     keys = [setting.path for setting in settings]
-    for at, setting in enumerate(settings):
-        if setting.path in keys[:at]:
-            raise SimulationError(f"--set {setting.key}: given twice; put all values into one")
     count = len(seeds) or 1
     for setting in settings:
         count *= len(setting.values)

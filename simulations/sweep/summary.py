@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from simulations.errors import SimulationError
 from simulations.run.results import Results
 from simulations.sweep.grid import PlannedRun, Point
 
@@ -80,18 +79,15 @@ def write_summary(summaries: Sequence[PointSummary], folder: Path) -> None:
     """Write all figures as a CSV file: a line for each point and figure.
 
     Raises:
-        SimulationError: It cannot be written.
+        OSError: It cannot be written.
     """
     keys = [key for key, _ in summaries[0].point.values]
     path = folder / CSV_FILE
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow((*keys, "figure", "runs", "median", "lowest", "highest"))
-            for one in summaries:
-                values = [value for _, value in one.point.values]
-                for name, spread in one.figures.items():
-                    numbers = (spread.runs, spread.median, spread.lowest, spread.highest)
-                    writer.writerow((*values, name, *numbers))
-    except OSError as error:
-        raise SimulationError(f"cannot write {path}: {error.strerror}") from error
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*keys, "figure", "runs", "median", "lowest", "highest"))
+        for one in summaries:
+            values = [value for _, value in one.point.values]
+            for name, spread in one.figures.items():
+                numbers = (spread.runs, spread.median, spread.lowest, spread.highest)
+                writer.writerow((*values, name, *numbers))

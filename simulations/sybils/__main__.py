@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from simulations.errors import SimulationError
+from simulations.options import count
 from simulations.overlay_figures.report import Row, milliseconds, percentile, print_table
 from simulations.sybils import experiments
 from simulations.sybils.world import ATTACKS, Settings, World
@@ -95,6 +96,7 @@ def _percent(part: int, of: int) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m simulations.sybils",
         description="Measure what honest clients find among hostile peers.",
         epilog="example: python -m simulations.sybils --share 0.3 --attacks lie flood --seeds 2",
@@ -104,10 +106,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=defaults.share, help="hostile share")
     parser.add_argument("--networks", type=int, help="/24s of the attacker; else as honest peers")
     parser.add_argument("--peers", type=int, default=defaults.peers, help="with the hostile ones")
-    parser.add_argument("--seeds", type=int, default=1, help="how many worlds: seeds 1 to SEEDS")
-    parser.add_argument("--first-seed", type=int, default=1, help="the first of them")
-    parser.add_argument("--searches", type=int, default=100, help="searches of each kind")
-    parser.add_argument("--tries", type=int, default=50, help="searches of the eclipsed relay")
+    parser.add_argument(
+        "--seeds", type=count(1), default=1, help="how many worlds: seeds 1 to SEEDS"
+    )
+    parser.add_argument("--first-seed", type=count(0), default=1, help="the first of them")
+    parser.add_argument("--searches", type=count(1), default=100, help="searches of each kind")
+    parser.add_argument("--tries", type=count(1), default=50, help="searches of the eclipsed relay")
     return parser.parse_args()
 
 

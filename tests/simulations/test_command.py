@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pyarrow import parquet
 
 from node.cli import app, execute
 from simulations import command
+from simulations.report import report_page
 from simulations.run.results import Results, read_results
 from simulations.run.runner import Stop, Tell, run_scenario
 from simulations.scenario import Scenario, scenario_names
@@ -62,6 +64,8 @@ def test_a_run_leaves_results_and_a_report(
         (["quik"], "there is no scenario 'quik'; did you mean quick?"),
         (["small.toml", "--nodes", "20"], "--nodes: leaves 20 honest nodes without a NAT"),
         (["small.toml", "--nodes", "0"], "'0' is not a whole number from 1"),
+        (["small.toml", "--rtt-unit", "s"], "--rtt-unit needs --rtt"),
+        (["small.toml", "--set", "nodes=30", "--set", "nodes=31"], "--set nodes: given twice"),
         (["small.toml", "--rtt", "none.tsv"], "--rtt: there is no file none.tsv"),
         (["small.toml", "--rtt", "holes.tsv"], "holes.tsv, line 1: no way from site 1 to site 2"),
         (["small.toml", "--rtt", "ms.tsv", "--rtt-unit", "s"], "ms.tsv, line 1: no round trip"),
@@ -83,6 +87,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert execute(["simulate", *options]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert said in complaint
+    assert not Path("small-1/report.html").exists()
 
 
 def test_two_runs_are_printed_beside_each_other(
@@ -147,6 +152,41 @@ def test_whoever_interrupts_is_told_where_the_rest_is(
     assert "is in small-1" in captured.err
     assert json.loads(Path("small-1/results.json").read_text())["complete"] is False
     assert "Interrupted after 4 of 6 s" in Path("small-1/report.html").read_text()
+
+
+def test_whoever_interrupts_the_drawing_has_it_all_the_same(
+    scenario: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw_and_interrupt(results: Sequence[Results]) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        return report_page(results)
+
+    monkeypatch.setattr(command, "report_page", draw_and_interrupt)
+    assert execute(["simulate", "small.toml"]) == 0
+    assert "<svg" in Path("small-1/report.html").read_text()
+
+
+def test_what_another_version_left_is_refused_before_the_run(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["simulate", "small.toml"]) == 0
+    calls = Path("small-1/calls.csv")
+    calls.write_text(calls.read_text().replace("setup", "set_up", 1))
+    capsys.readouterr()
+    assert execute(["simulate", "small.toml", "--compare", "small-1"]) == 2
+    assert capsys.readouterr().err.startswith("jingle-nodes: small-1: its tables or its scenario")
+    calls.unlink()
+    assert execute(["simulate", "small.toml", "--compare", "small-1"]) == 2
+    assert "small-1/calls.csv: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_told(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("small-1/report.html").mkdir(parents=True)
+    assert execute(["simulate", "small.toml"]) == 2
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert "cannot write into small-1/report.html: Is a directory" in complaint
 
 
 def test_the_help_names_all_scenarios() -> None:

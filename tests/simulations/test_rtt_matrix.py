@@ -36,6 +36,12 @@ def test_a_hole_in_both_directions_takes_the_shortest_way_round(tmp_path: Path) 
     assert matrix[0][1] == matrix[1][0] == pytest.approx(0.3)
 
 
+def test_what_editors_put_around_a_matrix_is_no_part_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes(b"\xef\xbb\xbf0\t9\t7\r\n9\t0\t7\r\n7\t8\t0\r\n\r\n")
+    assert read_rtt_matrix(path, "ms")[0][1] == pytest.approx(0.009)
+
+
 def test_a_table_of_countries_has_a_line_for_each_pair(tmp_path: Path) -> None:
     text = "FR\tDE\t14\nDE\tDE\t10\nDE\tIS\t60\nIS\tDE\t62\nFR\tFR\t0\n"
     matrix = read_rtt_matrix(write(tmp_path, text), "ms")
@@ -50,6 +56,7 @@ def test_a_table_of_countries_has_a_line_for_each_pair(tmp_path: Path) -> None:
     [
         ("0\t135.2\n135.2\t0\n", "s", ", line 1: no round trip takes 135.2 s; is the unit ms?"),
         ("0\t0.21\n0.2\t0\n", "ms", "a median of 0.205 ms is no network's; is the unit s?"),
+        ("DE\tFR\t21\nFR\tDE\t20\n", "s", "a median of 20.5 s is no network's; is the unit ms?"),
         ("0\t1\t2\n1\t0\n", "ms", ", line 1: 3 fields in a file of 2 lines"),
         ("0\t1\n1\n", "ms", ", line 2: 1 fields in a file of 2 lines"),
         ("0\t10\n-7\t0\n", "ms", ", line 2: -7 is negative"),

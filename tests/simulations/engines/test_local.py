@@ -1,6 +1,8 @@
 """Workers that are processes: what they answer, and what is said when they cannot."""
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -52,6 +54,24 @@ def test_a_killed_worker_is_ready_to_say_so(worker: Worker) -> None:
     assert LocalEngine(1).wait([worker], SOON) == [worker]
     with pytest.raises(WorkerDiedError, match="its process has ended with signal 9"):
         worker.answer()
+
+
+HEARS = """
+import signal
+from simulations.engines.local import LocalEngine
+from tests.simulations.engines.things import Thing
+for _ in range(2):
+    worker = LocalEngine(1).worker(Thing, 0)
+    worker.ask("blocked")
+    print(signal.SIGINT in worker.answer(), signal.SIGINT in signal.pthread_sigmask(0, ()))
+    worker.end()
+"""
+
+
+def test_workers_do_not_hear_what_is_meant_for_their_parent() -> None:
+    """In an interpreter of its own, as the first worker starts more than a process."""
+    ran = subprocess.run([sys.executable, "-c", HEARS], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "False"] * 2
 
 
 def test_what_cannot_be_made_says_so_when_it_is_asked() -> None:

@@ -1,6 +1,7 @@
 """What workers are made of in tests; processes of their own must find it by name."""
 
 import os
+import signal
 import time
 
 from simulations.engines.worker import Report
@@ -32,6 +33,9 @@ class Thing:
 
     def be_killed(self) -> None:
         os.kill(os.getpid(), 9)
+
+    def blocked(self) -> set[signal.Signals]:
+        return {signal.Signals(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
 
     def hang(self) -> None:
         time.sleep(3600.0)  # its end comes from without

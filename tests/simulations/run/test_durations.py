@@ -55,6 +55,7 @@ def test_a_trace_is_read_in_the_order_of_its_starts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("# start\tend\n\n", "no session is in it"),
         ("0\t1\n1", "line 2: 1 fields"),
         ("0\tnever", "line 1: '0\\\\tnever' are not two numbers"),
         ("5\t5", "line 1: a session starts at 0 or later"),

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,45 +15,21 @@ from simulations.errors import SimulationError
 from simulations.run.results import Results
 from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario
-from simulations.scenario.life import (
-    ClientSettings,
-    CrowdSettings,
-    FailureSettings,
-    LifeSettings,
-    RelaySettings,
-)
-from simulations.scenario.network import (
-    AccessSettings,
-    NatSettings,
-    NetworkSettings,
-    PartitionSettings,
-)
-from simulations.scenario.settings import MeasureSettings
-from simulations.scenario.values import DurationSettings
+from simulations.scenario.hostile import AdversarySettings
+from simulations.scenario.life import CrowdSettings, FailureSettings, RelaySettings
+from simulations.scenario.network import NatSettings
 from simulations.shards import ShardedPlayer
+from tests.simulations.run.test_runner import BUSY as EVERYTHING
 
 # With something of everything that can be divided.
-BUSY = Scenario(
+BUSY = replace(
+    EVERYTHING,
     nodes=40,
-    seed=3,
-    warmup=5.0,
-    duration=12.0,
-    network=NetworkSettings(
-        duplication=0.01,
-        reordering=0.01,
-        access=AccessSettings(up_kbps=2000),
-        partitions=(PartitionSettings(at=4.0, seconds=1.0, share=0.2),),
-    ),
     nats=NatSettings(
-        open=0.6,
-        full_cone=0.2,
-        symmetric=0.1,
-        carrier_grade=0.1,
-        hosts_per_nat=2,
-        hairpin=0.5,
+        open=0.6, full_cone=0.2, symmetric=0.1, carrier_grade=0.1, hosts_per_nat=2, hairpin=0.5
     ),
-    life=LifeSettings(
-        sessions=DurationSettings(distribution="weibull", mean=100.0, shape=0.6),
+    life=replace(
+        EVERYTHING.life,
         failures=(
             FailureSettings(at=6.0, share=0.1),
             FailureSettings(at=7.0, share=0.3, only="relays"),
@@ -62,12 +39,7 @@ BUSY = Scenario(
             CrowdSettings(at=1.5, seconds=2.0, clients=3, call=True),
         ),
     ),
-    clients=ClientSettings(
-        searches_per_minute=60.0,
-        calls_per_minute=60.0,
-        call=DurationSettings(mean=3.0),
-        choice="both-ends",
-    ),
+    clients=replace(EVERYTHING.clients, choice="both-ends"),
     relays=RelaySettings(
         share=0.4,
         dropping=0.1,
@@ -77,7 +49,7 @@ BUSY = Scenario(
         quota="1GB/month",
         vanish_after=2.0,
     ),
-    measure=MeasureSettings(lookups_per_minute=120.0, interval=2.0),
+    adversaries=AdversarySettings(),
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from simulations.errors import SimulationError
 from simulations.scenario import read_scenario
-from simulations.scenario.setting import parse_setting
+from simulations.scenario.setting import parse_setting, parse_settings
 from simulations.sweep.grid import PlannedRun, parse_seeds, plan_runs
 
 SCENARIO = """
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def plan(path: Path, *sets: str, seeds: str = "1") -> list[PlannedRun]:
-    return plan_runs(path, [parse_setting(text) for text in sets], parse_seeds(seeds), lambda s: s)
+    return plan_runs(path, parse_settings(sets), parse_seeds(seeds), lambda s: s)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,21 @@ def test_names_of_directories_are_short_and_stay_within_the_sweep(path: Path) ->
         (["network.loss=1,,2"], "1", "--set network.loss: a value is missing"),
         (["network.loss=0.1,0.1"], "1", "--set network.loss: a value is there twice"),
         (["nodes=50", "nodes=60"], "1", "--set nodes: given twice"),
+        (["life.crowds=[]", "life.crowds=[{}]"], "1", "--set life.crowds: given twice"),
+        (
+            ["network.hosts-per-network=2", "network.hosts_per_network=3"],
+            "1",
+            "--set network.hosts_per_network: given twice",
+        ),
+        (["network.loss=0.1]#"], "1", "--set network.loss: is '0.1]#'; expected float"),
+        (["network.loss=0.1]\nx=[1"], "1", "--set network.loss: is '0.1]"),
+        (["clients.choice=best"], "1", "is 'best'; choose from nearest, both-ends, random"),
+        (["0=3"], "1", "--set 0: there is no such key"),
         (["network.loss=0.1,3"], "1", "--set network.loss: is 3; expected float <= 1.0"),
         (["network.lss=0.1"], "1", "--set network.lss: there is no such key; did you mean loss?"),
         (["network=3"], "1", "--set network: is 3; it must be a table"),
         (["nodes.loss=3"], "1", "--set nodes.loss: there is no such key"),
-        (["life.failures.1.at=3"], "1", "--set life.failures.at: there are 1 of them"),
+        (["life.failures.1.at=3"], "1", "--set life.failures.1.at: there are 1 of them"),
         (["nats.open=0.5"], "1", "--set nats: the shares"),
         ([], "5-1", "--seeds 5-1: give whole numbers, the lower one first"),
         ([], "a", "--seeds a: write them as 1-5"),
