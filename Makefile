@@ -1,12 +1,14 @@
 # make demo   a call through a borrowed relay, with real NATs, on this machine
 # make test   every test; installs what it needs first
 # make lint   ruff and mypy --strict
+# make compiled   the command for large simulations, its core compiled to C
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+COMPILED := .venv-compiled
 
-.PHONY: demo test lint venv system browser clean
+.PHONY: demo test lint venv system browser compiled clean
 
 demo: venv system
 	$(BIN)/jingle-nodes demo
@@ -33,5 +35,15 @@ system:
 browser:
 	sh simulations/lab/setup.sh browser
 
+# The extensions are built in a copy: left in the sources, they would stay what they are.
+compiled:
+	rm -rf $(COMPILED) build/compiled
+	sh simulations/lab/setup.sh venv "$(PYTHON)" $(COMPILED)
+	mkdir -p build/compiled
+	cp -r overlay node simulations pyproject.toml README.md LICENSE build/compiled
+	HATCH_BUILD_HOOKS_ENABLE=1 $(COMPILED)/bin/pip install --quiet --disable-pip-version-check \
+		'./build/compiled[simulate]'
+	rm -rf build/compiled
+
 clean:
-	rm -rf $(VENV) tests/lab/web/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMPILED) tests/lab/web/node_modules dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -172,7 +172,7 @@ class World:
         if self._rng.random() < self._liars:
             # The core has no call for this: no real peer has a choice of its own.
             responder = peer.core._responder
-            responder.witnessing = Liar(peer.core._rpc, self._rng)
+            responder.witnessing = Liar(peer.core._rpc)
         peer.on_event = self._observer(peer, "none" if filtering is None else filtering.value)
 
     def _observer(self, peer: SimulatedPeer, gate: str) -> Callable[[Event], None]:

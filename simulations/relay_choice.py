@@ -30,6 +30,8 @@ from overlay.core.choice.selection import (
 )
 from overlay.core.choice.tables import RttTable, pack_table, parse_table_untrusted, relay_name
 from overlay.core.directory.records import MAX_LIFETIME, Advert, Offer
+from overlay.core.ids import ID_LENGTH
+from overlay.core.kademlia.contact import contact_at
 from overlay.discovery import REFRESH, SOONEST_REFRESH
 from overlay.pool import MAX_ROUNDS
 from simulations.errors import SimulationError
@@ -126,7 +128,8 @@ class World:
     def _reply(self, site: int, other: int) -> None:
         if other != site:
             place = self._vivaldis[other].coordinate
-            self._vivaldis[site].observe(("", other), place, self.measure(site, other))
+            peer = contact_at(other.to_bytes(ID_LENGTH), ("127.0.0.1", other))
+            self._vivaldis[site].observe(peer, place, self.measure(site, other))
 
 
 class Directory:

@@ -96,7 +96,7 @@ class Responder:
         self._counters = counters
         self._limiter = RateLimiter()
         self.store = store
-        self.witnessing = Witnessing(rpc, rng)
+        self.witnessing = Witnessing(rpc)
         self.to_verify: list[Address] = []
         self.withdrawn: list[Advert] = []
 

@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
@@ -145,10 +145,13 @@ class Rpc:
         """Whether `host` is of our address family."""
         return is_ipv6(host) == self._is_ipv6
 
-    def some_contacts(self, count: int) -> list[Contact]:
-        """Choose contacts of the routing table at random."""
+    def some_contacts(self) -> Iterator[Contact]:
+        """Yield the contacts of the routing table in random order, as many as are asked for."""
         contacts = self.table.contacts()
-        return self._rng.sample(contacts, min(count, len(contacts)))
+        while contacts:
+            at = self._rng.randrange(len(contacts))
+            contacts[at], contacts[-1] = contacts[-1], contacts[at]
+            yield contacts.pop()
 
     def reachable(self, contacts: tuple[Contact, ...], source: Address) -> list[Contact]:
         """Drop the contacts that cannot be: wrong address family, wrong id, or ourselves.
@@ -227,7 +230,7 @@ class Rpc:
             return changed
         if reply.coordinate is not None and pending.sent_at is not None:
             rtt = now - pending.sent_at
-            if not self.coordinates.observe(source, reply.coordinate, rtt):
+            if not self.coordinates.observe(contact, reply.coordinate, rtt):
                 self.counters["coordinate_unbelievable"] += 1
         is_known = contact in self.table
         if reply.proof is not None or is_known:

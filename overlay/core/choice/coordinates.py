@@ -13,11 +13,12 @@ says that the peer has none yet.
 import math
 import random
 import struct
+from array import array
 from dataclasses import dataclass
 from typing import Final
 
-from overlay.core.addresses import Address
 from overlay.core.errors import RemoteProtocolError
+from overlay.core.kademlia.contact import Contact
 from overlay.core.protocol.unpack import need_bytes
 
 DIMENSIONS: Final = 8
@@ -31,9 +32,8 @@ _CC: Final = 0.25  # cc: share of the way that a sample moves us
 _RHO: Final = 150.0  # rho: gravity is (distance to the origin / rho)², both in milliseconds
 _GRAVITY: Final = 1000.0 / _RHO**2  # the same as a share of the distance, per second of it
 _MIN_HEIGHT: Final = 10e-6  # seconds
-_FILTER: Final = 3  # round trips to a peer of which the median counts
 _ZERO: Final = 1e-6  # seconds, below which there is no direction
-MAX_SAMPLES: Final = 64  # peers whose last round trips are remembered
+PLACES: Final = 64  # peers whose last round trips are remembered, at most
 
 # Against lies. Who claims to know his place exactly would move us by the whole of cc, so nobody
 # is believed to know it better than this; and no sample moves us further than this.
@@ -79,23 +79,35 @@ class Vivaldi:
 
     Args:
         rng: Chooses the direction in which to leave a peer at the very same place.
+
+    Attributes:
+        coordinate: Where we are.
+        samples: Peers whose last round trips are remembered.
     """
 
-    __slots__ = ("_first", "_residuals", "_rng", "_rtts", "coordinate")
+    __slots__ = (
+        "_first",
+        "_last",
+        "_last_but_one",
+        "_peers",
+        "_residuals",
+        "_rng",
+        "coordinate",
+        "samples",
+    )
 
     def __init__(self, rng: random.Random) -> None:
         self.coordinate = ORIGIN
         self._rng = rng
-        self._rtts: dict[Address, tuple[float, ...]] = {}
-        self._residuals: dict[Address, float] = {}
+        self.samples = 0
+        # A peer has one place, which hangs on its id. All of this takes 2 KiB.
+        self._peers: list[Contact | None] = [None] * PLACES
+        self._last = array("f", bytes(4 * PLACES))
+        self._last_but_one = array("f", self._last)
+        self._residuals = array("f", self._last)
         self._first: list[tuple[Coordinate, float]] | None = []
 
-    @property
-    def samples(self) -> int:
-        """Peers whose last round trips are remembered."""
-        return len(self._rtts)
-
-    def observe(self, peer: Address, place: Coordinate, rtt: float) -> bool:
+    def observe(self, peer: Contact, place: Coordinate, rtt: float) -> bool:
         """Take in a reply.
 
         Args:
@@ -125,21 +137,26 @@ class Vivaldi:
             for place, rtt in first:
                 self._move(place, rtt, rtt - estimate_rtt(self.coordinate, place))
 
-    def _filtered(self, peer: Address, rtt: float) -> float:
+    def _filtered(self, peer: Contact, rtt: float) -> float:
         """The median of the last round trips to a peer: one late reply is no distance."""
-        rtts = (*self._rtts.pop(peer, ()), rtt)[-_FILTER:]
-        self._rtts[peer] = rtts  # at the end: the first one is that heard of least recently
-        if len(self._rtts) > MAX_SAMPLES:
-            forgotten = next(iter(self._rtts))
-            del self._rtts[forgotten]
-            del self._residuals[forgotten]
-        return sorted(rtts)[(len(rtts) - 1) // 2]
+        place = peer.long_id % PLACES
+        known = self._peers[place]
+        if known is None:
+            self.samples += 1
+        if known is not peer:  # `contact_at` makes one object for each
+            self._peers[place] = peer
+            self._last[place] = self._last_but_one[place] = 0.0
+        last, before = self._last[place], self._last_but_one[place]
+        self._last[place], self._last_but_one[place] = rtt, last
+        if not before:
+            return min(last, rtt) if last else rtt
+        return sorted((before, last, rtt))[1]
 
-    def _is_outlier(self, peer: Address, residual: float) -> bool:
-        self._residuals[peer] = residual
-        if residual <= _HARMLESS or len(self._residuals) < _FEW:
+    def _is_outlier(self, peer: Contact, residual: float) -> bool:
+        self._residuals[peer.long_id % PLACES] = residual
+        if residual <= _HARMLESS or self.samples < _FEW:
             return False
-        usual = sorted(self._residuals.values())[len(self._residuals) // 2]
+        usual = sorted(self._residuals)[-self.samples :][self.samples // 2]
         return residual > _OUTLIER * usual
 
     def _move(self, place: Coordinate, rtt: float, missing: float) -> None:

@@ -10,14 +10,14 @@ import random
 import statistics
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from overlay.core.directory.sample import MAX_PER_SOURCE, AdvertSample
 from overlay.core.ids import ID_BITS
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.lookup import Ending, Lookup
 from overlay.core.kademlia.search import PATH_ALPHA, PATHS, Search
-from overlay.core.protocol.messages import MAX_START, FindRelays, Relays, RequestBody
+from overlay.core.protocol.messages import MAX_START, FindRelays, Nodes, Relays, RequestBody
 from overlay.core.rpc import Rpc
 
 _BUDGET: Final = 16 * PATHS  # requests until a key is found, or not
@@ -107,7 +107,7 @@ class AdvertSearch(Search):
         "_starts",
     )
 
-    _expected = Relays
+    _expected: ClassVar[type[Nodes] | type[Relays]] = Relays
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ bucket, who may enter, who leaves and who is closest is decided here.
 """
 
 import math
-from collections import Counter
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -19,6 +19,9 @@ MAX_PER_BUCKET: Final = 2
 MAX_PER_TABLE: Final = 10
 
 MAX_FAILURES: Final = 2  # in a row; one lost packet never evicts
+
+_ANY: Final = (0, 0)
+_COUNTS: Final = 512
 
 
 def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
@@ -36,6 +39,26 @@ def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
     return K * 2.0**ID_BITS / max(distances)
 
 
+def _make_bucket() -> KBucket:
+    bucket = KBucket(0, 0, K, replacementNodeFactor=1)
+    # Its ordered dictionaries take three times the memory; what needs them is done in `_insert`.
+    bucket.nodes, bucket.replacement_nodes = {}, {}
+    bucket.range = _ANY  # ours go by the length of a prefix
+    bucket.last_updated = -math.inf  # nothing was looked up in it yet
+    return bucket
+
+
+def _close_gaps(bucket: KBucket) -> None:
+    # A dictionary keeps the places of those that are gone, and doubles before it uses them again.
+    bucket.nodes, bucket.replacement_nodes = dict(bucket.nodes), dict(bucket.replacement_nodes)
+
+
+def _count(bucket: KBucket, network: bytes) -> int:
+    """Count the contacts of a network; replacements with them, since they will be promoted."""
+    contacts = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
+    return sum(contact.network == network for contact in contacts)
+
+
 class RoutingTable:
     """Contacts by their distance to `own`.
 
@@ -49,7 +72,8 @@ class RoutingTable:
         self._own_id = own
         self.own = int.from_bytes(own, "big")
         self.buckets: dict[int, KBucket] = {}
-        self._networks: Counter[bytes] = Counter()
+        # Contacts by network, several of them to a count: an upper bound, which is mostly enough.
+        self._networks = array("H", bytes(2 * _COUNTS))
         self._failures: dict[bytes, int] = {}
 
     def __len__(self) -> int:
@@ -108,14 +132,14 @@ class RoutingTable:
             if bucket[contact.id] == contact:
                 self._failures.pop(contact.id, None)
                 bucket.add_node(contact)  # moves it to the end: seen most recently
+                _close_gaps(bucket)
             return None
         if bucket is not None and contact.id in bucket.replacement_nodes:
             return self._head(bucket)
         if not self._is_diverse(contact, bucket):
             return None
         if bucket is None:
-            bucket = self.buckets[index] = KBucket(0, 0, K, replacementNodeFactor=1)
-            bucket.last_updated = -math.inf  # nothing was looked up in it yet
+            bucket = self.buckets[index] = _make_bucket()
         return self._insert(bucket, contact)
 
     def fill(self, contacts: Iterable[Contact], refreshed_at: Callable[[], float]) -> None:
@@ -153,6 +177,7 @@ class RoutingTable:
         if bucket is None or bucket[contact.id] != contact:
             return
         bucket.remove_node(contact)
+        _close_gaps(bucket)
         self._failures.pop(contact.id, None)
         self._forget(contact)
         if not bucket.nodes:
@@ -197,29 +222,24 @@ class RoutingTable:
         return head
 
     def _insert(self, bucket: KBucket, contact: Contact) -> Contact | None:
-        oldest_replacement = next(iter(bucket.replacement_nodes.values()), None)
-        added = bucket.add_node(contact)
-        self._networks[contact.network] += 1
-        if added:
-            return None
-        if oldest_replacement is not None and oldest_replacement.id not in bucket.replacement_nodes:
-            self._forget(oldest_replacement)
-        return self._head(bucket)
+        replacements = bucket.replacement_nodes
+        if len(bucket.nodes) >= K and len(replacements) >= bucket.max_replacement_nodes:
+            self._forget(replacements.pop(next(iter(replacements))))
+            _close_gaps(bucket)
+        self._networks[hash(contact.network) % _COUNTS] += 1
+        return None if bucket.add_node(contact) else self._head(bucket)
 
     def _is_diverse(self, contact: Contact, bucket: KBucket | None) -> bool:
-        """Whether the caps leave room; replacements count, since they will be promoted."""
+        """Whether the caps leave room."""
         network = contact.network
-        held = self._networks.get(network, 0)
-        if bucket is None or held < MAX_PER_BUCKET:
-            return held < MAX_PER_TABLE
+        held = self._networks[hash(network) % _COUNTS]
+        if held < MAX_PER_BUCKET or (bucket is None and held < MAX_PER_TABLE):
+            return True
         if held >= MAX_PER_TABLE:
-            return False
-        neighbours = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
-        same: int = sum(other.network == network for other in neighbours)
-        return same < MAX_PER_BUCKET
+            held = sum(_count(other, network) for other in self.buckets.values())
+            if held >= MAX_PER_TABLE:
+                return False
+        return bucket is None or _count(bucket, network) < MAX_PER_BUCKET
 
     def _forget(self, contact: Contact) -> None:
-        network = contact.network
-        self._networks[network] -= 1
-        if self._networks[network] <= 0:
-            del self._networks[network]
+        self._networks[hash(contact.network) % _COUNTS] -= 1

@@ -1,7 +1,8 @@
 """Look-ups over the network: a `Lookup` decides, `Rpc` asks, a subclass takes what comes."""
 
 from collections.abc import Callable
-from typing import Final
+from itertools import islice
+from typing import ClassVar, Final
 
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.lookup import Ending, Lookup
@@ -49,7 +50,7 @@ class Search:
         "lookup",
     )
 
-    _expected: type[Nodes] | type[Relays] = Nodes
+    _expected: ClassVar[type[Nodes] | type[Relays]] = Nodes
 
     def __init__(
         self, rpc: Rpc, lookup: Lookup, target: bytes, on_end: Callable[[float], None]
@@ -125,7 +126,7 @@ class Search:
         if self._is_suspect() and not self._widened:
             self._widened = True
             self._rpc.counters["lookup_widened"] += 1
-            self.lookup.widen(self._rpc.some_contacts(_WIDE))
+            self.lookup.widen(islice(self._rpc.some_contacts(), _WIDE))
             self._advance(now)
         elif not self._goes_on(now):
             self._ended = True
@@ -145,7 +146,7 @@ class TokenSearch(Search):
 
     __slots__ = ("tokens",)
 
-    _expected = Relays
+    _expected: ClassVar[type[Nodes] | type[Relays]] = Relays
 
     def __init__(self, rpc: Rpc, target: bytes, on_end: Callable[[float], None]) -> None:
         lookup = Lookup(target, k=K, alpha=PATH_ALPHA, paths=PATHS)

@@ -1,6 +1,5 @@
 """How much one source may ask: a token bucket per host, in a table of bounded size."""
 
-from collections import OrderedDict
 from typing import Final
 
 from overlay.core.addresses import Address, source_of
@@ -30,16 +29,16 @@ class RateLimiter:
         self._rate = rate
         self._burst = burst
         self._sources = sources
-        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        self._buckets: dict[bytes, tuple[float, float]] = {}
 
     def admit(self, source: Address, now: float) -> bool:
         """Whether `source` may ask once more now; if so, count it."""
         key = source_of(source)
-        tokens, since = self._buckets.get(key, (self._burst, now))
+        tokens, since = self._buckets.pop(key, (self._burst, now))
         tokens = min(self._burst, tokens + (now - since) * self._rate)
         admitted = tokens >= 1.0
+        # At the end: the first one is that heard of least recently.
         self._buckets[key] = (tokens - 1.0 if admitted else tokens, now)
-        self._buckets.move_to_end(key)
         self._forget(now)
         return admitted
 
@@ -47,8 +46,9 @@ class RateLimiter:
         """Drop sources that have been quiet until their bucket was full again, and surplus ones."""
         buckets = self._buckets
         for _ in range(_FORGOTTEN_AT_ONCE):
-            tokens, since = buckets[next(iter(buckets))]
+            first = next(iter(buckets))
+            tokens, since = buckets[first]
             is_full = tokens + (now - since) * self._rate >= self._burst
             if not is_full and len(buckets) <= self._sources:
                 return
-            buckets.popitem(last=False)
+            del buckets[first]

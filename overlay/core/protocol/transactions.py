@@ -11,18 +11,14 @@ from typing import Final, Protocol
 from overlay.core.addresses import Address
 from overlay.core.kademlia.contact import Contact
 from overlay.core.protocol.messages import Reply
+from overlay.core.protocol.round_trips import RoundTrips, RttEstimator
 
 ATTEMPTS: Final = 2  # one retransmission before a peer counts as failed
 MAX_PENDING: Final = 1024  # our own requests
 # Pings that strangers set off, with forged addresses too. They stand apart from our own.
 MAX_CHECKS: Final = 128
-_MAX_MEASURED: Final = 512
 
-# RFC 6298 asks for 1 s at least; that protects a congested path from a bulk transfer. Here a
-# timeout costs one small datagram, and waiting costs a person.
 INITIAL_RTO: Final = 0.5
-MIN_RTO: Final = 0.1
-MAX_RTO: Final = 3.0
 # A stranger is taken to be about as far as those we know: within this many deviations of their
 # mean lie nineteen of twenty. The others are set aside too early, and their answers still count.
 _DEVIATIONS: Final = 2.0
@@ -87,35 +83,10 @@ class Pending:
         self.deadline = 0.0
 
 
-class RttEstimator:
-    """Smoothed round-trip time and its variation (RFC 6298 section 2), in seconds.
-
-    Args:
-        rtt: The first round trip.
-        memory: How many round trips count; 8 for one peer (alpha = 1/8, beta = 1/4).
-    """
-
-    __slots__ = ("_memory", "srtt", "variation")
-
-    def __init__(self, rtt: float, memory: int = 8) -> None:
-        self._memory = memory
-        self.srtt = rtt
-        self.variation = rtt / 2
-
-    def measure(self, rtt: float) -> None:
-        """Take in one round trip."""
-        self.variation += (abs(self.srtt - rtt) - self.variation) * 2 / self._memory
-        self.srtt += (rtt - self.srtt) / self._memory
-
-    def wait(self, deviations: float = 4.0) -> float:
-        """Return how long to wait for a reply, seconds; RFC 6298 has four deviations."""
-        return min(MAX_RTO, max(MIN_RTO, self.srtt + deviations * self.variation))
-
-
 class Transactions:
     """The requests of one peer that are under way, at most `MAX_PENDING` and `MAX_CHECKS`."""
 
-    __slots__ = ("_all", "_checks", "_heap", "_pending", "_rtts", "_serial")
+    __slots__ = ("_all", "_checks", "_each", "_heap", "_pending", "_serial")
 
     def __init__(self) -> None:
         self._pending: dict[bytes, Pending] = {}
@@ -123,7 +94,7 @@ class Transactions:
         self._checks = 0
         self._serial = 0
         self._all = RttEstimator(_USUAL_RTT, _POPULATION)
-        self._rtts: dict[Address, RttEstimator] = {}
+        self._each = RoundTrips()
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -134,16 +105,11 @@ class Transactions:
             return self._checks >= MAX_CHECKS
         return len(self._pending) - self._checks >= MAX_PENDING
 
-    def rtt(self, address: Address) -> float | None:
-        """Return the smoothed round-trip time to a peer in seconds, if it was measured."""
-        estimator = self._rtts.get(address)
-        return None if estimator is None else estimator.srtt
-
     def open(self, pending: Pending, now: float) -> None:
         """Count a request as sent now."""
-        estimator = self._rtts.get(pending.contact.address)
-        if estimator is not None:
-            pending.rto = estimator.wait()
+        rto = self._each.wait(pending.contact)
+        if rto is not None:
+            pending.rto = rto
         elif pending.attempts_left > 1:
             pending.rto = min(INITIAL_RTO, self._all.wait(_DEVIATIONS))
         pending.opened_at = pending.sent_at = now
@@ -201,14 +167,5 @@ class Transactions:
         # To leave out those who were sent the request twice would be to leave out the far ones.
         elapsed = now - pending.opened_at
         self._all.measure(elapsed)
-        if pending.sent_at is None:
-            return
-        address = pending.contact.address
-        estimator = self._rtts.pop(address, None)
-        if estimator is None:
-            estimator = RttEstimator(elapsed)
-        else:
-            estimator.measure(elapsed)
-        self._rtts[address] = estimator  # at the end: the first one is that heard of least recently
-        if len(self._rtts) > _MAX_MEASURED:
-            del self._rtts[next(iter(self._rtts))]
+        if pending.sent_at is not None:
+            self._each.measure(pending.contact, elapsed)

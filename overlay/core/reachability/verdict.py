@@ -240,13 +240,17 @@ class ReachabilityTest:
         self._host = host = self._own_host()
         if host is None:
             return []
-        contacts = self._rpc.table.contacts()
-        self._rng.shuffle(contacts)
-        by_network = {contact.network: contact for contact in contacts if not contact.is_private}
-        by_network.pop(network_of((host, 0)), None)
+        wanted = ROUND if self._is_in_doubt() else 1
+        own_network = network_of((host, 0))
+        by_network: dict[bytes, Contact] = {}
+        for contact in self._rpc.some_contacts():
+            if not contact.is_private and contact.network != own_network:
+                by_network.setdefault(contact.network, contact)
+                if len(by_network) >= max(wanted, FEWEST_NETWORKS):
+                    break
         if len(by_network) < FEWEST_NETWORKS:
             return []
-        return list(by_network.values())[: ROUND if self._is_in_doubt() else 1]
+        return list(by_network.values())[:wanted]
 
     def _is_in_doubt(self) -> bool:
         """Whether there is no verdict, or the latest answer speaks against it."""

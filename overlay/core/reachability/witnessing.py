@@ -1,6 +1,5 @@
 """What a peer does so that others learn whether strangers reach them; see `reachability`."""
 
-import random
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private, network_of
@@ -29,14 +28,12 @@ class Witnessing:
 
     Args:
         rpc: Knows the strangers, and asks them.
-        rng: Chooses among them.
     """
 
-    __slots__ = ("_asking", "_rng", "_rpc", "_targets")
+    __slots__ = ("_asking", "_rpc", "_targets")
 
-    def __init__(self, rpc: Rpc, rng: random.Random) -> None:
+    def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
-        self._rng = rng
         self._asking = RateLimiter(_SUMMONS_RATE, _SUMMONS_BURST, _SOURCES)
         self._targets = RateLimiter(_KNOCK_RATE, _KNOCK_BURST, _SOURCES)
 
@@ -88,12 +85,8 @@ class Witnessing:
         """
         network = network_of(source)
         family = is_ipv6(source[0])
-        contacts = self._rpc.table.contacts()
         strangers: list[Contact] = []
-        while contacts and len(strangers) < _FEWEST_STRANGERS:
-            at = self._rng.randrange(len(contacts))
-            contacts[at], contacts[-1] = contacts[-1], contacts[at]
-            contact = contacts.pop()
+        for contact in self._rpc.some_contacts():
             if (
                 contact.network != network
                 and contact.is_ipv6 == family
@@ -101,4 +94,6 @@ class Witnessing:
                 and not is_contacted(request.contacted, contact.address[0])
             ):
                 strangers.append(contact)
+                if len(strangers) >= _FEWEST_STRANGERS:
+                    break
         return strangers

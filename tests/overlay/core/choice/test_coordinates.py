@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.core.addresses import Address
 from overlay.core.choice.coordinates import (
     DIMENSIONS,
     MAX_RTT,
-    MAX_SAMPLES,
     ORIGIN,
+    PLACES,
     Coordinate,
     Vivaldi,
     decode_coordinate_untrusted,
     encode_coordinate,
     estimate_rtt,
 )
+from overlay.core.kademlia.contact import Contact, contact_at
 
 HERE = Coordinate((0.1,) * DIMENSIONS, 0.001, 0.2)
 LIE = Coordinate((9.0,) * DIMENSIONS, 9.0, 0.0)
@@ -32,8 +32,8 @@ coordinates = st.builds(
 )
 
 
-def address(number: int) -> Address:
-    return f"10.0.{number // 250}.{number % 250 + 1}", 4000
+def peer(number: int) -> Contact:
+    return contact_at(number.to_bytes(20), (f"10.0.{number // 250}.{number % 250 + 1}", 4000))
 
 
 class World:
@@ -62,7 +62,7 @@ class World:
             return
         place = LIE if other in self.liars else self.peers[other].coordinate
         jitter = self.rng.uniform(1.0, 1.05)
-        self.peers[one].observe(address(other), place, self.rtt(one, other) * jitter)
+        self.peers[one].observe(peer(other), place, self.rtt(one, other) * jitter)
 
     def median_error(self) -> float:
         honest = [number for number in range(len(self.peers)) if number not in self.liars]
@@ -111,7 +111,7 @@ def test_one_liar_cannot_move_a_settled_peer() -> None:
     victim = world.peers[0]
     before = victim.coordinate
     for _ in range(1000):
-        victim.observe(address(1), LIE, world.rtt(0, 1))
+        victim.observe(peer(1), LIE, world.rtt(0, 1))
     assert estimate_rtt(before, victim.coordinate) - 2 * before.height < 0.001
 
 
@@ -130,7 +130,7 @@ def test_everybody_far_away_is_believed_in_the_end() -> None:
 @pytest.mark.parametrize("rtt", [0.0, -1.0, 10.1, math.nan, math.inf, -math.inf])
 def test_impossible_round_trips_are_not_believed(rtt: float) -> None:
     vivaldi = Vivaldi(random.Random(1))
-    assert not vivaldi.observe(address(1), HERE, rtt)
+    assert not vivaldi.observe(peer(1), HERE, rtt)
     assert vivaldi.coordinate is ORIGIN
     assert vivaldi.samples == 0
 
@@ -138,24 +138,24 @@ def test_impossible_round_trips_are_not_believed(rtt: float) -> None:
 def test_one_late_reply_is_filtered_out() -> None:
     steady, spiky = Vivaldi(random.Random(1)), Vivaldi(random.Random(1))
     for rtt in (0.1, 0.1, 0.1, 0.1):
-        steady.observe(address(1), HERE, rtt)
+        steady.observe(peer(1), HERE, rtt)
     for rtt in (0.1, 0.1, 5.0, 0.1):
-        spiky.observe(address(1), HERE, rtt)
+        spiky.observe(peer(1), HERE, rtt)
     assert spiky.coordinate == steady.coordinate
 
 
 def test_two_peers_at_the_same_place_get_apart() -> None:
     vivaldi = Vivaldi(random.Random(1))
     for _ in range(100):
-        vivaldi.observe(address(1), ORIGIN, 0.1)
+        vivaldi.observe(peer(1), ORIGIN, 0.1)
     assert estimate_rtt(vivaldi.coordinate, ORIGIN) == pytest.approx(0.1, rel=0.2)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     vivaldi = Vivaldi(random.Random(1))
-    for number in range(3 * MAX_SAMPLES):
-        vivaldi.observe(address(number), HERE, 0.1)
-    assert vivaldi.samples == MAX_SAMPLES
+    for number in range(3 * PLACES):
+        vivaldi.observe(peer(number), HERE, 0.1)
+    assert vivaldi.samples == PLACES
 
 
 @given(
@@ -166,9 +166,9 @@ def test_whatever_strangers_say_ours_stays_one_that_others_take(
     samples: list[tuple[int, Coordinate, float]], seed: int
 ) -> None:
     vivaldi = Vivaldi(random.Random(seed))
-    for peer, place, rtt in samples:
+    for number, place, rtt in samples:
         before = vivaldi.coordinate
-        vivaldi.observe(address(peer), place, rtt)
+        vivaldi.observe(peer(number), place, rtt)
         moved = math.dist(before.vector, vivaldi.coordinate.vector)
         assert moved < 0.101 + math.hypot(*before.vector)  # a step and all of gravity
         assert decode_coordinate_untrusted(encode_coordinate(vivaldi.coordinate)) is not None
@@ -184,7 +184,7 @@ def test_a_newcomer_makes_the_most_of_its_first_replies(seed: int) -> None:
     here = Coordinate(tuple(rng.uniform(-0.1, 0.1) for _ in range(DIMENSIONS)), 0.002, 0.1)
     vivaldi = Vivaldi(rng)
     for number, place in enumerate(places[:24]):
-        vivaldi.observe((f"11.{number}.1.1", 4000), place, estimate_rtt(here, place))
+        vivaldi.observe(peer(number), place, estimate_rtt(here, place))
 
     def error() -> float:
         return sum(

@@ -1,14 +1,12 @@
 import pytest
 
-from overlay.core.kademlia.contact import Contact
+from overlay.core.kademlia.contact import Contact, contact_at
+from overlay.core.protocol.round_trips import MAX_RTO, MIN_RTO, PLACES, RoundTrips, RttEstimator
 from overlay.core.protocol.transactions import (
     INITIAL_RTO,
     MAX_CHECKS,
     MAX_PENDING,
-    MAX_RTO,
-    MIN_RTO,
     Pending,
-    RttEstimator,
     Transactions,
 )
 from overlay.core.rpc import NoSink
@@ -78,7 +76,6 @@ def test_answers_to_retransmissions_show_that_strangers_are_far() -> None:
         transactions.open(one, 0.0)
         assert transactions.expire(one.deadline) is one
         transactions.match(one.tid, PEER.address, 0.45)
-    assert transactions.rtt(PEER.address) is None
     transactions.open(pending(), 0.0)
     deadline = transactions.next_deadline()
     assert deadline is not None
@@ -91,9 +88,6 @@ def test_the_rto_follows_the_measured_rtt() -> None:
         one = pending(round_trip)
         transactions.open(one, 0.0)
         transactions.match(one.tid, PEER.address, 0.06)
-    rtt = transactions.rtt(PEER.address)
-    assert rtt is not None
-    assert abs(rtt - 0.06) < 1e-6
     transactions.open(pending(99), 10.0)
     assert transactions.next_deadline() == 10.0 + MIN_RTO
 
@@ -104,7 +98,28 @@ def test_a_retransmitted_request_measures_nothing() -> None:
     transactions.open(one, 0.0)
     transactions.expire(INITIAL_RTO)
     assert transactions.match(one.tid, PEER.address, 0.6) is one
-    assert transactions.rtt(PEER.address) is None
+    two = pending(2)
+    transactions.open(two, 1.0)
+    fresh = Transactions()
+    fresh.open(pending(), 0.0)
+    assert two.rto > INITIAL_RTO / 2, "it is waited for as a stranger is"
+
+
+def test_a_peer_is_remembered_until_another_has_its_place() -> None:
+    trips = RoundTrips()
+    one, other = (
+        contact_at(number.to_bytes(20), ("127.0.0.1", 5000)) for number in (1, 1 + PLACES)
+    )
+    assert trips.wait(one) is None
+    for _ in range(50):
+        trips.measure(one, 0.2)
+    wait = trips.wait(one)
+    assert wait is not None
+    assert abs(wait - 0.2) < 1e-3
+    assert trips.wait(other) is None
+    trips.measure(other, 1.0)
+    assert trips.wait(other) == 1.0 + 4 * 0.5
+    assert trips.wait(one) is None
 
 
 def test_estimates_as_in_rfc_6298() -> None:
