@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "f88d8cc86e66a8ee1f59fd6d7904ab43495e0edf"
+TRACE = "aeb21acded9028cf0773b47b67a93079144a3889"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
