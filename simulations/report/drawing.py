@@ -47,6 +47,7 @@ _STYLE: Final[Any] = {
     "legend.labelcolor": _TEXT,
 }
 _SIZE: Final = (5.6, 3.1)  # inches; the page scales it
+_HALF_A_ROW: Final = 24  # letters of a legend, at most
 
 Draw = Callable[[Axes], object]
 
@@ -66,7 +67,9 @@ def draw_svg(name: str, title: str, draw: Draw) -> str:
         draw(axes)
         handles, labels = axes.get_legend_handles_labels()
         if labels:
-            axes.legend(handles, labels)
+            # Above, where no line is.
+            columns = 2 if max(map(len, labels)) <= _HALF_A_ROW else 1
+            axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
         out = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(out, format="svg", metadata=nothing)
