@@ -60,7 +60,7 @@ async def test_strangers_are_sent_to_knock(lab: Lab) -> None:
     peers = await lab.start(
         crowd, sys.executable, "-m", "simulations.lab.crowd", "4278", *addresses
     )
-    bootstrap = (await peers.json())["overlay"]
+    bootstrap = (await peers.json(timeout=90))["overlay"]
     found: dict[str, dict[str, dict[str, Any]]] = {}
 
     async def examine(host: Host) -> None:

@@ -58,7 +58,7 @@ async def build(lab: Lab, protocols: Collection[str]) -> World:
     accounts = dict.fromkeys(("node", "alice"), PASSWORD)
     await start_prosody(lab, server, "one.example", authority, accounts=accounts)
     router = await add_home_router(lab, "router", "home", protocols)
-    await peers.json()
+    await peers.json(timeout=90)
     bootstrap = ["--bootstrap", f"{addresses[0]}:4278"]
     login = ["--password-file", secret_file(lab), "--xmpp-ca-file", str(authority.ca_file)]
     state = ["--state-dir", str(lab.directory / "node")]
