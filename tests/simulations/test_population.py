@@ -119,7 +119,7 @@ def test_churn_keeps_the_number_of_peers() -> None:
 
 
 def test_negative_churn_is_refused() -> None:
-    with pytest.raises(SimulationError, match="churn of -1 per hour is negative"):
+    with pytest.raises(SimulationError, match="churn of -1 per hour is no rate"):
         Churn(build(1), -1.0)
 
 
