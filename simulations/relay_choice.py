@@ -357,9 +357,7 @@ class Run:
 
 def main(argv: list[str]) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, description="How good the choice of a relay is."
-    )
+    parser = argparse.ArgumentParser(allow_abbrev=False, description="How good the choice is.")
     parser.add_argument("--rtt", type=Path, help="file with an RTT matrix; else a synthetic world")
     parser.add_argument("--rtt-unit", choices=("ms", "s"), default="ms", help="its unit")
     parser.add_argument("--seeds", type=int, default=3, help="worlds to build")

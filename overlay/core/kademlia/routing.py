@@ -42,15 +42,12 @@ def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
 def _make_bucket() -> KBucket:
     bucket = KBucket(0, 0, K, replacementNodeFactor=1)
     # Its ordered dictionaries take three times the memory; what needs them is done in `_insert`.
+    # Plain ones keep the places of those that are gone, and double before they use them again: so
+    # they are copied whenever one has gone.
     bucket.nodes, bucket.replacement_nodes = {}, {}
     bucket.range = _ANY  # ours go by the length of a prefix
     bucket.last_updated = -math.inf  # nothing was looked up in it yet
     return bucket
-
-
-def _close_gaps(bucket: KBucket) -> None:
-    # A dictionary keeps the places of those that are gone, and doubles before it uses them again.
-    bucket.nodes, bucket.replacement_nodes = dict(bucket.nodes), dict(bucket.replacement_nodes)
 
 
 def _count(bucket: KBucket, network: bytes) -> int:
@@ -132,7 +129,7 @@ class RoutingTable:
             if bucket[contact.id] == contact:
                 self._failures.pop(contact.id, None)
                 bucket.add_node(contact)  # moves it to the end: seen most recently
-                _close_gaps(bucket)
+                bucket.nodes = dict(bucket.nodes)
             return None
         if bucket is not None and contact.id in bucket.replacement_nodes:
             return self._head(bucket)
@@ -177,7 +174,7 @@ class RoutingTable:
         if bucket is None or bucket[contact.id] != contact:
             return
         bucket.remove_node(contact)
-        _close_gaps(bucket)
+        bucket.nodes, bucket.replacement_nodes = dict(bucket.nodes), dict(bucket.replacement_nodes)
         self._failures.pop(contact.id, None)
         self._forget(contact)
         if not bucket.nodes:
@@ -225,7 +222,7 @@ class RoutingTable:
         replacements = bucket.replacement_nodes
         if len(bucket.nodes) >= K and len(replacements) >= bucket.max_replacement_nodes:
             self._forget(replacements.pop(next(iter(replacements))))
-            _close_gaps(bucket)
+            bucket.replacement_nodes = dict(replacements)
         self._networks[hash(contact.network) % _COUNTS] += 1
         return None if bucket.add_node(contact) else self._head(bucket)
 
