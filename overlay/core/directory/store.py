@@ -51,68 +51,55 @@ class KeySample:
 
     Args:
         epoch: Decides the order.
+
+    Attributes:
+        entries: All of them, in order. They are few, and most keys hold one or two: a table of
+            their public keys would take more room than they do.
     """
 
-    __slots__ = ("_entries", "_epoch", "_in_order", "_places")
+    __slots__ = ("_epoch", "entries")
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
-        self._entries: dict[bytes, Entry] = {}  # by public key
-        self._places: list[tuple[bytes, bytes]] = []  # rank and public key, ascending
-        self._in_order: list[Entry] | None = None
+        self.entries: list[Entry] = []
 
-    def __contains__(self, public_key: bytes) -> bool:
-        return public_key in self._entries
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __getitem__(self, public_key: bytes) -> Entry:
-        return self._entries[public_key]
-
-    @property
-    def entries(self) -> list[Entry]:
-        """All of them, in order."""
-        if self._in_order is None:
-            self._in_order = [self._entries[public_key] for _, public_key in self._places]
-        return self._in_order
+    def get(self, public_key: bytes) -> Entry | None:
+        """Return the advert of a public key, if it is there."""
+        for entry in self.entries:
+            if entry.advert.public_key == public_key:
+                return entry
+        return None
 
     def enter(self, epoch: int) -> None:
         """Sort them anew; all of them stay."""
         self._epoch = epoch
-        self._places = sorted(self._place(entry) for entry in self._entries.values())
-        self._in_order = None
+        self.entries.sort(key=self._place)
 
     def displaced_by(self, entry: Entry) -> bytes | None:
         """Return the public key of the advert that another one leaves no room for, or its own."""
         place = self._place(entry)
         rank, public_key = place
-        places = self._places
-        if public_key in self._entries:
-            places = [other for other in places if other[1] != public_key]
+        others = [other for other in self.entries if other.advert.public_key != public_key]
         # The rank is that of the network.
-        first = bisect_left(places, (rank, b""))
-        nearest = places[first : first + MAX_PER_NETWORK_AND_KEY]
+        first = bisect_left(others, (rank, b""), key=self._place)
+        nearest = map(self._place, others[first : first + MAX_PER_NETWORK_AND_KEY])
         rivals = [other for other in nearest if other[0] == rank]
         if len(rivals) >= MAX_PER_NETWORK_AND_KEY:
             return max(rivals[-1], place)[1]
-        if len(places) >= SAMPLE_SIZE:
-            return max(places[-1], place)[1]
+        if len(others) >= SAMPLE_SIZE:
+            return max(self._place(others[-1]), place)[1]
         return None
 
     def put(self, entry: Entry) -> None:
         """Take in an advert, in place of that of the same public key."""
         self.pop(entry.advert.public_key)
-        self._entries[entry.advert.public_key] = entry
-        insort(self._places, self._place(entry))
-        self._in_order = None
+        insort(self.entries, entry, key=self._place)
 
     def pop(self, public_key: bytes) -> Entry | None:
         """Take out an advert, if it is there."""
-        entry = self._entries.pop(public_key, None)
+        entry = self.get(public_key)
         if entry is not None:
-            self._places.remove(self._place(entry))
-            self._in_order = None
+            self.entries.remove(entry)
         return entry
 
     def _place(self, entry: Entry) -> tuple[bytes, bytes]:
@@ -152,7 +139,7 @@ class AdvertStore:
     def entries(self, key: bytes) -> list[Entry]:
         """Return what is held under a key, in the order of the last time that was told."""
         held = self._keys.get(key)
-        return [] if held is None else held.entries
+        return [] if held is None else list(held.entries)
 
     def judge(self, entry: Entry, unix_time: float) -> StoreResult:
         """Tell what `put` would do with an advert.
@@ -164,7 +151,7 @@ class AdvertStore:
         key, public_key = entry.key, entry.advert.public_key
         withdrawn_seq, _ = self._withdrawn.get(public_key, (-1, 0.0))
         held = self._keys.get(key)
-        known = held[public_key] if held is not None and public_key in held else None
+        known = None if held is None else held.get(public_key)
         if entry.advert.seq <= withdrawn_seq:
             raise StaleAdvertError
         if known is not None and entry.advert.encoded != known.advert.encoded:
@@ -209,8 +196,12 @@ class AdvertStore:
             StaleAdvertError: A later one is known.
         """
         public_key = advert.public_key
-        holding = [key for key, held in self._keys.items() if public_key in held]
-        if any(advert.seq <= self._keys[key][public_key].advert.seq for key in holding):
+        holding = {
+            key: entry
+            for key, held in self._keys.items()
+            if (entry := held.get(public_key)) is not None
+        }
+        if any(advert.seq <= entry.advert.seq for entry in holding.values()):
             raise StaleAdvertError
         for key in holding:
             self._remove(key, public_key)
@@ -244,7 +235,7 @@ class AdvertStore:
 
     def _drop_furthest_key(self) -> None:
         furthest = max(self._keys, key=self._distance)
-        for entry in list(self._keys[furthest].entries):
+        for entry in self.entries(furthest):
             self._remove(furthest, entry.advert.public_key)
 
     def _remove(self, key: bytes, public_key: bytes) -> None:
@@ -257,7 +248,7 @@ class AdvertStore:
         self._networks[network] -= 1
         if not self._networks[network]:
             del self._networks[network]
-        if not len(held):
+        if not held.entries:
             del self._keys[key]
 
     def _enter_epoch(self, unix_time: float) -> None:
