@@ -15,6 +15,7 @@ speak of knocks, and none was heard, is it believed that strangers do not reach 
 that is silent, or knows nobody to send, is no evidence.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -38,10 +39,12 @@ ROUND: Final = 4  # contacts asked at once while there is doubt, each in another
 FEWEST_NETWORKS: Final = 3  # fewer are no witnesses
 PATIENCE: Final = 5.0  # seconds for a knock: four round trips, with a retransmission on the way
 
-# As long as all is as it was, one contact is asked now and then. A mapping of a NAT may lapse
-# after two minutes without a datagram from within (RFC 4787 REQ-5): this keeps ours.
-INTERVAL: Final = 100.0  # seconds
-FIRST_PAUSE: Final = 1.0  # seconds between two rounds in doubt; doubled up to the interval
+# As long as all is as it was, one contact is asked now and then; and whenever nothing has left us
+# for a while, since a NAT's mapping may lapse after two minutes of that (RFC 4787 REQ-5).
+INTERVAL: Final = 300.0  # seconds
+KEEPALIVE: Final = 50.0  # seconds between two looks at that
+FIRST_PAUSE: Final = 1.0  # seconds between two rounds in doubt; doubled up to the longest
+_LONGEST_PAUSE: Final = 100.0
 # A host that we sent to is no stranger for one to two of these: few NATs remember it for longer
 # (RFC 4787 recommends five minutes), and in a small network there must be strangers again.
 MEMORY: Final = 300.0  # seconds
@@ -132,12 +135,14 @@ class ReachabilityTest:
     """
 
     __slots__ = (
+        "_due_at_latest",
         "_host",
         "_on_change",
         "_pause",
         "_rng",
         "_rotate_at",
         "_rpc",
+        "_sent",
         "_summons",
         "_window",
         "due",
@@ -151,6 +156,8 @@ class ReachabilityTest:
         self._host: str | None = None
         self._pause = FIRST_PAUSE
         self._rotate_at = 0.0
+        self._due_at_latest = -math.inf
+        self._sent = 0  # datagrams, when that was looked at last
         self._summons: dict[bytes, _Summons] = {}
         self._window: list[tuple[Outcome, bytes | None]] = []
         self.verdict = Verdict.UNKNOWN
@@ -169,7 +176,7 @@ class ReachabilityTest:
         self._summons.clear()
         self._window.clear()
         self._pause = FIRST_PAUSE
-        self.due = now + self._pause
+        self._due_at_latest = self.due = now + self._pause
 
     def opened(self, now: float) -> None:
         """Begin anew: a NAT lets strangers in, so that it did not before means nothing.
@@ -186,7 +193,8 @@ class ReachabilityTest:
     def resume(self, now: float) -> None:
         """Begin as if we had been found reachable long ago; for simulations."""
         self.verdict = Verdict.REACHABLE
-        self.due = now + self._rng.uniform(0.0, INTERVAL)
+        self._due_at_latest = now + self._rng.uniform(0.0, INTERVAL)
+        self._rest(now)
 
     def endpoint_changed(self, now: float) -> None:
         """Others see us elsewhere: what was learnt there does not count here."""
@@ -199,6 +207,9 @@ class ReachabilityTest:
             return
         if self._summons:
             self._end_round(now)
+            return
+        if now < self._due_at_latest and self._rpc.counters["sent"] > self._sent:
+            self._rest(now)
             return
         if now >= self._rotate_at:
             self._rpc.contacted.rotate()
@@ -310,9 +321,16 @@ class ReachabilityTest:
 
     def _wait(self, now: float, *, settled: bool) -> None:
         """Plan the next round: soon while there is doubt, but less and less so."""
+        spread = self._rng.uniform(0.75, 1.0)
         if settled:
             self._pause = FIRST_PAUSE
-        pause = INTERVAL if settled else self._pause
-        self.due = now + pause * self._rng.uniform(0.75, 1.0)
-        if not settled:
-            self._pause = min(INTERVAL, 2 * self._pause)
+            self._due_at_latest = now + INTERVAL * spread
+            self._rest(now)
+        else:
+            self._due_at_latest = self.due = now + self._pause * spread
+            self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
+
+    def _rest(self, now: float) -> None:
+        """Wait for the next round, or until it is to be seen whether anything has left us."""
+        self._sent = self._rpc.counters["sent"]
+        self.due = min(self._due_at_latest, now + KEEPALIVE)

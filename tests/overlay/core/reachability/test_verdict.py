@@ -18,6 +18,7 @@ from overlay.core.protocol.wire import (
 from overlay.core.reachability.verdict import (
     ENOUGH_MISSED,
     INTERVAL,
+    KEEPALIVE,
     PATIENCE,
     ROUND,
     WINDOW,
@@ -259,6 +260,30 @@ def test_a_peer_that_is_to_be_a_client_does_not_ask() -> None:
     rig.run(4 * INTERVAL)
     assert rig.summons == []
     assert rig.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_mapping_is_kept_and_a_busy_peer_asks_seldom(busy: bool) -> None:
+    rig = Rig()
+    begun = last = rig.now
+    longest = 0.0
+    rounds = 0
+    while rig.now < begun + 3600:
+        if busy:
+            rig.ask(Ping(), ("99.1.1.1", 5000), client=False)
+        rig.now += 10
+        rig.peer.handle_timer(rig.now)
+        sent = rig.take()
+        if rig.summons:
+            rounds += 1
+            rig.knock(rig.summons[0][2], f"{99 + rounds}.1.1.1")
+            rig.agree()
+        if sent or busy:
+            longest, last = max(longest, rig.now - last), rig.now
+    assert rig.verdict is Verdict.REACHABLE
+    assert longest <= 2 * KEEPALIVE + 2 * PATIENCE + 10
+    expected = 3600 / INTERVAL if busy else 3600 / (3 * KEEPALIVE)
+    assert (rounds <= 2 * expected) if busy else (rounds >= expected)
 
 
 # Who says that it serves no more.
