@@ -18,6 +18,10 @@ from overlay.core.kademlia.contact import Contact, K
 MAX_PER_BUCKET: Final = 2
 MAX_PER_TABLE: Final = 10
 
+# Contacts that wait for a place in a full bucket. Each costs a ping when it comes, and the oldest
+# contact another: with more of them, all that was gained is pings.
+REPLACEMENTS: Final = 4
+
 MAX_FAILURES: Final = 2  # in a row; one lost packet never evicts
 
 _ANY: Final = (0, 0)
@@ -40,7 +44,8 @@ def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
 
 
 def _make_bucket() -> KBucket:
-    bucket = KBucket(0, 0, K, replacementNodeFactor=1)
+    bucket = KBucket(0, 0, K)
+    bucket.max_replacement_nodes = REPLACEMENTS
     # Its ordered dictionaries take three times the memory; what needs them is done in `_insert`.
     # Plain ones keep the places of those that are gone, and double before they use them again: so
     # they are copied whenever one has gone.

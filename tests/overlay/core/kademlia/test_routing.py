@@ -3,7 +3,13 @@ import random
 import pytest
 
 from overlay.core.kademlia.contact import Contact, K
-from overlay.core.kademlia.routing import MAX_PER_BUCKET, MAX_PER_TABLE, RoutingTable, estimate_size
+from overlay.core.kademlia.routing import (
+    MAX_PER_BUCKET,
+    MAX_PER_TABLE,
+    REPLACEMENTS,
+    RoutingTable,
+    estimate_size,
+)
 
 OWN = bytes(20)
 
@@ -75,7 +81,7 @@ def test_replacements_are_bounded() -> None:
     table = RoutingTable(OWN)
     for low in range(200):
         table.add(in_bucket(2, low))
-    assert len(table.buckets[2].replacement_nodes) == K
+    assert len(table.buckets[2].replacement_nodes) == REPLACEMENTS
     assert not table.wants(in_bucket(2, 500))
 
 
