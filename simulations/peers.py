@@ -96,7 +96,7 @@ class SimulatedPeer:
 
     def resume(self, contacts: Iterable[Contact]) -> None:
         """Have it know contacts of old."""
-        self.core.resume(contacts, self._network.heap.now)
+        self.core.past.joined(contacts, self._network.heap.now)
         self.settle()
 
     def bootstrap(self, addresses: Iterable[Address]) -> None:

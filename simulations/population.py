@@ -9,7 +9,7 @@ from typing import Final
 from overlay.core.addresses import Address
 from overlay.core.identity import KeyPair
 from overlay.core.ids import ID_BITS
-from overlay.core.kademlia.contact import Contact, K
+from overlay.core.kademlia.contact import Contact, K, contact_at
 from overlay.core.peer import PeerConfig
 from overlay.core.remembering import remember
 from simulations.addresses import HOSTS_PER_NETWORK, public_hosts
@@ -78,7 +78,7 @@ class Population:
         remember(_REMEMBERED * count)
         for _ in range(count):
             self._add(self._create(client=False))
-        contacts = [Contact(peer.peer_id, peer.address) for peer in self.peers]
+        contacts = [contact_at(peer.peer_id, peer.address) for peer in self.peers]
         contacts.sort(key=lambda contact: contact.long_id)
         ids = [contact.long_id for contact in contacts]
         for peer in self.peers:
@@ -130,6 +130,10 @@ class Population:
     def is_open(self, address: Address) -> bool:
         """Whether a peer lives there that serves, and is behind no NAT."""
         return address in self._places
+
+    def peer_at(self, address: Address) -> SimulatedPeer:
+        """Return the peer that lives there, serves, and is behind no NAT."""
+        return self.peers[self._places[address]]
 
     def closest(self, target: bytes, count: int = K) -> list[Address]:
         """Return where the peers closest to an id live, closest first."""

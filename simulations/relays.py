@@ -10,7 +10,7 @@ from overlay.core.addresses import Address
 from overlay.core.choice.coordinates import Coordinate
 from overlay.core.choice.selection import NEARLY_FULL, FailedRelays, near_and_any
 from overlay.core.directory.hunt import ENOUGH
-from overlay.core.directory.records import Offer
+from overlay.core.directory.records import Advert, Offer
 from overlay.core.directory.registration import SETTLED
 from overlay.core.events import Advertised, Connected, Event, Joined, RelaysFound
 from overlay.discovery import REFRESH, SAMPLE, SOONEST_REFRESH
@@ -55,6 +55,19 @@ class Relay:
             self._population.network.heap.after(delay, self._advertise)
         else:
             self.peer.on_event = self._joined
+
+    def resume(self) -> Advert:
+        """Have it advertised at some time of late.
+
+        Returns:
+            The advert, which others hold.
+        """
+        offer = self._describe()
+        self._said = self.peer.core.binding.free_share = offer.free
+        self._verified = True
+        self._plan(self.peer.rng.uniform(0.0, REFRESH))
+        now = self._population.network.heap.now
+        return self.peer.core.sign_advert(offer, (self.peer.address,), now)
 
     def changed(self) -> None:
         """A relay that gets full, or has room again, tells probes at once, and soon everybody."""

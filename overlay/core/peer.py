@@ -40,6 +40,7 @@ from overlay.core.kademlia.contact import Contact
 from overlay.core.kademlia.joining import Joining
 from overlay.core.kademlia.lookup import Lookup
 from overlay.core.kademlia.search import Search
+from overlay.core.past import Past
 from overlay.core.protocol import stun
 from overlay.core.protocol.binding import BindingResponder
 from overlay.core.protocol.messages import Knocking, Request
@@ -168,6 +169,12 @@ class Peer:
         coordinates = self._rpc.coordinates
         return coordinates.coordinate if coordinates.samples else None
 
+    @property
+    def past(self) -> Past:
+        """What it has lived through; for simulations to fill in."""
+        reachability = None if self._config.client else self._reachability
+        return Past(self._rpc, self._joining, reachability, self._responder, self._advertising)
+
     def contacts(self) -> list[Contact]:
         """Return the contacts of the routing table, closest first."""
         return self._rpc.table.contacts()
@@ -237,12 +244,6 @@ class Peer:
         self._rpc.witnesses.learn(endpoint)
         self._endpoint_changed(now)
         self._reachability.opened(now)
-
-    def resume(self, contacts: Iterable[Contact], now: float) -> None:
-        """Take part as if we had joined long ago and these were our contacts; for simulations."""
-        self._joining.resume(contacts, now)
-        if not self._config.client:
-            self._reachability.resume(now)
 
     def find_node(self, target: bytes, now: float) -> int:
         """Look for the peers closest to an id.

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Final
 
 from overlay.core.addresses import Address, is_private
+from overlay.core.choice.tables import relay_name
 from overlay.core.directory.records import (
     Advert,
     is_signed,
@@ -144,6 +145,21 @@ class Responder:
                 self.store.put(entry, unix_time)
             except StaleAdvertError:
                 self._counters["advert_stale"] += 1
+
+    def resume(
+        self, advert: Advert, level: int, relay: Contact, now: float, unix_time: float
+    ) -> bytes | None:
+        """List an advert that was stored long ago; for simulations.
+
+        Returns:
+            A write token for its relay; None if it is outside the sample of its key.
+        """
+        expires_at = now + remaining_lifetime(advert, unix_time)
+        entry = Entry(advert, advert.endpoints[0], expires_at, level, relay.id)
+        if self.store.put(entry, unix_time) is not StoreResult.LISTED:
+            return None
+        self._verifications.conclude(entry.address, relay_name(advert.public_key), now)
+        return self._tokens.issue(relay.address, now)
 
     def _needs_check(self, request: Request, contact: Contact) -> bool:
         """Whether a stranger could be a contact, or one that is says that it is none any more."""

@@ -141,6 +141,10 @@ class Rpc:
         out = len(ordered) // 3
         return estimated_relays(size, statistics.fmean(ordered[out : len(ordered) - out]))
 
+    def note_held(self, peer_id: bytes, held: int) -> None:
+        """Note how many adverts a peer says that it holds."""
+        self._held[peer_id[0] * _HELD_PARTS >> 8] = held
+
     def reaches(self, host: str) -> bool:
         """Whether `host` is of our address family."""
         return is_ipv6(host) == self._is_ipv6
@@ -240,7 +244,7 @@ class Rpc:
             elif not is_known and contact in self.table:
                 self.on_contact(contact, now)
         if isinstance(reply.body, Nodes):
-            self._held[contact.id[0] * _HELD_PARTS >> 8] = reply.body.held
+            self.note_held(contact.id, reply.body.held)
         pending.sink.answered(contact, reply, now)
         return changed
 

@@ -10,7 +10,6 @@ from overlay.core.identity import Identity, KeyPair
 from overlay.core.peer import PeerConfig
 from simulations.errors import SimulationError
 from simulations.latency import Latency
-from simulations.memory import resident_bytes
 from simulations.network import Conditions, Host
 from simulations.peers import PORT, UNIX_TIME, SimulatedPeer
 from simulations.population import BOOTSTRAP
@@ -42,9 +41,6 @@ class RealPopulation(ScenarioPopulation):
         """Create the first peers; `join_all` has them join."""
         for _ in range(count):
             self._add(self._create(client=False))
-
-    def settle(self) -> None:
-        """They know each other once they have joined."""
 
     async def join_all(self) -> None:
         """Have the first peers join, some at once, each by way of such as have.
@@ -102,7 +98,6 @@ class RealWorld(World):
 
     def __init__(self, scenario: Scenario, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self._memory = resident_bytes()
         super().__init__(scenario)
 
     @property
@@ -115,10 +110,9 @@ class RealWorld(World):
             and all(call.outcome != OUTCOMES[0] for call in clients.calls)
         )
 
-    def start(self) -> None:
-        """Have the clock of the scenario begin at zero."""
-        self.memory_per_node = (resident_bytes() - self._memory) / self.scenario.nodes
-        super().start()
+    def _recall(self) -> None:
+        """They live through it; relays register within the warm-up."""
+        self.residents.appoint(self.scenario.warmup)
 
     def _make_heap(self) -> RealTimeHeap:
         return RealTimeHeap(trio.current_time())

@@ -13,10 +13,7 @@ class Player(Protocol):
     """Has the world of a scenario, wherever that is."""
 
     def create(self) -> None:
-        """Create the nodes in the open; they know each other once `SETTLED` seconds have passed."""
-
-    def warm_up(self) -> None:
-        """Begin the warm-up."""
+        """Create the nodes, and begin the warm-up."""
 
     def start(self) -> None:
         """Have the clock of the scenario begin at zero."""
@@ -44,11 +41,8 @@ class WorldPlayer:
         self.sampler = Sampler(self.world)
 
     def create(self) -> None:
-        """Create the nodes in the open."""
+        """Create the nodes, and begin the warm-up."""
         self.world.create()
-
-    def warm_up(self) -> None:
-        """Begin the warm-up."""
         self.world.warm_up()
 
     def start(self) -> None:

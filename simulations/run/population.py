@@ -82,9 +82,8 @@ class ScenarioPopulation(Population):
         return self._ring.victim_id if self._hostile else b""
 
     def create_open(self) -> None:
-        """Create the peers of the beginning that are in the open; they settle within `SETTLED`."""
+        """Create the peers of the beginning that are in the open."""
         self.begin(self._in_the_open + self._hostile)
-        self.settle()
 
     def create_hidden(self) -> None:
         """Create those of the beginning that are behind NATs."""
@@ -145,12 +144,9 @@ class ScenarioPopulation(Population):
             return nearest
         ids = dict(self.reached.values())
         value = int.from_bytes(target, "big")
-        ids |= {address: self._peer_at(address).peer_id for address in nearest}
+        ids |= {address: self.peer_at(address).peer_id for address in nearest}
         distances = {address: int.from_bytes(own, "big") ^ value for address, own in ids.items()}
         return heapq.nsmallest(count, distances, key=distances.__getitem__)
-
-    def _peer_at(self, address: Address) -> SimulatedPeer:
-        return self.peers[self._places[address]]
 
     def _peer_on(
         self, host: Host, *, client: bool, rng: random.Random | None = None

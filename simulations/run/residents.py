@@ -12,6 +12,7 @@ from simulations.post import Post
 from simulations.relays import Relay
 from simulations.run.desk import Desk
 from simulations.run.lending import Behaviour, Lender
+from simulations.run.past import FirstAdverts
 from simulations.run.population import ScenarioPopulation
 from simulations.scenario.life import RelaySettings
 
@@ -54,26 +55,32 @@ class Residents:
         self._rng = rng
         self._quota = None if settings.quota is None else Quota.parse(settings.quota)
 
-    def appoint(self, within: float) -> None:
+    def appoint(self, within: float | None = None) -> None:
         """Make relays of a share of the nodes, and of those that come later.
 
         Args:
-            within: Seconds in which they register.
+            within: Seconds in which they register; None if they have done so long ago.
         """
         nodes = self.population.honest()
         count = max(1, round(self._settings.share * len(nodes)))
         victim = [peer for peer in nodes if peer.peer_id == self.population.victim_id]
         others = [peer for peer in nodes if peer not in victim]
-        for peer in [*victim, *self._rng.sample(others, count - len(victim))]:
-            delay = self._rng.uniform(0.0, min(_ADVERTISING, within))
-            self._lend(peer, delay)
+        chosen = [*victim, *self._rng.sample(others, count - len(victim))]
+        lent = [relay for peer in chosen if (relay := self._lend(peer)) is not None]
+        if within is None:
+            FirstAdverts(self.population, self._post).register(self.relays, lent)
+            return
+        for relay in lent:
+            relay.start(self._rng.uniform(0.0, min(_ADVERTISING, within)))
 
     def add(self) -> SimulatedPeer:
         """Let a newcomer join."""
         peer = self.population.add_node()
         is_open = peer not in self.population.hidden
         if is_open and self._rng.random() < self._settings.share:
-            self._lend(peer, 0.0)
+            relay = self._lend(peer)
+            if relay is not None:
+                relay.start()
         return peer
 
     def remove(self, peer: SimulatedPeer) -> None:
@@ -90,7 +97,8 @@ class Residents:
         nodes = list(self.relays.values()) if relays_only else self.population.nodes()
         return [peer for peer in nodes if peer.peer_id != self.population.victim_id]
 
-    def _lend(self, peer: SimulatedPeer, delay: float) -> None:
+    def _lend(self, peer: SimulatedPeer) -> Relay | None:
+        """Make a relay of a node; None if it is in another shard."""
         behaviour = self._behaviour()
         limits = RelayLimits(
             channels=self._channels(),
@@ -103,7 +111,7 @@ class Residents:
         self._appointed += 1
         self.relays[peer.address] = peer
         if not peer.is_here:
-            return
+            return None
         lender = Lender(self.population.network, peer, limits, behaviour)
         relay = Relay(self.population, peer, lender.describe)
         lender.on_change = relay.changed
@@ -112,7 +120,7 @@ class Residents:
         self.lenders[peer.address] = lender
         self._desks[peer.address] = Desk(self._post, lender)
         self.all_lenders.append((self._appointed, lender))
-        relay.start(delay)
+        return relay
 
     def _vanish_later(self, peer: SimulatedPeer) -> None:
         self._post.announce(peer.host, self._settings.vanish_after, _VANISH, peer.address)

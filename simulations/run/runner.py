@@ -14,7 +14,6 @@ import msgspec
 from node.version import version
 from simulations.errors import SimulationError
 from simulations.network import trace_digest
-from simulations.population import SETTLED
 from simulations.run.figures import TAIL, Judge
 from simulations.run.notes import Notes
 from simulations.run.player import Player, WorldPlayer
@@ -71,12 +70,10 @@ def run_scenario(
     tell("building the network", None)
     player = player or WorldPlayer(scenario)
     player.create()
-    player.pass_until(SETTLED)
-    player.warm_up()
-    began = SETTLED + scenario.warmup
+    began = scenario.warmup
     with stop.noticed():
         for passed in steps(scenario.warmup):
-            player.pass_until(SETTLED + passed)
+            player.pass_until(passed)
             tell("warming up", passed / scenario.warmup)
             if stop.wanted:
                 raise SimulationError("interrupted while warming up: nothing was measured")

@@ -18,6 +18,7 @@ from simulations.rtt_matrix import read_rtt_matrix
 from simulations.run.clients import Clients
 from simulations.run.life import Life
 from simulations.run.load import DirectoryLoad
+from simulations.run.past import recall_replies
 from simulations.run.population import ScenarioPopulation
 from simulations.run.residents import Residents
 from simulations.scenario.network import NetworkSettings
@@ -36,7 +37,8 @@ class World:
     Attributes:
         share: That part of the network; None for all of it.
         began: When the clock of the scenario was at zero, on that of the heap.
-        memory_per_node: Bytes of the process for each node, once all have joined.
+        memory_per_node: Bytes of the process for each node, once all have joined and relays are
+            listed.
         traffic: Bytes that each node alive at the beginning had sent and received by then.
 
     Raises:
@@ -79,21 +81,21 @@ class World:
         return self.heap.now - self.began
 
     def create(self) -> None:
-        """Create the nodes in the open; they know each other once `SETTLED` seconds have passed."""
+        """Create the nodes in the open; they have known each other for long."""
         self._memory_before = resident_bytes()
         self.population.create_open()
 
     def warm_up(self) -> None:
-        """Create those behind NATs; have them join, and relays register, within the warm-up."""
+        """Make relays of some, listed long ago; have those behind NATs join within the warm-up."""
+        self._recall()
         self.population.create_hidden()
         leave_out_of_collections()
-        grown = resident_bytes() - self._memory_before
-        self.memory_per_node = grown / self.scenario.nodes
-        self.residents.appoint(self.scenario.warmup)
 
     def start(self) -> None:
         """Have the clock of the scenario begin at zero."""
         leave_out_of_collections()
+        grown = resident_bytes() - self._memory_before
+        self.memory_per_node = grown / self.scenario.nodes
         self.began = self.heap.now
         peers = [*self.population.peers, *self.population.hidden]
         self.traffic = {peer: peer.traffic for peer in peers if peer.is_here}
@@ -125,6 +127,11 @@ class World:
     def finish(self) -> None:
         """Let nothing new begin."""
         self.clients.stop()
+
+    def _recall(self) -> None:
+        """Have the nodes in the open know and hold what they would after a long time."""
+        recall_replies(self.population.peers, self.network.latency, self._fork("past"))
+        self.residents.appoint()
 
     def _make_heap(self) -> EventHeap:
         return EventHeap()

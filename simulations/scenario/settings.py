@@ -47,8 +47,8 @@ class Scenario:
     """Decides everything random."""
 
     warmup: Seconds = 60.0
-    """Seconds after all have joined and the relays have begun to register until the clock of the
-    scenario starts at 0."""
+    """Seconds in which those behind NATs join, until the clock of the scenario starts at 0. All
+    others have known each other for long, and list the relays."""
 
     duration: Annotated[float, Meta(gt=0.0, le=_LONGEST)]
     """Seconds that are simulated then."""

@@ -58,12 +58,8 @@ class ShardedPlayer:
                 worker.end()
 
     def create(self) -> None:
-        """Create the nodes in the open."""
+        """Create the nodes, and begin the warm-up."""
         self._act("create")
-
-    def warm_up(self) -> None:
-        """Begin the warm-up."""
-        self._act("warm_up")
 
     def start(self) -> None:
         """Have the clock of the scenario begin at zero."""

@@ -8,6 +8,7 @@ from overlay.core.directory.records import MAX_LIFETIME, Advert
 from overlay.core.directory.refresh import Refresh
 from overlay.core.directory.registration import SETTLED, Keep, Registration
 from overlay.core.directory.withdrawal import Held, Holder, Withdrawal
+from overlay.core.kademlia.contact import Contact
 from overlay.core.rpc import Rpc
 
 # Times that an advert is renewed with those who hold it before its place is looked for again:
@@ -53,6 +54,22 @@ class Advertising:
             self._renew(advert, now, done)
         else:
             self._register(advert, now, done)
+
+    def resume(
+        self, advert: Advert, level: int, holder: Contact, token: bytes, renewals: int
+    ) -> None:
+        """Note who holds an advert that was registered long ago; for simulations.
+
+        Args:
+            advert: The advert.
+            level: Of the directory.
+            holder: Who holds it there.
+            token: The write token that the holder gave.
+            renewals: Of those that may follow a registration, how many are left.
+        """
+        self._holders[level, holder] = advert.expires, token
+        self._own_id = self._rpc.own_id
+        self._renewals = renewals
 
     def _withdraw(self, advert: Advert, now: float, done: Done) -> None:
         self._keep(0, advert, now)  # in case we are alone

@@ -154,6 +154,11 @@ class Transactions:
             self._close(pending)
         return pending
 
+    def remember(self, contact: Contact, rtt: float) -> None:
+        """Take in a round trip, seconds, of a request that is over."""
+        self._all.measure(rtt)
+        self._each.measure(contact, rtt)
+
     def _close(self, pending: Pending) -> None:
         del self._pending[pending.tid]
         self._checks -= pending.is_check

@@ -45,7 +45,7 @@ class Rig:
         self.peer = Peer(Identity(bytes(32)), config, random.Random(1))
         self.now = NOW
         self.contacts = [self.contact(number) for number in range(contacts)]
-        self.peer.resume(self.contacts, NOW)
+        self.peer.past.joined(self.contacts, NOW)
         self.summons: list[tuple[Address, bytes, bytes]] = []
         # The first replies tell the peer where it is.
         for contact in self.contacts[:3]:

@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "aeb21acded9028cf0773b47b67a93079144a3889"
+TRACE = "e258ee422fccab9c5f5f60748cf481f099992d10"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
