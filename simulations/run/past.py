@@ -33,6 +33,7 @@ from simulations.relays import Relay
 
 _ROUNDS: Final = 64  # round trips from each site that tell where it is
 _REPLIES: Final = 48  # of its contacts, that tell a node where it is itself
+_SENDING: Final = 10.0  # seconds over which adverts are sent, at the most
 _STORED, _REGISTERED = "stored", "registered"
 
 
@@ -116,12 +117,15 @@ class FirstAdverts:
         post.open(_STORED, self._stored)
         post.open(_REGISTERED, self._registered)
 
-    def register(self, relays: Mapping[Address, SimulatedPeer], lent: Iterable[Relay]) -> None:
+    def register(
+        self, relays: Mapping[Address, SimulatedPeer], lent: Iterable[Relay], within: float
+    ) -> None:
         """Have relays registered long ago, each at another time.
 
         Args:
             relays: All of them.
             lent: Those of this shard.
+            within: Seconds over which their adverts are sent: all at once would take much memory.
         """
         population = self._population
         ids = {address: peer.peer_id for address, peer in relays.items()}
@@ -132,13 +136,18 @@ class FirstAdverts:
                 peer.core.past.told_of_adverts(held)
         for relay in lent:
             peer = relay.peer
-            advert = relay.resume()
-            self._renewals[peer.address] = peer.rng.randrange(RENEWALS + 1)
-            about = peer.host.site, peer.peer_id, peer.address, advert.encoded
-            for level in levels[peer.address]:
-                for holder in population.closest(directory_key(level, peer.peer_id)):
-                    site = population.peer_at(holder).host.site
-                    self._post.send(peer.host, site, _STORED, holder, level, *about)
+            delay = peer.rng.uniform(0.0, min(_SENDING, within / 2))
+            population.network.heap.after(delay, self._send, relay, levels[peer.address])
+
+    def _send(self, relay: Relay, levels: Sequence[int]) -> None:
+        peer, population = relay.peer, self._population
+        advert = relay.resume()
+        self._renewals[peer.address] = peer.rng.randrange(RENEWALS + 1)
+        about = peer.host.site, peer.peer_id, peer.address, advert.encoded
+        for level in levels:
+            for holder in population.closest(directory_key(level, peer.peer_id)):
+                site = population.peer_at(holder).host.site
+                self._post.send(peer.host, site, _STORED, holder, level, *about)
 
     def _stored(
         self,

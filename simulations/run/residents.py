@@ -55,11 +55,12 @@ class Residents:
         self._rng = rng
         self._quota = None if settings.quota is None else Quota.parse(settings.quota)
 
-    def appoint(self, within: float | None = None) -> None:
+    def appoint(self, within: float, *, registered: bool = False) -> None:
         """Make relays of a share of the nodes, and of those that come later.
 
         Args:
-            within: Seconds in which they register; None if they have done so long ago.
+            within: Seconds in which they get listed.
+            registered: They did so long ago, and others remember it.
         """
         nodes = self.population.honest()
         count = max(1, round(self._settings.share * len(nodes)))
@@ -67,8 +68,8 @@ class Residents:
         others = [peer for peer in nodes if peer not in victim]
         chosen = [*victim, *self._rng.sample(others, count - len(victim))]
         lent = [relay for peer in chosen if (relay := self._lend(peer)) is not None]
-        if within is None:
-            FirstAdverts(self.population, self._post).register(self.relays, lent)
+        if registered:
+            FirstAdverts(self.population, self._post).register(self.relays, lent, within)
             return
         for relay in lent:
             relay.start(self._rng.uniform(0.0, min(_ADVERTISING, within)))

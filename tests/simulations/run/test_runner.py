@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "e258ee422fccab9c5f5f60748cf481f099992d10"
+TRACE = "c2f3d70712b4008f93fa4108321137bb6beeee33"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
