@@ -25,6 +25,7 @@ from tests.simulations.run.test_runner import BUSY as EVERYTHING
 BUSY = replace(
     EVERYTHING,
     nodes=40,
+    duration=9.0,
     nats=NatSettings(
         open=0.6, full_cone=0.2, symmetric=0.1, carrier_grade=0.1, hosts_per_nat=2, hairpin=0.5
     ),
