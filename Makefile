@@ -13,8 +13,10 @@ COMPILED := .venv-compiled
 demo: venv system
 	$(BIN)/jingle-nodes demo
 
+# The tests start hundreds of programs, each of which would compile our modules anew if the
+# environment forbade it to keep them.
 test: venv system browser
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(PYTEST_ARGS)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ import time
 _ETHER_IPV4 = 0x0800
 _UDP = 17
 _BINDING_SUCCESS = b"\x01\x01"
+_OVERLAY = 4278  # the port of peers: their messages begin as RTP does
 _FRESH = 3.0  # seconds
 
 
@@ -36,10 +37,11 @@ class Arrivals:
         if len(packet) < header + 10 or packet[9] != _UDP:
             return
         source, payload = socket.inet_ntoa(packet[12:16]), packet[header + 8 :]
+        port = int.from_bytes(packet[header : header + 2], "big")
         if payload[:2] == _BINDING_SUCCESS:
             self._answers[source] = now
         # RTP, but not RTCP (RFC 5761 section 4)
-        elif 128 <= payload[0] <= 191 and not 192 <= payload[1] <= 223:
+        elif port != _OVERLAY and 128 <= payload[0] <= 191 and not 192 <= payload[1] <= 223:
             if self._last is not None:
                 self.gap = max(self.gap, now - self._last)
             self._last, self.source = now, source

@@ -1,6 +1,7 @@
 """Two ends of WebRTC in one Chromium that meet over TURN alone: `turn_browser.py DIRECTORY JSON`.
 
-JSON is an RTCIceServer. Prints what went through a data channel, and the chosen candidates' types.
+JSON is an RTCIceServer. Prints what went through a data channel, and the chosen candidates' types;
+the connection stays open until standard input ends.
 """
 
 import json
@@ -38,7 +39,6 @@ channel.onmessage = async ({data}) => {
             }
         });
     }
-    for (const end of ends) end.close();
     done({length: data.length, types});
 };
 (async () => {
@@ -59,6 +59,7 @@ def main(directory: str, server: str) -> None:
     try:
         driver.set_script_timeout(30)
         print(json.dumps(driver.execute_async_script(SCRIPT, json.loads(server))), flush=True)
+        sys.stdin.read()
     finally:
         driver.quit()
 

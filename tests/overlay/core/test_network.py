@@ -90,17 +90,17 @@ def test_lookups_stand_dead_peers_and_loss() -> None:
 
 def test_relays_are_found_by_a_client_that_knows_one_address() -> None:
     network = Network(5)
-    addresses = network.build(60, public=True)
-    for number, address in enumerate(addresses[:30]):
+    addresses = network.build(40, public=True)
+    for number, address in enumerate(addresses[:20]):
         advertise(network, address, f"r{number}")
     network.run(2)
-    for address in addresses[:30]:
+    for address in addresses[:20]:
         (advertised,) = network.take(address, Advertised)
         assert advertised.stored >= K
     visitor = ("66.1.1.1", 5000)
     network.join(visitor, addresses[-1], client=True)
     network.run(1)
-    assert find(network, visitor) == {f"r{number}" for number in range(30)}
+    assert find(network, visitor) == {f"r{number}" for number in range(20)}
     assert all(
         contact.address != visitor for peer in network.peers.values() for contact in peer.contacts()
     )
@@ -131,19 +131,6 @@ def test_an_advert_ends_with_its_hour() -> None:
     assert find(network, addresses[5]) == set()
 
 
-def test_many_relays_spread_over_the_levels_of_the_tree() -> None:
-    network = Network(8)
-    addresses = network.build(140)
-    network.run(10)
-    for number, address in enumerate(addresses):
-        advertise(network, address, f"r{number}")
-    network.run(30)
-    levels = [network.take(address, Advertised)[0].levels for address in addresses]
-    assert max(levels) >= 2
-    for address in addresses[:10]:
-        assert len(find(network, address)) >= 32
-
-
 def test_three_peers_are_a_network() -> None:
     network = Network(9)
     one, two, three = network.build(3)
@@ -158,7 +145,7 @@ def test_three_peers_are_a_network() -> None:
 
 def test_no_request_sets_off_more_than_it_holds() -> None:
     network = Network(10, loss=0.05)
-    addresses = network.build(40, public=True)
+    addresses = network.build(25, public=True)
     for number, address in enumerate(addresses):
         advertise(network, address, f"r{number}")
     network.run(60)
@@ -189,7 +176,7 @@ def test_an_idle_peer_sends_little() -> None:
 
 def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:
     network = Network(13)
-    addresses = network.build(150)
+    addresses = network.build(100)
     network.run(30)
     key = directory_key(0, bytes(20))
     distance_of = {

@@ -25,11 +25,11 @@ from simulations.sweep.runs import RunWorker
 
 SMALL = """
 title = "small"
-nodes = 30
-warmup = 2
-duration = 4
+nodes = 26
+warmup = 1
+duration = 2
 [measure]
-interval = 2
+interval = 1
 """
 
 RAY = ["--seeds", "1-2", "--engine", "ray", "--ray-address", "127.0.0.1:1"]
@@ -138,7 +138,7 @@ def test_a_repeated_command_makes_what_is_missing_or_has_changed(
     assert execute(again) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 1
     assert engine.begun == 4
-    scenario.write_text(SMALL.replace("nodes = 30", "nodes = 32"))
+    scenario.write_text(SMALL.replace("nodes = 26", "nodes = 32"))
     assert execute(again) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 0
     assert engine.begun == 7

@@ -2,13 +2,16 @@
 
 from collections import Counter
 
+import pytest
+
 from overlay.core.addresses import Address
 from overlay.core.directory.hunt import ENOUGH
-from overlay.core.directory.tree import directory_key
-from overlay.core.events import Connected, Joined, RelaysFound
+from overlay.core.directory.tree import SAMPLE_SIZE, directory_key
+from overlay.core.events import Advertised, Connected, Joined, RelaysFound
 from overlay.core.protocol.messages import FindRelays, Request
 from overlay.core.protocol.wire import parse_message_untrusted
 from tests.overlay.core.network import Network, offer
+from tests.overlay.core.test_network import find
 
 VISITOR: Address = ("66.1.1.1", 5000)
 
@@ -57,11 +60,30 @@ def visit(network: Network, bootstrap: Address, limit: float = 3.0) -> tuple[Rel
             return found[0], network.now - started
 
 
-def test_a_visitor_reads_deep_keys_and_does_not_join() -> None:
+@pytest.fixture(scope="module")
+def crowd() -> tuple[Network, list[Address]]:
+    """A network of more relays than a sample holds."""
     network = Network(31)
-    addresses = network.build(150, public=True)
+    addresses = network.build(SAMPLE_SIZE + 8, public=True)
     network.run(30)
-    relays(network, addresses[:75])
+    relays(network, addresses)
+    return network, addresses
+
+
+def test_many_relays_spread_over_the_levels_of_the_tree(
+    crowd: tuple[Network, list[Address]],
+) -> None:
+    network, addresses = crowd
+    levels = [network.take(address, Advertised)[0].levels for address in addresses]
+    assert min(levels) >= 2
+    for address in addresses[:10]:
+        assert len(find(network, address)) >= 32
+
+
+def test_a_visitor_reads_deep_keys_and_does_not_join(
+    crowd: tuple[Network, list[Address]],
+) -> None:
+    network, addresses = crowd
     asked: Counter[bytes] = Counter()
     listen(network, asked)
     found, elapsed = visit(network, addresses[-1])
@@ -83,7 +105,7 @@ def test_a_client_that_stays_joins_after_all() -> None:
 
 def test_few_relays_are_found_higher_up() -> None:
     network = Network(33)
-    addresses = network.build(150, public=True)
+    addresses = network.build(60, public=True)
     network.run(30)
     relays(network, addresses[:3])
     found, elapsed = visit(network, addresses[-1])
@@ -95,14 +117,13 @@ def test_few_relays_are_found_higher_up() -> None:
 
 def test_readers_are_spread_over_the_replicas() -> None:
     network = Network(34)
-    addresses = network.build(60, public=True)
+    addresses = network.build(40, public=True)
     network.run(30)
     relays(network, addresses[:6])
     before = {address: network.peers[address].counters["answered"] for address in addresses}
-    for number in range(60):
-        client = network.peers[addresses[number]]
-        client.find_relays(6, network.now)
-        network.flush(addresses[number])
+    for address in addresses:
+        network.peers[address].find_relays(6, network.now)
+        network.flush(address)
         network.run(1)
     loads = [network.peers[one].counters["answered"] - before[one] for one in addresses]
     assert max(loads) <= 4 * sum(loads) / len(loads)

@@ -34,7 +34,7 @@ from tests.overlay.core.rig import Rig, closed_rig
 @pytest.mark.parametrize("filtering", [Dependence.ADDRESS_DEPENDENT, Dependence.PORT_DEPENDENT])
 def test_a_peer_behind_a_nat_changes_its_role_and_changes_back(filtering: Dependence) -> None:
     network = Network(21, loss=0.1)
-    addresses = network.build(100, public=True)
+    addresses = network.build(50, public=True)
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
     network.run(30)
@@ -52,7 +52,7 @@ def test_a_peer_behind_a_nat_changes_its_role_and_changes_back(filtering: Depend
 
 def test_a_peer_whose_nat_was_opened_need_not_wait_for_the_next_round() -> None:
     network = Network(23)
-    addresses = network.build(60, public=True)
+    addresses = network.build(40, public=True)
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
     network.hide(newcomer, Firewall())
@@ -84,7 +84,7 @@ def test_a_peer_whose_nat_was_opened_serves_even_if_it_has_met_all_who_could_tel
 
 def test_a_peer_takes_the_id_of_the_address_at_which_it_was_let_in() -> None:
     network = Network(24)
-    addresses = network.build(60, public=True)
+    addresses = network.build(40, public=True)
     peer = network.join(("66.1.1.1", 4000), *addresses[:3])
     network.run(10)
     before = peer.peer_id
@@ -95,7 +95,7 @@ def test_a_peer_takes_the_id_of_the_address_at_which_it_was_let_in() -> None:
 
 def test_the_neighbours_of_a_peer_that_became_a_client_drop_it() -> None:
     network = Network(22)
-    addresses = network.build(60, public=True)
+    addresses = network.build(40, public=True)
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
     network.run(30)
@@ -136,7 +136,7 @@ def test_three_peers_have_no_stranger_among_them() -> None:
 
 def test_a_peer_without_a_network_keeps_its_verdict() -> None:
     network = Network(26)
-    addresses = network.build(80, public=True)
+    addresses = network.build(40, public=True)
     newcomer = ("66.1.1.1", 4000)
     peer = network.join(newcomer, *addresses[:3])
     network.run(30)
