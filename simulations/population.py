@@ -10,6 +10,7 @@ from overlay.core.addresses import Address
 from overlay.core.identity import KeyPair
 from overlay.core.ids import ID_BITS
 from overlay.core.kademlia.contact import Contact, K, contact_at
+from overlay.core.kademlia.routing import REPLACEMENTS
 from overlay.core.peer import PeerConfig
 from overlay.core.remembering import remember
 from simulations.addresses import HOSTS_PER_NETWORK, public_hosts
@@ -70,7 +71,7 @@ class Population:
         """Create the first peers at once.
 
         They have joined long ago: their routing tables are filled from a god's-eye view, of each
-        bucket's true members a random k, as far as the table itself takes them.
+        bucket's true members some at random, as far as the table itself takes them.
 
         Args:
             count: How many.
@@ -181,7 +182,7 @@ class Population:
     def _true_contacts(
         self, peer: SimulatedPeer, contacts: list[Contact], ids: list[int]
     ) -> Iterator[Contact]:
-        """Yield k random contacts of each bucket.
+        """Yield random contacts of each bucket, as many as it holds with its replacements.
 
         Args:
             peer: Whose buckets.
@@ -195,7 +196,8 @@ class Population:
             start = bisect_left(ids, low)
             end = bisect_left(ids, low + (1 << free_bits), start)
             if start < end:
-                for at in peer.rng.sample(range(start, end), min(K, end - start)):
+                count = min(K + REPLACEMENTS, end - start)
+                for at in peer.rng.sample(range(start, end), count):
                     yield contacts[at]
             parent = own >> (free_bits + 1) << (free_bits + 1)
             if bisect_left(ids, parent + (2 << free_bits)) - bisect_left(ids, parent) <= 1:
