@@ -275,9 +275,10 @@ class Caller:
         if self._over or request != self._request or self._borrowed is None:
             return
         last = max(self._tried_at, self._media.heard)
-        silent = self._heap.now - last
-        if silent < self._world.settings.silence:
-            self._heap.after(self._world.settings.silence - silent, self._watch, request)
+        # As a time, not a delay: what is left of that may be too little to be felt.
+        patience_ends = last + self._world.settings.silence
+        if self._heap.now < patience_ends:
+            self._heap.at(patience_ends, self._watch, request)
             return
         if self._established:
             self._record.failovers += 1

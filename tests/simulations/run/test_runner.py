@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "c2f3d70712b4008f93fa4108321137bb6beeee33"
+TRACE = "549d9918a28c367c835734f108f84b48aedf10b4"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
