@@ -19,6 +19,7 @@ from overlay.core.rpc import Rpc
 # Adverts that count of those that replicas in one network have named, little more than a reply
 # holds: whoever floods us does not fill the sample.
 MAX_PER_SOURCE: Final = 4
+_SEVERAL: Final = 2  # networks
 OURSELVES: Final = b""  # the source of what we hold ourselves
 
 
@@ -77,11 +78,15 @@ class AdvertSample:
         return [self._adverts[key] for key in (*counting, *others)[:SAMPLE_SIZE]]
 
     def _counting(self) -> list[bytes]:
-        """Choose so many adverts of each network, those named by most networks first."""
+        """Choose so many adverts of each network, those named by several networks first.
+
+        Two are as good as many: else the few near the root, which are read from more replicas,
+        would push out what was found below.
+        """
         sources = self._sources
         counts: Counter[bytes] = Counter()
         counting: list[bytes] = []
-        for key in sorted(sources, key=lambda key: len(sources[key]), reverse=True):
+        for key in sorted(sources, key=lambda key: len(sources[key]) < _SEVERAL):
             source = min(sources[key], key=counts.__getitem__)
             if counts[source] < MAX_PER_SOURCE:
                 counts[source] += 1

@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "549d9918a28c367c835734f108f84b48aedf10b4"
+TRACE = "297515c5e76439d10d090fb4a453fae170af224f"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 

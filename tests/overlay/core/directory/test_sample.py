@@ -1,0 +1,60 @@
+"""What a search keeps of all that replicas have named."""
+
+import random
+from collections import Counter
+
+from overlay.core.directory.records import MAX_LIFETIME, Advert, Offer, sign_advert
+from overlay.core.directory.sample import AdvertSample
+from overlay.core.directory.tree import SAMPLE_SIZE
+from overlay.core.peer import PeerConfig
+from overlay.core.rpc import Rpc
+from simulations.identity import SimulatedIdentity
+
+NOW = 1000.0
+
+
+def advert(number: int) -> Advert:
+    offer = Offer(f"{number}@relay.example", ("channel",), "public", None, 8, 1.0)
+    endpoint = (f"20.{number // 200}.{number % 200}.1", 4000)
+    identity = SimulatedIdentity(number.to_bytes(32, "big"))
+    return sign_advert(
+        identity, offer, seq=1, expires=int(NOW + MAX_LIFETIME), endpoints=(endpoint,)
+    )
+
+
+def make_sample() -> AdvertSample:
+    rpc = Rpc(
+        SimulatedIdentity(b"reader"),
+        PeerConfig().host,
+        client=True,
+        is_ipv6=False,
+        rng=random.Random(1),
+        counters=Counter(),
+    )
+    return AdvertSample(rpc, SAMPLE_SIZE, 0.0)
+
+
+def test_what_was_found_first_is_not_pushed_out_by_what_more_replicas_name() -> None:
+    sample = make_sample()
+    below, above = range(20), range(20, 90)
+    for number in below:
+        for replica in range(2):
+            sample.take(advert(number).encoded, f"below {number} {replica}".encode(), NOW)
+    for number in above:
+        for replica in range(5):
+            sample.take(advert(number).encoded, f"above {number} {replica}".encode(), NOW)
+    found = {one.public_key for one in sample.adverts(random.Random(2))}
+    assert len(found) == SAMPLE_SIZE
+    assert all(advert(number).public_key in found for number in below)
+
+
+def test_what_one_network_alone_has_named_comes_last() -> None:
+    sample = make_sample()
+    for number in range(10):
+        sample.take(advert(number).encoded, f"alone {number}".encode(), NOW)
+    for number in range(10, 90):
+        for replica in range(2):
+            sample.take(advert(number).encoded, f"both {number} {replica}".encode(), NOW)
+    found = {one.public_key for one in sample.adverts(random.Random(2))}
+    assert len(found) == SAMPLE_SIZE
+    assert not any(advert(number).public_key in found for number in range(10))
