@@ -176,7 +176,7 @@ def test_an_idle_peer_sends_little() -> None:
 
 def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:
     network = Network(13)
-    addresses = network.build(100)
+    addresses = network.build(150)
     network.run(30)
     key = directory_key(0, bytes(20))
     distance_of = {
