@@ -50,11 +50,11 @@ def recall_replies(peers: Sequence[SimulatedPeer], latency: Latency, rng: random
     for peer in peers:
         if not peer.is_here:
             continue
-        contacts = peer.core.contacts()
+        past, contacts = peer.core.past, peer.core.contacts()
         for contact in peer.rng.sample(contacts, min(_REPLIES, len(contacts))):
             site = site_at[contact.address]
             rtt = latency.one_way(peer.host.site, site) + latency.one_way(site, peer.host.site)
-            peer.core.past.measured(contact, places[site], rtt, peer.address)
+            past.measured(contact, places[site], rtt, peer.address)
 
 
 def _places(sites: Sequence[int], latency: Latency, rng: random.Random) -> Mapping[int, Coordinate]:
