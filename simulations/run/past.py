@@ -7,7 +7,7 @@ shard does so for its own nodes, from what all of them know.
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from overlay.core.addresses import Address
@@ -25,7 +25,6 @@ from overlay.core.directory.tree import (
 )
 from overlay.core.ids import ID_LENGTH
 from overlay.core.kademlia.contact import Contact, K, contact_at
-from simulations.latency import Latency
 from simulations.peers import UNIX_TIME, SimulatedPeer
 from simulations.population import Population
 from simulations.post import Post
@@ -36,36 +35,37 @@ _REPLIES: Final = 48  # of its contacts, that tell a node where it is itself
 _SENDING: Final = 10.0  # seconds over which adverts are sent, at the most
 _STORED, _REGISTERED = "stored", "registered"
 
+# Tells the round trip between two sites, seconds.
+Rtt = Callable[[int, int], float]
 
-def recall_replies(peers: Sequence[SimulatedPeer], latency: Latency, rng: random.Random) -> None:
+
+def recall_replies(peers: Sequence[SimulatedPeer], rtt: Rtt, rng: random.Random) -> None:
     """Have nodes know where they are, and how far their contacts.
 
     Args:
         peers: They have their contacts already.
-        latency: Between their sites.
+        rtt: Between their sites.
         rng: All that is random about the places of sites.
     """
     site_at = {peer.address: peer.host.site for peer in peers}
-    places = _places(sorted(set(site_at.values())), latency, rng)
+    places = _places(sorted(set(site_at.values())), rtt, rng)
     for peer in peers:
         if not peer.is_here:
             continue
         past, contacts = peer.core.past, peer.core.contacts()
         for contact in peer.rng.sample(contacts, min(_REPLIES, len(contacts))):
             site = site_at[contact.address]
-            rtt = latency.one_way(peer.host.site, site) + latency.one_way(site, peer.host.site)
-            past.measured(contact, places[site], rtt, peer.address)
+            past.measured(contact, places[site], rtt(peer.host.site, site), peer.address)
 
 
-def _places(sites: Sequence[int], latency: Latency, rng: random.Random) -> Mapping[int, Coordinate]:
+def _places(sites: Sequence[int], rtt: Rtt, rng: random.Random) -> Mapping[int, Coordinate]:
     """Return where sites are, as nodes there would find out."""
     vivaldis = {site: Vivaldi(rng) for site in sites}
     nodes = {site: Contact(site.to_bytes(ID_LENGTH, "big"), ("192.0.2.1", site)) for site in sites}
     for _ in range(_ROUNDS):
         for site, vivaldi in vivaldis.items():
             other = rng.choice(sites)
-            rtt = latency.one_way(site, other) + latency.one_way(other, site)
-            vivaldi.observe(nodes[other], vivaldis[other].coordinate, rtt)
+            vivaldi.observe(nodes[other], vivaldis[other].coordinate, rtt(site, other))
     return {site: vivaldi.coordinate for site, vivaldi in vivaldis.items()}
 
 

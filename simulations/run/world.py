@@ -130,7 +130,7 @@ class World:
 
     def _recall(self) -> None:
         """Have the nodes in the open know and hold what they would after a long time."""
-        recall_replies(self.population.peers, self.network.latency, self._fork("past"))
+        recall_replies(self.population.peers, self.post.rtt, self._fork("past"))
         self.residents.appoint(self.scenario.warmup, registered=True)
 
     def _make_heap(self) -> EventHeap:
