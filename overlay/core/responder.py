@@ -278,10 +278,7 @@ class Responder:
 
     def _is_near(self, key: bytes) -> bool:
         """Whether we could be among the k peers that are to hold a key."""
-        target = int.from_bytes(key, "big")
-        nearest = self._rpc.table.closest(target, _NEARER)
-        own = int.from_bytes(self._rpc.own_id, "big") ^ target
-        return len(nearest) < _NEARER or own < nearest[-1].long_id ^ target
+        return self._rpc.table.count_nearer(int.from_bytes(key, "big")) < _NEARER
 
     def _list(self, entry: Entry, now: float, unix_time: float, *, handed: bool) -> StoreResult:
         if self._verifications.is_verified(entry, now):

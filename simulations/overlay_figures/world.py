@@ -11,7 +11,7 @@ from simulations.churn import Churn, check_rate
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
-from simulations.memory import leave_out_of_collections, resident_bytes
+from simulations.memory import resident_bytes, settle
 from simulations.network import Conditions, Network, Trace
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
@@ -84,7 +84,7 @@ class World:
         self.churn = Churn(self.population, settings.churn)
         before = resident_bytes()
         self.population.build(settings.peers)
-        leave_out_of_collections()
+        settle()
         self.memory_per_peer = (resident_bytes() - before) / settings.peers
 
     def add_relays(self) -> None:
@@ -96,7 +96,7 @@ class World:
             Relay(self.population, peer).start(self.rng.uniform(0.0, _ADVERTISING))
         self.population.on_join = self._maybe_relay
         self.heap.run(_ADVERTISING + 10.0)
-        leave_out_of_collections()
+        settle()
 
     def _maybe_relay(self, peer: SimulatedPeer) -> None:
         if self.rng.random() < self.settings.relays:

@@ -9,7 +9,7 @@ from overlay.core.addresses import Address
 from simulations.division import NetworkShare, divide
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
-from simulations.memory import leave_out_of_collections, resident_bytes
+from simulations.memory import resident_bytes, settle
 from simulations.network import Conditions, Network, Trace
 from simulations.path import Line, Route
 from simulations.peers import SimulatedPeer
@@ -89,11 +89,11 @@ class World:
         """Make relays of some, listed long ago; have those behind NATs join within the warm-up."""
         self._recall()
         self.population.create_hidden()
-        leave_out_of_collections()
+        settle()
 
     def start(self) -> None:
         """Have the clock of the scenario begin at zero."""
-        leave_out_of_collections()
+        settle()
         grown = resident_bytes() - self._memory_before
         self.memory_per_node = grown / self.scenario.nodes
         self.began = self.heap.now

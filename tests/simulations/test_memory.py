@@ -4,7 +4,7 @@ import weakref
 
 from simulations.events import EventHeap
 from simulations.latency import FlatLatency
-from simulations.memory import leave_out_of_collections
+from simulations.memory import settle
 from simulations.network import Network
 from simulations.population import Population
 
@@ -17,7 +17,7 @@ def test_peers_that_have_left_are_freed_although_the_collector_leaves_them_alone
         own = random.Random(2)
         held = weakref.ref(own)
         client = population.add_client(rng=own)
-        leave_out_of_collections()
+        settle()
         client.leave()
         del client, own
         assert held() is not None

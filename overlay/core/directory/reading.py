@@ -98,6 +98,7 @@ class AdvertSearch(Search):
     """
 
     __slots__ = (
+        "_agreed",
         "_claims",
         "_here",
         "_pages",
@@ -131,6 +132,7 @@ class AdvertSearch(Search):
         self._sample = sample
         self._pages = Pages()
         self._pages_left = _MAX_PAGES
+        self._agreed = 0  # replicas that hold nothing but what has been collected
         self._here: dict[bytes, list[bytes]] = {}  # the networks that have named each, two at most
         self._claims: dict[bytes, int] = {}  # the most that a peer of each network says to hold
         self._replicas: deque[Contact] = deque()  # whose turn it is
@@ -187,6 +189,7 @@ class AdvertSearch(Search):
             # One that has given all that it has, or nothing new, is not asked again.
             if total > len(self._here) > before or self._collected(total) < total:
                 self._replicas.append(contact)
+        self._agreed = self._count_agreed()
         if self._is_done:
             self.lookup.stop(Ending.STOPPED)
 
@@ -214,9 +217,8 @@ class AdvertSearch(Search):
         alone = sum(min(MAX_PER_SOURCE, count) for count in named.values())
         return both + alone >= total
 
-    @property
-    def _agreed(self) -> int:
-        """Replicas that hold nothing but what has been collected."""
+    def _count_agreed(self) -> int:
+        """Count the replicas that hold nothing but what has been collected."""
         totals = Counter(self._pages.totals.values())
         return sum(count for total, count in totals.items() if self._is_all(total))
 

@@ -41,6 +41,7 @@ class AdvertSample:
         "_counted",
         "_heard",
         "_named",
+        "_networks",
         "_rpc",
         "_sources",
         "wanted",
@@ -53,6 +54,7 @@ class AdvertSample:
         self._adverts: dict[bytes, Advert] = {}  # by public key
         self._sources: dict[bytes, list[bytes]] = {}  # networks that have named each
         self._named: Counter[bytes] = Counter()  # by the network that was the first to name them
+        self._networks: Counter[bytes] = Counter()  # that the adverts are from
         self._counted = 0  # that counted when it was looked last
         self._heard = 0  # words since then
 
@@ -84,12 +86,15 @@ class AdvertSample:
         would push out what was found below.
         """
         sources = self._sources
-        counts: Counter[bytes] = Counter()
+        by_several = [key for key, named in sources.items() if len(named) >= _SEVERAL]
+        by_one = [key for key, named in sources.items() if len(named) < _SEVERAL]
+        counts: dict[bytes, int] = {}
         counting: list[bytes] = []
-        for key in sorted(sources, key=lambda key: len(sources[key]) < _SEVERAL):
-            source = min(sources[key], key=counts.__getitem__)
-            if counts[source] < MAX_PER_SOURCE:
-                counts[source] += 1
+        for key in (*by_several, *by_one):
+            source = min(sources[key], key=lambda one: counts.get(one, 0))
+            count = counts.get(source, 0)
+            if count < MAX_PER_SOURCE:
+                counts[source] = count + 1
                 counting.append(key)
         return counting
 
@@ -123,14 +128,14 @@ class AdvertSample:
             self._rpc.counters["advert_expired" if expired else "advert_forged"] += 1
             return False
         network = network_of(advert.endpoints[0])
-        neighbours = sum(
-            network_of(other.endpoints[0]) == network
-            for other in self._adverts.values()
-            if other is not known
-        )
-        if neighbours >= MAX_PER_NETWORK_AND_KEY:
-            self._rpc.counters["advert_same_network"] += 1
-            return False
+        before = None if known is None else network_of(known.endpoints[0])
+        if network != before:
+            if self._networks[network] >= MAX_PER_NETWORK_AND_KEY:
+                self._rpc.counters["advert_same_network"] += 1
+                return False
+            self._networks[network] += 1
+            if before is not None:
+                self._networks[before] -= 1
         self._adverts[advert.public_key] = advert
         if known is None:
             self._sources[advert.public_key] = [source]

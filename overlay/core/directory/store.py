@@ -65,10 +65,8 @@ class KeySample:
 
     def get(self, public_key: bytes) -> Entry | None:
         """Return the advert of a public key, if it is there."""
-        for entry in self.entries:
-            if entry.advert.public_key == public_key:
-                return entry
-        return None
+        at = self._find(public_key)
+        return None if at is None else self.entries[at]
 
     def enter(self, epoch: int) -> None:
         """Sort them anew; all of them stay."""
@@ -90,6 +88,18 @@ class KeySample:
             return max(self._place(others[-1]), place)[1]
         return None
 
+    def renew(self, entry: Entry) -> bool:
+        """Take in an advert in place of the one before of that public key and address, if any.
+
+        Returns:
+            Whether there was one.
+        """
+        at = self._find(entry.advert.public_key)
+        if at is None or self.entries[at].address != entry.address:
+            return False
+        self.entries[at] = entry
+        return True
+
     def put(self, entry: Entry) -> None:
         """Take in an advert, in place of that of the same public key."""
         self.pop(entry.advert.public_key)
@@ -97,10 +107,14 @@ class KeySample:
 
     def pop(self, public_key: bytes) -> Entry | None:
         """Take out an advert, if it is there."""
-        entry = self.get(public_key)
-        if entry is not None:
-            self.entries.remove(entry)
-        return entry
+        at = self._find(public_key)
+        return None if at is None else self.entries.pop(at)
+
+    def _find(self, public_key: bytes) -> int | None:
+        for at, entry in enumerate(self.entries):
+            if entry.advert.public_key == public_key:
+                return at
+        return None
 
     def _place(self, entry: Entry) -> tuple[bytes, bytes]:
         return sample_rank(entry.address, self._epoch), entry.advert.public_key
@@ -152,6 +166,8 @@ class AdvertStore:
         withdrawn_seq, _ = self._withdrawn.get(public_key, (-1, 0.0))
         held = self._keys.get(key)
         known = None if held is None else held.get(public_key)
+        # One that is renewed keeps its place.
+        is_renewal = known is not None and known.address == entry.address
         if entry.advert.seq <= withdrawn_seq:
             raise StaleAdvertError
         if known is not None and entry.advert.encoded != known.advert.encoded:
@@ -163,7 +179,7 @@ class AdvertStore:
                 return StoreResult.OUTSIDE_SAMPLE
         if known is None and self._networks[network_of(entry.address)] >= MAX_PER_NETWORK:
             return StoreResult.OUTSIDE_SAMPLE
-        if held is not None and held.displaced_by(entry) == public_key:
+        if held is not None and not is_renewal and held.displaced_by(entry) == public_key:
             return StoreResult.OUTSIDE_SAMPLE
         return StoreResult.LISTED
 
@@ -176,6 +192,9 @@ class AdvertStore:
         result = self.judge(entry, unix_time)
         key = entry.key
         if result is StoreResult.LISTED:
+            held = self._keys.get(key)
+            if held is not None and held.renew(entry):
+                return result
             self._remove(key, entry.advert.public_key)
             if key not in self._keys and len(self._keys) >= MAX_KEYS:
                 self._drop_furthest_key()

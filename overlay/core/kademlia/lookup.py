@@ -20,7 +20,7 @@ busy for long: each peer vouches for a few of those that it names, and for more 
 import math
 import random
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from enum import Enum
 from itertools import islice
@@ -120,7 +120,7 @@ class Lookup:
         self._widening = 0  # of those, that were asked and have not answered yet
         self._asked: set[Address] = set()
         self._resent = 0
-        self._places: Counter[str | bytes] = Counter()
+        self._places: dict[str | bytes, int] = {}  # requests to each host, and to each network
         # By distance, the distances apart: that is quicker to search.
         self._candidates: list[Candidate] = []
         self._distances: list[int] = []
@@ -313,13 +313,14 @@ class Lookup:
             return False
         host = address[0]
         return is_private(host) or (
-            self._places[host] < MAX_PER_HOST
-            and self._places[network_of(address)] < MAX_PER_NETWORK
+            self._places.get(host, 0) < MAX_PER_HOST
+            and self._places.get(network_of(address), 0) < MAX_PER_NETWORK
         )
 
     def _note_place(self, address: Address) -> None:
         self._asked.add(address)
-        self._places.update((address[0], network_of(address)))
+        for place in (address[0], network_of(address)):
+            self._places[place] = self._places.get(place, 0) + 1
 
     def _conclude(self) -> None:
         if self._widening:

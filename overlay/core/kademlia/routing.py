@@ -193,10 +193,26 @@ class RoutingTable:
         """
         found: list[Contact] = []
         for group in self._groups(self._index(target)):
-            found += sorted(group, key=lambda contact: contact.long_id ^ target)
+            by_distance = {contact.long_id ^ target: contact for contact in group}
+            found += [by_distance[distance] for distance in sorted(by_distance)]
             if len(found) >= count:
                 break
         return found[:count]
+
+    def count_nearer(self, target: int) -> int:
+        """Return how many contacts are nearer to an id than we are.
+
+        Those are all of the target's own bucket, and some of the deeper ones.
+        """
+        index = self._index(target)
+        own = self.own ^ target
+        bucket = self.buckets.get(index)
+        nearer = 0 if bucket is None else len(bucket)
+        for depth, deeper in self.buckets.items():
+            if depth > index:
+                for contact in deeper.nodes.values():
+                    nearer += contact.long_id ^ target < own
+        return nearer
 
     def estimated_size(self) -> float:
         """Estimate how many peers the network has, from the density of ids near our own."""

@@ -53,6 +53,8 @@ class Witnesses:
         votes[network] = seen  # at the end: the first one is the oldest
         if len(votes) > _MAX_WITNESSES:
             del votes[next(iter(votes))]
+            # A copy: a dictionary keeps the places of what has gone until it has doubled.
+            votes = self._votes = dict(votes)
         # A word for one endpoint gives no other one the majority.
         if seen == believed:
             return False

@@ -13,12 +13,13 @@ from simulations.identity import SimulatedIdentity
 NOW = 1000.0
 
 
-def advert(number: int) -> Advert:
+def advert(number: int, seq: int = 1, network: int | None = None) -> Advert:
+    network = number if network is None else network
     offer = Offer(f"{number}@relay.example", ("channel",), "public", None, 8, 1.0)
-    endpoint = (f"20.{number // 200}.{number % 200}.1", 4000)
+    endpoint = (f"20.{network // 200}.{network % 200}.1", 4000)
     identity = SimulatedIdentity(number.to_bytes(32, "big"))
     return sign_advert(
-        identity, offer, seq=1, expires=int(NOW + MAX_LIFETIME), endpoints=(endpoint,)
+        identity, offer, seq=seq, expires=int(NOW + MAX_LIFETIME), endpoints=(endpoint,)
     )
 
 
@@ -58,3 +59,17 @@ def test_what_one_network_alone_has_named_comes_last() -> None:
     found = {one.public_key for one in sample.adverts(random.Random(2))}
     assert len(found) == SAMPLE_SIZE
     assert not any(advert(number).public_key in found for number in range(10))
+
+
+def test_two_relays_of_a_network_are_taken_and_one_that_moves_makes_room() -> None:
+    sample = make_sample()
+    first, second, third = (advert(number, network=7) for number in range(3))
+    assert sample.take(first.encoded, b"a", NOW)
+    assert sample.take(second.encoded, b"a", NOW)
+    assert not sample.take(third.encoded, b"b", NOW)
+    assert sample.take(advert(0, seq=2, network=7).encoded, b"b", NOW)  # a later word of the first
+    assert not sample.take(third.encoded, b"c", NOW)
+    assert sample.take(advert(0, seq=3, network=8).encoded, b"b", NOW)
+    assert sample.take(third.encoded, b"c", NOW)
+    assert not sample.take(advert(0, seq=4, network=7).encoded, b"b", NOW)
+    assert len(sample) == 3

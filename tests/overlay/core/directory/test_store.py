@@ -147,6 +147,37 @@ def test_one_network_has_a_quota_over_all_keys() -> None:
     assert len(store) == MAX_PER_NETWORK
 
 
+def test_a_renewal_takes_no_further_place() -> None:
+    rng = random.Random(12)
+    store = AdvertStore(bytes(20))
+    keys = [Identity(rng.randbytes(32)) for _ in range(3 * SAMPLE_SIZE)]
+    places = [(f"9.{n % 50}.1.1", 4000 + n) for n in range(len(keys))]
+    for seq in range(1, 4):
+        offered = [
+            entry(place, seq=seq, identity=key) for place, key in zip(places, keys, strict=True)
+        ]
+        for one in rng.sample(offered, len(offered)):
+            store.put(one, UNIX_TIME)
+        assert store.get(KEY, UNIX_TIME) == sample_of(offered, UNIX_TIME)
+    assert len(store) == SAMPLE_SIZE
+
+
+def test_a_relay_that_has_moved_gets_the_place_of_its_new_address() -> None:
+    store = AdvertStore(bytes(20))
+    key = Identity(bytes(32))
+    store.put(entry(("8.8.8.8", 4000), identity=key), UNIX_TIME)
+    others = [entry(("9.9.9.9", 4000 + n)) for n in range(2)]
+    for other in others:
+        store.put(other, UNIX_TIME)
+    moved = entry(("9.9.9.8", 4000), seq=2, identity=key)
+    store.put(moved, UNIX_TIME)
+    assert store.get(KEY, UNIX_TIME) == sample_of([*others, moved], UNIX_TIME)
+    for n in range(MAX_PER_NETWORK - 2):  # nothing is left of the old place in the quota
+        store.put(entry(("8.8.8.8", 5000 + n), level=16, relay=relay_id(n)), UNIX_TIME)
+    late = entry(("8.8.8.8", 6000), level=16, relay=relay_id(900))
+    assert store.put(late, UNIX_TIME) is StoreResult.LISTED
+
+
 def test_when_there_are_too_many_keys_the_nearest_to_oneself_stay() -> None:
     store = AdvertStore(bytes(20))
     ids = [relay_id(n) for n in range(MAX_KEYS + 2)]

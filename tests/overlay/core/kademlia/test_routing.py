@@ -39,6 +39,8 @@ def test_closest_is_what_a_sort_says(seed: int) -> None:
         target = rng.choice([near_own, rng.getrandbits(160), rng.choice(everyone).long_id])
         expected = sorted(everyone, key=lambda c: c.long_id ^ target)
         assert table.closest(target) == expected[:K], f"seed {seed}"
+        nearer = sum(one.long_id ^ target < table.own ^ target for one in everyone)
+        assert table.count_nearer(target) == nearer, f"seed {seed}"
     assert table.closest(table.own) == sorted(everyone, key=lambda c: c.long_id ^ table.own)[:K]
 
 
