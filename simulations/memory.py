@@ -27,7 +27,7 @@ _SHARE: Final = 0.1  # or so many of those that live, if that is more
 
 
 def settle() -> None:
-    """Have what there is stay: garbage goes, the collector leaves the rest alone, and comes seldom."""
+    """Collect all garbage; have the collector leave alone what there is, and come seldom."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()

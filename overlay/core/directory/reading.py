@@ -8,7 +8,7 @@ believe that we have read what the others hold.
 
 import random
 import statistics
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Final
 
@@ -207,20 +207,21 @@ class AdvertSearch(Search):
         What two networks have named counts, and a little of what one of them has.
         """
         believed = {source for source, claim in self._claims.items() if claim <= total}
-        named: Counter[bytes] = Counter()
+        named: dict[bytes, int] = {}
         both = 0
         for sources in self._here.values():
             good = [source for source in sources if source in believed]
             both += len(good) > 1
             if len(good) == 1:
-                named[good[0]] += 1
+                named[good[0]] = named.get(good[0], 0) + 1
         alone = sum(min(MAX_PER_SOURCE, count) for count in named.values())
         return both + alone >= total
 
     def _count_agreed(self) -> int:
         """Count the replicas that hold nothing but what has been collected."""
-        totals = Counter(self._pages.totals.values())
-        return sum(count for total, count in totals.items() if self._is_all(total))
+        totals = list(self._pages.totals.values())
+        agreed = {total for total in set(totals) if self._is_all(total)}
+        return sum(total in agreed for total in totals)
 
     @property
     def _is_done(self) -> bool:

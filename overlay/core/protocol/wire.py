@@ -88,6 +88,8 @@ _PROVE: Final = 2
 _REPLY: Final = 16
 _ERROR: Final = 32
 _KNOCKING: Final = 33
+_ERROR_CODES: Final = int(min(ErrorCode)), int(max(ErrorCode))
+_STORE_RESULTS: Final = int(min(StoreResult)), int(max(StoreResult))
 
 # Bytes of a reply without proof, coordinate and lists, at its longest: array header, version,
 # kind, transaction id, sender, endpoint, the two empty strings.
@@ -263,7 +265,7 @@ def parse_message_untrusted(data: bytes) -> Message:
     transaction_id = need_bytes(fields[2], TRANSACTION_ID_LENGTH)
     if kind == _ERROR:
         _need_count(fields, 4)
-        code = need_int(fields[3], min(ErrorCode), max(ErrorCode))
+        code = need_int(fields[3], *_ERROR_CODES)
         return ErrorReply(transaction_id, ErrorCode(code))
     sender = need_bytes(fields[3], ID_LENGTH)
     if kind == _KNOCKING:
@@ -363,7 +365,7 @@ def _parse_reply_body(kind: int, fields: list[object]) -> ReplyBody:
             )
         case Kind.STORE:
             _need_count(fields, 1)
-            return Stored(StoreResult(need_int(fields[0], min(StoreResult), max(StoreResult))))
+            return Stored(StoreResult(need_int(fields[0], *_STORE_RESULTS)))
         case Kind.SUMMON:
             _need_count(fields, 1)
             return Agreed(bool(need_int(fields[0], 0, 1)))
