@@ -32,11 +32,11 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
-    _use_huge_pages()
+    use_huge_pages()
 
 
-def _use_huge_pages() -> None:
-    """Put all objects on huge pages, where Linux can do that.
+def use_huge_pages() -> None:
+    """Put all objects on huge pages, where Linux can do that; those that come later, once more.
 
     Each datagram is for another peer, whose objects lie all over the memory: on pages of 4 KiB the
     processor spends as much time on where they are as on fetching them.
@@ -69,7 +69,6 @@ class Departed:
             settle()
         elif self._count % _FEW == 0:
             gc.collect()
-            _use_huge_pages()
 
 
 def resident_bytes() -> int:

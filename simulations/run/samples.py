@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulations.memory import resident_bytes
+from simulations.memory import resident_bytes, use_huge_pages
 from simulations.peers import SimulatedPeer
 from simulations.run.world import World
 
@@ -140,6 +140,7 @@ class Sampler:
             )
         )
         self._note_machine(now)
+        use_huge_pages()
         self._traffic, self._delivered, self._at = traffic, delivered, now
         if now + world.scenario.measure.interval <= world.scenario.duration:
             world.heap.after(world.scenario.measure.interval, self._look)
