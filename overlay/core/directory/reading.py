@@ -243,6 +243,9 @@ class AdvertSearch(Search):
         return not self._sample.is_enough and super()._is_suspect()
 
     def _goes_on(self, now: float) -> bool:
-        return not self._is_done and any(
+        if self._is_done:
+            return False
+        # Replicas that wait for their turn have it as soon as one of those under way is over.
+        return bool(self._replicas and self._pages_left and self._starts) or any(
             self._pages.totals.get(peer_id) is not None for peer_id in self._starts
         )

@@ -20,6 +20,9 @@ from overlay.core.rpc import Rpc
 # holds: whoever floods us does not fill the sample.
 MAX_PER_SOURCE: Final = 4
 _SEVERAL: Final = 2  # networks
+# Adverts that are returned: a search that lacked one advert may read another whole key for it, and
+# what it has found before, from few replicas, is not to be left out for that.
+_MOST: Final = 2 * SAMPLE_SIZE
 OURSELVES: Final = b""  # the source of what we hold ourselves
 
 
@@ -71,13 +74,17 @@ class AdvertSample:
         return self._counted >= self.wanted
 
     def adverts(self, rng: random.Random) -> list[Advert]:
-        """Return `SAMPLE_SIZE` adverts at most, in random order, but those that count first."""
-        counting = self._counting()[:SAMPLE_SIZE]
+        """Return the adverts that count, and others if there are fewer than `SAMPLE_SIZE`.
+
+        Those that count come first, else the order is random.
+        """
+        counting = self._counting()[:_MOST]
         counted = set(counting)
         others = [key for key in self._adverts if key not in counted]
         rng.shuffle(counting)
         rng.shuffle(others)
-        return [self._adverts[key] for key in (*counting, *others)[:SAMPLE_SIZE]]
+        chosen = (*counting, *others[: max(0, SAMPLE_SIZE - len(counting))])
+        return [self._adverts[key] for key in chosen]
 
     def _counting(self) -> list[bytes]:
         """Choose so many adverts of each network, those named by several networks first.

@@ -139,3 +139,16 @@ def test_one_replica_alone_is_not_believed_to_know_all() -> None:
     assert not rig.is_over
     rig.answer(3, 6, HONEST[:3])
     assert rig.is_over
+
+
+def test_a_replica_that_waits_for_its_turn_is_waited_for() -> None:
+    """All who are under way are strangers, who may hold nothing or be dead."""
+    rig = Rig()
+    rig.answer(0, 40, rig.forge(3))
+    rig.search._starts = {replica(number).id: 0 for number in range(1, 5)}
+    rig.search._replicas.clear()
+    assert not rig.search._goes_on(NOW)
+    rig.search._replicas.append(replica(0))
+    assert rig.search._goes_on(NOW)
+    rig.search._starts.clear()
+    assert not rig.search._goes_on(NOW), "nobody is left whose answer would give it its turn"

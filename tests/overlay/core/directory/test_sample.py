@@ -37,7 +37,7 @@ def make_sample() -> AdvertSample:
 
 def test_what_was_found_first_is_not_pushed_out_by_what_more_replicas_name() -> None:
     sample = make_sample()
-    below, above = range(20), range(20, 90)
+    below, above = range(20), range(20, 160)
     for number in below:
         for replica in range(2):
             sample.take(advert(number).encoded, f"below {number} {replica}".encode(), NOW)
@@ -45,19 +45,42 @@ def test_what_was_found_first_is_not_pushed_out_by_what_more_replicas_name() -> 
         for replica in range(5):
             sample.take(advert(number).encoded, f"above {number} {replica}".encode(), NOW)
     found = {one.public_key for one in sample.adverts(random.Random(2))}
-    assert len(found) == SAMPLE_SIZE
+    assert len(found) == 2 * SAMPLE_SIZE
     assert all(advert(number).public_key in found for number in below)
+
+
+def test_of_two_keys_that_were_read_no_advert_is_left_out() -> None:
+    sample = make_sample()
+    below, above = range(SAMPLE_SIZE - 1), range(SAMPLE_SIZE - 1, 2 * SAMPLE_SIZE - 1)
+    for number in below:
+        sample.take(advert(number).encoded, f"below {number}".encode(), NOW)
+    for number in above:
+        for replica in range(3):
+            sample.take(advert(number).encoded, f"above {number} {replica}".encode(), NOW)
+    found = {one.public_key for one in sample.adverts(random.Random(2))}
+    assert found == {advert(number).public_key for number in (*below, *above)}
+
+
+def test_what_does_not_count_fills_up_a_sample_and_no_more() -> None:
+    """A replica that names more than its share of adverts."""
+    sample = make_sample()
+    for number in range(90):
+        sample.take(advert(number).encoded, b"flood" if number < 60 else b"%d" % number, NOW)
+    found = sample.adverts(random.Random(2))
+    counting = {advert(number).public_key for number in (*range(4), *range(60, 90))}
+    assert len(found) == SAMPLE_SIZE
+    assert {one.public_key for one in found[: len(counting)]} == counting
 
 
 def test_what_one_network_alone_has_named_comes_last() -> None:
     sample = make_sample()
     for number in range(10):
         sample.take(advert(number).encoded, f"alone {number}".encode(), NOW)
-    for number in range(10, 90):
+    for number in range(10, 150):
         for replica in range(2):
             sample.take(advert(number).encoded, f"both {number} {replica}".encode(), NOW)
     found = {one.public_key for one in sample.adverts(random.Random(2))}
-    assert len(found) == SAMPLE_SIZE
+    assert len(found) == 2 * SAMPLE_SIZE
     assert not any(advert(number).public_key in found for number in range(10))
 
 
