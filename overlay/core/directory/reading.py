@@ -133,7 +133,9 @@ class AdvertSearch(Search):
         self._pages = Pages()
         self._pages_left = _MAX_PAGES
         self._agreed = 0  # replicas that hold nothing but what has been collected
-        self._here: dict[bytes, list[bytes]] = {}  # the networks that have named each, two at most
+        # The networks that have named each relay, two at most: while it renews its advert some
+        # replicas hold the one before.
+        self._here: dict[bytes, list[bytes]] = {}
         self._claims: dict[bytes, int] = {}  # the most that a peer of each network says to hold
         self._replicas: deque[Contact] = deque()  # whose turn it is
         self._starts: dict[bytes, int] = {}  # what each peer is asked for at the moment
@@ -177,8 +179,9 @@ class AdvertSearch(Search):
         before = len(self._here)
         source = contact.network
         for encoded in body.adverts:
-            if self._sample.take(encoded, source, now):
-                sources = self._here.setdefault(encoded, [])
+            public_key = self._sample.take(encoded, source, now)
+            if public_key is not None:
+                sources = self._here.setdefault(public_key, [])
                 if len(sources) < 2 and source not in sources:
                     sources.append(source)
         start = self._starts.pop(contact.id, 0)

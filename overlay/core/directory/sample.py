@@ -74,17 +74,18 @@ class AdvertSample:
         return self._counted >= self.wanted
 
     def adverts(self, rng: random.Random) -> list[Advert]:
-        """Return the adverts that count, and others if there are fewer than `SAMPLE_SIZE`.
+        """Return the adverts that count, and then others, each in random order.
 
-        Those that count come first, else the order is random.
+        So many others that there are `SAMPLE_SIZE`, or half as many as those that count; twice
+        `SAMPLE_SIZE` in all at most.
         """
         counting = self._counting()[:_MOST]
         counted = set(counting)
         others = [key for key in self._adverts if key not in counted]
         rng.shuffle(counting)
         rng.shuffle(others)
-        chosen = (*counting, *others[: max(0, SAMPLE_SIZE - len(counting))])
-        return [self._adverts[key] for key in chosen]
+        room = max(SAMPLE_SIZE - len(counting), len(counting) // 2)
+        return [self._adverts[key] for key in (*counting, *others[:room])[:_MOST]]
 
     def _counting(self) -> list[bytes]:
         """Choose so many adverts of each network, those named by several networks first.
@@ -105,7 +106,7 @@ class AdvertSample:
                 counting.append(key)
         return counting
 
-    def take(self, encoded: bytes, source: bytes, now: float) -> bool:
+    def take(self, encoded: bytes, source: bytes, now: float) -> bytes | None:
         """Keep an advert if it is good, and newer than what is known of its key.
 
         Args:
@@ -114,32 +115,32 @@ class AdvertSample:
             now: Seconds.
 
         Returns:
-            Whether it is, or was, taken.
+            Its public key if it, or a later one of that key, is taken; else None.
         """
         try:
             advert = parse_advert_untrusted(encoded)
         except RemoteProtocolError:
             self._rpc.counters["advert_malformed"] += 1
-            return False
+            return None
         known = self._adverts.get(advert.public_key)
         if known is not None and source not in self._sources[advert.public_key]:
             self._sources[advert.public_key].append(source)
             self._heard += 1
         if advert.withdrawn or (known is not None and known.seq >= advert.seq):
-            return known is not None
+            return None if known is None else advert.public_key
         if known is None and self._named[source] >= SAMPLE_SIZE:
             self._rpc.counters["advert_flood"] += 1
-            return False
+            return None
         expired = remaining_lifetime(advert, now + self._clock_offset) <= 0
         if expired or not is_signed(advert, self._rpc.identity.verify):
             self._rpc.counters["advert_expired" if expired else "advert_forged"] += 1
-            return False
+            return None
         network = network_of(advert.endpoints[0])
         before = None if known is None else network_of(known.endpoints[0])
         if network != before:
             if self._networks[network] >= MAX_PER_NETWORK_AND_KEY:
                 self._rpc.counters["advert_same_network"] += 1
-                return False
+                return None
             self._networks[network] += 1
             if before is not None:
                 self._networks[before] -= 1
@@ -148,4 +149,4 @@ class AdvertSample:
             self._sources[advert.public_key] = [source]
             self._heard += 1
             self._named[source] += 1
-        return True
+        return advert.public_key

@@ -94,12 +94,12 @@ class Rig:
         return self.search._is_done
 
 
-def relay(number: int) -> Advert:
+def relay(number: int, seq: int = 1) -> Advert:
     host = f"{number % 200 + 20}.{number // 200 + 1}.2.2"
     return sign_advert(
         Identity(number.to_bytes(32, "big")),
         offer(f"r{number}"),
-        seq=1,
+        seq=seq,
         expires=int(UNIX_TIME + NOW) + 3000,
         endpoints=((host, 4000),),
     )
@@ -116,6 +116,18 @@ def test_three_replicas_that_hold_no_more_end_the_reading() -> None:
     rig.answer(2, 6, HONEST[:3])
     assert rig.is_over
     assert rig.search.found == 6
+
+
+def test_a_relay_that_renews_its_advert_meanwhile_is_one_relay() -> None:
+    rig = Rig()
+    rig.answer(0, 6, HONEST[:3])
+    rig.answer(1, 6, [relay(number, seq=2) for number in range(3)])
+    rig.answer(2, 6, HONEST[:3])
+    rig.answer(3, 6, HONEST[:3])
+    assert rig.search.found == 3
+    assert not rig.is_over, "nobody has sent the other three"
+    rig.answer(4, 6, HONEST[3:])
+    assert rig.is_over
 
 
 def test_a_flood_does_not_pass_for_what_honest_replicas_hold() -> None:
