@@ -76,16 +76,15 @@ class AdvertSample:
     def adverts(self, rng: random.Random) -> list[Advert]:
         """Return the adverts that count, and then others, each in random order.
 
-        So many others that there are `SAMPLE_SIZE`, or half as many as those that count; twice
-        `SAMPLE_SIZE` in all at most.
+        Of those that count twice `SAMPLE_SIZE` at most, and others if there are fewer than it.
         """
         counting = self._counting()[:_MOST]
         counted = set(counting)
         others = [key for key in self._adverts if key not in counted]
         rng.shuffle(counting)
         rng.shuffle(others)
-        room = max(SAMPLE_SIZE - len(counting), len(counting) // 2)
-        return [self._adverts[key] for key in (*counting, *others[:room])[:_MOST]]
+        chosen = (*counting, *others[: max(0, SAMPLE_SIZE - len(counting))])
+        return [self._adverts[key] for key in chosen]
 
     def _counting(self) -> list[bytes]:
         """Choose so many adverts of each network, those named by several networks first.
