@@ -76,15 +76,16 @@ class AdvertSample:
     def adverts(self, rng: random.Random) -> list[Advert]:
         """Return the adverts that count, and then others, each in random order.
 
-        Of those that count twice `SAMPLE_SIZE` at most, and others if there are fewer than it.
+        Of those that count twice `SAMPLE_SIZE` at most, of others those that are among the first
+        `SAMPLE_SIZE` that were found: whatever is found later pushes none of them out.
         """
         counting = self._counting()[:_MOST]
         counted = set(counting)
-        others = [key for key in self._adverts if key not in counted]
+        first = list(self._adverts)[:SAMPLE_SIZE]  # a flood that comes later adds nothing
+        others = [key for key in first if key not in counted]
         rng.shuffle(counting)
         rng.shuffle(others)
-        chosen = (*counting, *others[: max(0, SAMPLE_SIZE - len(counting))])
-        return [self._adverts[key] for key in chosen]
+        return [self._adverts[key] for key in (*counting, *others)]
 
     def _counting(self) -> list[bytes]:
         """Choose so many adverts of each network, those named by several networks first.

@@ -61,15 +61,26 @@ def test_of_two_keys_that_were_read_no_advert_is_left_out() -> None:
     assert found == {advert(number).public_key for number in (*below, *above)}
 
 
-def test_what_does_not_count_fills_up_a_sample_and_no_more() -> None:
-    """A replica that names more than its share of adverts."""
+def test_what_was_found_first_is_returned_after_what_counts() -> None:
+    """A replica that names more than its share of adverts, and then a whole further key."""
     sample = make_sample()
-    for number in range(90):
-        sample.take(advert(number).encoded, b"flood" if number < 60 else b"%d" % number, NOW)
-    found = sample.adverts(random.Random(2))
-    counting = {advert(number).public_key for number in (*range(4), *range(60, 90))}
-    assert len(found) == SAMPLE_SIZE
-    assert {one.public_key for one in found[: len(counting)]} == counting
+    for number in range(10):
+        sample.take(advert(number).encoded, b"replica", NOW)
+    for number in range(10, 100):
+        sample.take(advert(number).encoded, f"other {number}".encode(), NOW)
+    found = [one.public_key for one in sample.adverts(random.Random(2))]
+    assert set(found) == {advert(number).public_key for number in range(100)}
+    assert set(found[-6:]) == {advert(number).public_key for number in range(4, 10)}
+
+
+def test_what_does_not_count_and_comes_late_is_left_out() -> None:
+    sample = make_sample()
+    for number in range(SAMPLE_SIZE - 10):
+        sample.take(advert(number).encoded, f"other {number}".encode(), NOW)
+    for number in range(SAMPLE_SIZE - 10, SAMPLE_SIZE + 30):
+        sample.take(advert(number).encoded, b"flood", NOW)
+    found = {one.public_key for one in sample.adverts(random.Random(2))}
+    assert found == {advert(number).public_key for number in range(SAMPLE_SIZE)}
 
 
 def test_what_one_network_alone_has_named_comes_last() -> None:
@@ -79,9 +90,9 @@ def test_what_one_network_alone_has_named_comes_last() -> None:
     for number in range(10, 150):
         for replica in range(2):
             sample.take(advert(number).encoded, f"both {number} {replica}".encode(), NOW)
-    found = {one.public_key for one in sample.adverts(random.Random(2))}
-    assert len(found) == 2 * SAMPLE_SIZE
-    assert not any(advert(number).public_key in found for number in range(10))
+    found = [one.public_key for one in sample.adverts(random.Random(2))]
+    assert len(found) == 2 * SAMPLE_SIZE + 10
+    assert set(found[-10:]) == {advert(number).public_key for number in range(10)}
 
 
 def test_two_relays_of_a_network_are_taken_and_one_that_moves_makes_room() -> None:
