@@ -62,7 +62,7 @@ class Past:
 
     def told_of_adverts(self, held: int) -> None:
         """Others have said that they hold so many adverts each."""
-        self._rpc.note_held(bytes(1), held)
+        self._rpc.census.note_held(bytes(1), held)
 
     def stored(
         self, advert: Advert, level: int, relay: Contact, now: float, unix_time: float

@@ -1,14 +1,13 @@
 """The asking half of a peer: requests out, replies checked, the routing table kept."""
 
 import random
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from overlay.core.addresses import Address, is_ipv6, is_private
 from overlay.core.choice.coordinates import Vivaldi
-from overlay.core.directory.tree import estimated_relays
+from overlay.core.directory.census import RelayCensus
 from overlay.core.identity import KeyPair, derive_id, id_fits
 from overlay.core.ids import ID_LENGTH
 from overlay.core.kademlia.contact import Contact, contact_at
@@ -32,9 +31,6 @@ from overlay.core.reachability.witnesses import Witnesses
 # The id of a contact of which only the endpoint is known: a bootstrap address.
 UNKNOWN_ID: Final = bytes(ID_LENGTH)
 
-# Parts of the id space of each of which the latest reply tells how many adverts a peer holds:
-# neighbours hold the same ones, so that a look-up's last replies are all one word.
-_HELD_PARTS: Final = 16
 MAX_OUTBOX: Final = 4096  # datagrams that wait for the socket
 
 
@@ -84,9 +80,9 @@ class Rpc:
     """
 
     __slots__ = (
-        "_held",
         "_is_ipv6",
         "_rng",
+        "census",
         "client",
         "contacted",
         "coordinates",
@@ -119,11 +115,11 @@ class Rpc:
         self.entrances = Entrances()
         self.transactions = Transactions()
         self.witnesses = Witnesses(host)
+        self.census = RelayCensus()
         self.coordinates = Vivaldi(rng)
         self.outbox: list[tuple[bytes, Address]] = []
         self.counters = counters
         self.on_contact: Callable[[Contact, float], None] = _ignore
-        self._held: dict[int, int] = {}  # adverts that a peer holds, by part of the id space
         self._is_ipv6 = is_ipv6
         self._rng = rng
 
@@ -132,18 +128,8 @@ class Rpc:
         return max(self.entrances.network_size, self.table.estimated_size())
 
     def relays(self) -> float:
-        """Estimate how many relays the network has; as long as nobody has told, all are."""
-        size = self.network_size()
-        if not self._held:
-            return size
-        # Without the lowest and the highest third: liars.
-        ordered = sorted(self._held.values())
-        out = len(ordered) // 3
-        return estimated_relays(size, statistics.fmean(ordered[out : len(ordered) - out]))
-
-    def note_held(self, peer_id: bytes, held: int) -> None:
-        """Note how many adverts a peer says that it holds."""
-        self._held[peer_id[0] * _HELD_PARTS >> 8] = held
+        """Estimate how many relays the network has."""
+        return self.census.relays(self.network_size())
 
     def reaches(self, host: str) -> bool:
         """Whether `host` is of our address family."""
@@ -244,7 +230,7 @@ class Rpc:
             elif not is_known and contact in self.table:
                 self.on_contact(contact, now)
         if isinstance(reply.body, Nodes):
-            self.note_held(contact.id, reply.body.held)
+            self.census.note_held(contact.id, reply.body.held)
         pending.sink.answered(contact, reply, now)
         return changed
 

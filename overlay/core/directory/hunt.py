@@ -45,6 +45,7 @@ class RelayHunt:
     __slots__ = (
         "_entrances",
         "_held",
+        "_is_counted",
         "_keys",
         "_level",
         "_on_end",
@@ -72,6 +73,7 @@ class RelayHunt:
         self._rng = rng
         self._on_end = on_end
         self._level = 0
+        self._is_counted = False
         self._entrances = 0  # that had answered when the search began
         self._keys: set[bytes] = set()  # those read so far
         self._searches: list[AdvertSearch] = []
@@ -155,6 +157,10 @@ class RelayHunt:
         searches, self._searches = self._searches, []
         self.asked += sum(search.answers for search in searches)
         found = sum(search.found for search in searches)
+        totals = [search.total for search in searches if search.total is not None]
+        if any(totals) and not self._is_counted:
+            self._is_counted = True  # further up, where samples are full, there is less to learn
+            self._rpc.census.note_keys(self._level, totals)
         if self._sample.is_enough or self._level == 0:
             entered = len(self._rpc.entrances.named)
             if not len(self._sample) and self.due is not None and entered > self._entrances:

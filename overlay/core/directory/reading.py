@@ -145,6 +145,13 @@ class AdvertSearch(Search):
         """Adverts under this key."""
         return len(self._here)
 
+    @property
+    def total(self) -> int | None:
+        """Adverts that replicas say to hold, the median; None as long as none was reached."""
+        if self._pages.totals:
+            return statistics.median_low(self._pages.totals.values())
+        return 0 if self.lookup.ending is Ending.COMPLETED else None
+
     def cancel(self, now: float) -> None:
         """End the look-up, and the reading of pages."""
         self._starts.clear()
