@@ -70,25 +70,28 @@ class AdvertSample:
         # Each further word of a network raises the count by one at most: seldom is it made anew.
         if self._counted + self._heard < self.wanted:
             return False
-        self._counted, self._heard = len(self._counting()), 0
+        self._counted, self._heard = len(self._counting(MAX_PER_SOURCE)), 0
         return self._counted >= self.wanted
 
     def adverts(self, rng: random.Random) -> list[Advert]:
         """Return the adverts that count, and then others, each in random order.
 
-        Of those that count twice `SAMPLE_SIZE` at most, of others those that are among the first
-        `SAMPLE_SIZE` that were found: whatever is found later pushes none of them out.
+        Of those that count twice `SAMPLE_SIZE` at most. Others are of the first `SAMPLE_SIZE` that
+        were found, so that nothing that is found later pushes them out: those within twice a
+        network's share, and any if there are fewer than `SAMPLE_SIZE` in all.
         """
-        counting = self._counting()[:_MOST]
+        counting = self._counting(MAX_PER_SOURCE)[:_MOST]
         counted = set(counting)
-        first = list(self._adverts)[:SAMPLE_SIZE]  # a flood that comes later adds nothing
-        others = [key for key in first if key not in counted]
+        fair = set(self._counting(2 * MAX_PER_SOURCE))
+        others = [key for key in list(self._adverts)[:SAMPLE_SIZE] if key not in counted]
+        others.sort(key=lambda key: key not in fair)
+        others = others[: max(SAMPLE_SIZE - len(counting), sum(key in fair for key in others))]
         rng.shuffle(counting)
         rng.shuffle(others)
         return [self._adverts[key] for key in (*counting, *others)]
 
-    def _counting(self) -> list[bytes]:
-        """Choose so many adverts of each network, those named by several networks first.
+    def _counting(self, share: int) -> list[bytes]:
+        """Choose `share` adverts at most of each network, those named by several networks first.
 
         Two are as good as many: else the few near the root, which are read from more replicas,
         would push out what was found below.
@@ -101,7 +104,7 @@ class AdvertSample:
         for key in (*by_several, *by_one):
             source = min(sources[key], key=lambda one: counts.get(one, 0))
             count = counts.get(source, 0)
-            if count < MAX_PER_SOURCE:
+            if count < share:
                 counts[source] = count + 1
                 counting.append(key)
         return counting

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 from overlay.core.directory.records import MAX_LIFETIME, Advert, Offer, sign_advert
-from overlay.core.directory.sample import AdvertSample
+from overlay.core.directory.sample import MAX_PER_SOURCE, AdvertSample
 from overlay.core.directory.tree import SAMPLE_SIZE
 from overlay.core.peer import PeerConfig
 from overlay.core.rpc import Rpc
@@ -35,42 +35,18 @@ def make_sample() -> AdvertSample:
     return AdvertSample(rpc, SAMPLE_SIZE, 0.0)
 
 
-def test_what_was_found_first_is_not_pushed_out_by_what_more_replicas_name() -> None:
-    sample = make_sample()
-    below, above = range(20), range(20, 160)
-    for number in below:
-        for replica in range(2):
-            sample.take(advert(number).encoded, f"below {number} {replica}".encode(), NOW)
-    for number in above:
-        for replica in range(5):
-            sample.take(advert(number).encoded, f"above {number} {replica}".encode(), NOW)
-    found = {one.public_key for one in sample.adverts(random.Random(2))}
-    assert len(found) == 2 * SAMPLE_SIZE
-    assert all(advert(number).public_key in found for number in below)
-
-
-def test_of_two_keys_that_were_read_no_advert_is_left_out() -> None:
-    sample = make_sample()
-    below, above = range(SAMPLE_SIZE - 1), range(SAMPLE_SIZE - 1, 2 * SAMPLE_SIZE - 1)
-    for number in below:
-        sample.take(advert(number).encoded, f"below {number}".encode(), NOW)
-    for number in above:
-        for replica in range(3):
-            sample.take(advert(number).encoded, f"above {number} {replica}".encode(), NOW)
-    found = {one.public_key for one in sample.adverts(random.Random(2))}
-    assert found == {advert(number).public_key for number in (*below, *above)}
-
-
 def test_what_was_found_first_is_returned_after_what_counts() -> None:
-    """A replica that names more than its share of adverts, and then a whole further key."""
+    """A replica that names twice its share of adverts, and then a whole further key."""
     sample = make_sample()
-    for number in range(10):
+    share = 2 * MAX_PER_SOURCE
+    for number in range(share + 2):
         sample.take(advert(number).encoded, b"replica", NOW)
-    for number in range(10, 100):
+    for number in range(20, 110):
         sample.take(advert(number).encoded, f"other {number}".encode(), NOW)
     found = [one.public_key for one in sample.adverts(random.Random(2))]
-    assert set(found) == {advert(number).public_key for number in range(100)}
-    assert set(found[-6:]) == {advert(number).public_key for number in range(4, 10)}
+    assert set(found) == {advert(number).public_key for number in (*range(share), *range(20, 110))}
+    others = {advert(number).public_key for number in range(MAX_PER_SOURCE, share)}
+    assert set(found[-len(others) :]) == others
 
 
 def test_what_does_not_count_and_comes_late_is_left_out() -> None:
