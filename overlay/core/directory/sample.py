@@ -19,6 +19,7 @@ from overlay.core.rpc import Rpc
 # Adverts that count of those that replicas in one network have named, little more than a reply
 # holds: whoever floods us does not fill the sample.
 MAX_PER_SOURCE: Final = 4
+_FAIR_SHARE: Final = 4 * MAX_PER_SOURCE  # of one network, with those that do not count
 _SEVERAL: Final = 2  # networks
 # Adverts that are returned: a search that lacked one advert may read another whole key for it, and
 # what it has found before, from few replicas, is not to be left out for that.
@@ -77,12 +78,12 @@ class AdvertSample:
         """Return the adverts that count, and then others, each in random order.
 
         Of those that count twice `SAMPLE_SIZE` at most. Others are of the first `SAMPLE_SIZE` that
-        were found, so that nothing that is found later pushes them out: those within twice a
-        network's share, and any if there are fewer than `SAMPLE_SIZE` in all.
+        were found, so that nothing that is found later pushes them out: those within a
+        network's fair share, and any if there are fewer than `SAMPLE_SIZE` in all.
         """
         counting = self._counting(MAX_PER_SOURCE)[:_MOST]
         counted = set(counting)
-        fair = set(self._counting(2 * MAX_PER_SOURCE))
+        fair = set(self._counting(_FAIR_SHARE))
         others = [key for key in list(self._adverts)[:SAMPLE_SIZE] if key not in counted]
         others.sort(key=lambda key: key not in fair)
         others = others[: max(SAMPLE_SIZE - len(counting), sum(key in fair for key in others))]

@@ -184,7 +184,7 @@ def test_a_flood_of_adverts_does_not_take_the_place_of_those_that_others_name() 
         sample.take(relay(number, f"12.{number}.1.1").encoded, source, NOW)
     assert sample.is_enough
     names = [advert.offer.jid for advert in sample.adverts(random.Random(1))]
-    flood = 2 * MAX_PER_SOURCE
+    flood = 4 * MAX_PER_SOURCE
     assert {f"r{number}@example.org" for number in honest} <= set(names[:-MAX_PER_SOURCE])
     assert len(names) == len(honest) + flood
 
