@@ -2,9 +2,9 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -17,10 +17,10 @@ from simulations.errors import SimulationError
 from simulations.progress import shown_progress
 from simulations.real.runner import check_real, run_real
 from simulations.report import report_page
+from simulations.report.earlier import read_earlier
 from simulations.report.text import results_as_json, results_as_text
-from simulations.run.figures import COLUMNS
 from simulations.run.player import Player
-from simulations.run.results import Results, make_sure_of, read_results, write_results, writing_into
+from simulations.run.results import make_sure_of, write_results, writing_into
 from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario, find_scenario, read_scenario
 from simulations.scenario.setting import Setting, parse_settings
@@ -66,6 +66,16 @@ def simulate(
         raise UsageError(str(error)) from None
     if rtt_unit is not None and rtt is None:
         raise UsageError("--rtt-unit needs --rtt; for a scenario's own, --set network.rtt-unit")
+    _check_given_once(
+        settings,
+        {
+            "--nodes": (nodes, "nodes"),
+            "--seed": (seed, "seed"),
+            "--seeds": (seeds, "seed"),
+            "--rtt": (rtt, "network.rtt"),
+            "--rtt-unit": (rtt, "network.rtt-unit"),
+        },
+    )
     adapt = partial(_adapted, nodes=nodes, seed=seed, rtt=rtt, unit=rtt_unit or "ms")
     if many or any(len(setting.values) > 1 for setting in settings):
         if seed is not None and many:
@@ -100,6 +110,20 @@ def simulate(
     _run_one(
         name, settings, adapt, players, out, compare, real=real, parquet=parquet, as_json=as_json
     )
+
+
+def _check_given_once(
+    settings: Sequence[Setting], options: Mapping[str, tuple[object, str]]
+) -> None:
+    """Make sure that no key is set that an option sets, too.
+
+    Raises:
+        UsageError: One is.
+    """
+    for option, (value, key) in options.items():
+        for setting in settings:
+            if value is not None and setting.path == tuple(key.split(".")):
+                raise UsageError(f"{option} and --set {setting.key} are both given; remove one")
 
 
 @contextmanager
@@ -141,7 +165,7 @@ def _run_one(
         path = find_scenario(name)
         instead = {setting.path: setting.values[0] for setting in settings}
         scenario = adapt(read_scenario(path, instead))
-        other = None if compare is None else _read_other(compare)
+        other = None if compare is None else read_earlier(compare)
         folder = out or Path(f"{path.stem}-{scenario.seed}{'-real' if real else ''}")
         make_sure_of(folder)
         if real:
@@ -160,6 +184,8 @@ def _run_one(
             shows.tell("drawing", None)
             report = folder / REPORT_FILE
             with stop.noticed():  # and go on: it is done in a moment
+                with writing_into(folder):
+                    report.unlink(missing_ok=True)  # of an earlier run
                 write_results(results, folder, parquet=parquet)
                 page = report_page([results, *([other] if other else [])])
                 with writing_into(folder):
@@ -195,17 +221,6 @@ def _adapted(
     except WrongValueError as error:
         raise UsageError(f"--{error}") from None
     return scenario
-
-
-def _read_other(folder: Path) -> Results:
-    """Read what a run is to be shown beside, and see that it can be: nobody is to wait in vain."""
-    other = read_results(folder)
-    columns = {name: table.columns for name, table in other.tables.items()}
-    if columns != COLUMNS or other.scenario.keys() != {field.name for field in fields(Scenario)}:
-        raise SimulationError(
-            f"{folder}: its tables or its scenario are not as this version has them; run it again"
-        )
-    return other
 
 
 def _say_aside(text: str) -> None:

@@ -29,6 +29,7 @@ _LONGEST: Final = 60.0
 _SHORTEST_MEDIAN: Final = 1e-3
 _LONGEST_MEDIAN: Final = 3.0
 
+_PAIR: Final = ("from", "to", "time")
 _MOST_NAMES: Final = 10_000
 
 # What two hosts of one site are apart; the diagonals of such files do not say.
@@ -64,6 +65,8 @@ def read_rtt_matrix(path: Path, unit: Unit) -> Matrix:
         names = [str(at + 1) for at in range(len(rows))]
         places = [f"{path}, line {name}" for name in names]
         matrix = [_read_row(row, at, len(rows), places[at], unit) for at, row in enumerate(rows)]
+        if len(rows) == len(_PAIR):
+            _check_square(rows, path)
     _check_median(matrix, path, unit)
     _fill_holes(matrix, names, places)
     return matrix
@@ -71,7 +74,7 @@ def read_rtt_matrix(path: Path, unit: Unit) -> Matrix:
 
 def _is_pair(fields: list[str]) -> bool:
     """Whether a line has two names, and not three numbers."""
-    if len(fields) != 3 or fields[0].strip().lower() in _HOLES:
+    if len(fields) != len(_PAIR) or fields[0].strip().lower() in _HOLES:
         return False
     try:
         float(fields[0])
@@ -85,7 +88,7 @@ def _read_pairs(rows: list[list[str]], path: Path, unit: Unit) -> tuple[Matrix, 
     known: dict[tuple[str, str], float] = {}
     for number, fields in enumerate(rows, 1):
         where = f"{path}, line {number}"
-        if len(fields) != 3 or not all(field.strip() for field in fields[:2]):
+        if len(fields) != len(_PAIR) or not all(field.strip() for field in fields[:2]):
             raise SimulationError(f"{where}: not two names and a number, separated by tabs")
         pair = fields[0].strip(), fields[1].strip()
         if pair in known:
@@ -104,12 +107,36 @@ def _read_pairs(rows: list[list[str]], path: Path, unit: Unit) -> tuple[Matrix, 
 def _read_row(fields: list[str], at: int, sites: int, where: str, unit: Unit) -> Row:
     if len(fields) != sites:
         raise SimulationError(
-            f"{where}: {len(fields)} fields in a file of {sites} lines; "
-            "a matrix has as many columns as rows, separated by tabs"
+            f"{where}: {len(fields)} fields in a file of {sites} lines; a matrix has as many "
+            "columns as rows, separated by tabs; of pairs, the names are no numbers"
         )
-    row = array("d", (_read_field(field, where, unit) for field in fields))
+    row = array(
+        "d",
+        (
+            _read_field(field, f"{where}, field {number}", unit)
+            for number, field in enumerate(fields, 1)
+        ),
+    )
     row[at] = SAME_SITE
     return row
+
+
+def _check_square(rows: list[list[str]], path: Path) -> None:
+    """Make sure that three lines are no pairs whose names are numbers.
+
+    Raises:
+        SimulationError: A site is further from itself than from both others.
+    """
+    for number, fields in enumerate(rows, 1):
+        own, *others = (
+            float(field) if field.strip().lower() not in _HOLES else 0.0
+            for field in (fields[number - 1], *fields)
+        )
+        if sorted(others)[1] < own:
+            raise SimulationError(
+                f"{path}, line {number}: site {number} is further from itself than from others; "
+                "of pairs, the names are no numbers"
+            )
 
 
 def _read_field(field: str, where: str, unit: Unit) -> float:
@@ -121,6 +148,8 @@ def _read_field(field: str, where: str, unit: Unit) -> float:
         raise SimulationError(f"{where}: {field.strip()!r} is not a number") from None
     if rtt < 0:
         raise SimulationError(f"{where}: {field} is negative; leave unmeasured pairs empty")
+    if math.isinf(rtt):
+        raise SimulationError(f"{where}: {field} is no time; leave unmeasured pairs empty")
     if not rtt <= _LONGEST:
         raise SimulationError(
             f"{where}: no round trip takes {field} {unit}; is the unit {_OTHER[unit]}?"

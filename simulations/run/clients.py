@@ -96,7 +96,7 @@ class Clients:
 
     def _look_up(self) -> None:
         asker = self._population.some_node()
-        if asker.is_here:
+        if asker is not None and asker.is_here:
             lookup = Lookup(self._now)
             self.lookups.append(lookup)
             WatchedLookup(self._population, asker, lookup.record)

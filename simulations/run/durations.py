@@ -81,7 +81,7 @@ def read_sessions(path: Path, nodes: int) -> Sessions:
     ends: list[float] = []
     later: list[tuple[float, float]] = []
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip() and not line.startswith("#"):
                     start, end = _session(line, f"{path}, line {number}")

@@ -202,7 +202,7 @@ def _call_figures(calls: Sequence[CallRecord]) -> dict[str, float]:
 
 def _busiest(requests: Sequence[int]) -> float:
     mean = _mean(requests)
-    return max(requests) / mean if mean else math.nan
+    return max(requests) / mean if requests and mean else math.nan
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -3,6 +3,7 @@
 import random
 from typing import Final
 
+from simulations.errors import SimulationError
 from simulations.path import Route
 from simulations.peers import SimulatedPeer
 from simulations.run.durations import Durations, read_sessions, rhythm_factor
@@ -29,7 +30,7 @@ class Life:
         failed: Those that have gone in a mass failure.
 
     Raises:
-        SimulationError: The trace of sessions cannot be used.
+        SimulationError: The trace of sessions cannot be used, or a partition cuts nothing off.
     """
 
     def __init__(self, scenario: Scenario, residents: Residents, rng: random.Random) -> None:
@@ -46,9 +47,16 @@ class Life:
         self._mean_gap = 0.0  # of as many that come as leave
         if life.sessions is not None and life.arrivals is None:
             self._mean_gap = life.sessions.mean / scenario.nodes
+        sites = residents.population.network.latency.sites
+        for partition in scenario.network.partitions:
+            if not round(partition.share * sites):
+                reason = f"share {partition.share:g} of {sites} sites is none; choose more"
+                raise SimulationError(f"network.partitions: {reason}")
         self._trace = None
         if life.trace is not None:
-            self._trace = read_sessions(life.trace, scenario.nodes)
+            hostile = round(scenario.adversaries.share * scenario.nodes)
+            spared = min(hostile, 1)  # the one that an eclipse is about
+            self._trace = read_sessions(life.trace, scenario.nodes - hostile - spared)
 
     def start(self, route: Route | None) -> None:
         """Begin.
@@ -64,8 +72,8 @@ class Life:
         if self._arrivals is not None or self._mean_gap:
             self._plan_arrival()
         if self._trace is not None:
-            leaving = self._rng.sample(nodes, min(len(nodes), len(self._trace.ends)))
-            for peer, end in zip(leaving, self._trace.ends, strict=False):
+            leaving = self._rng.sample(nodes, len(self._trace.ends))
+            for peer, end in zip(leaving, self._trace.ends, strict=True):
                 self._heap.after(end, self._leave, peer)
             for start, end in self._trace.later:
                 self._heap.after(start, self._come_until, self._began + end)

@@ -121,8 +121,10 @@ class ScenarioPopulation(Population):
             return list(self.peers)
         return [peer for peer in self.peers if not isinstance(peer, Sybil)]
 
-    def some_node(self) -> SimulatedPeer:
-        """Choose an honest peer that is in the open."""
+    def some_node(self) -> SimulatedPeer | None:
+        """Choose an honest peer that is in the open; None if all have gone."""
+        if len(self.peers) <= self._hostile:  # these never go
+            return None
         while isinstance(peer := self.rng.choice(self.peers), Sybil):
             pass
         return peer
@@ -130,8 +132,8 @@ class ScenarioPopulation(Population):
     def some_addresses(self) -> list[Address]:
         """Choose peers to join by, one of them honest at least."""
         addresses = super().some_addresses()
-        if self._hostile:
-            addresses[-1] = self.some_node().address
+        if self._hostile and (honest := self.some_node()) is not None:
+            addresses[-1] = honest.address
         return addresses
 
     def closest(self, target: bytes, count: int = K) -> list[Address]:

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final
@@ -55,6 +55,7 @@ class Results:
         machine: What it took on this machine.
         tables: The same in detail, by name.
         real: Whether it was on real sockets, in real time.
+        files: Hashes of the files that the scenario names, by their paths.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Results:
     machine: Figures
     tables: Mapping[str, Table]
     real: bool = False
+    files: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """All but the tables, as JSON has it."""
@@ -157,10 +159,10 @@ def _write_parquet(table: Table, path: Path) -> None:
 
 
 def _read_table(path: Path) -> Table:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    if not rows:
-        raise ValueError(f"{path.name} is empty")
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        raise ValueError(f"{path.name} is empty or cut short")
+    rows = list(csv.reader(text.splitlines()))
     columns, *cells = rows
     for number, row in enumerate(cells, 2):
         if len(row) != len(columns):

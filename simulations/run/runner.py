@@ -1,5 +1,6 @@
 """Runs a scenario: builds its world, lets time pass, and keeps what is done when interrupted."""
 
+import hashlib
 import platform
 import signal
 import time
@@ -122,6 +123,7 @@ def results_of(
         figures=finite(judge.figures()),
         machine=finite({**judge.machine(), **machine}),
         tables=judge.tables(),
+        files=hashes_of(scenario),
     )
 
 
@@ -137,6 +139,22 @@ def settings_of(scenario: Scenario) -> dict[str, Any]:
     """All settings of a scenario, as JSON has them."""
     settings: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(scenario, enc_hook=_text))
     return settings
+
+
+def hashes_of(scenario: Scenario) -> dict[str, str]:
+    """Hashes of the files that a scenario names, by their paths: they may be others one day.
+
+    Raises:
+        SimulationError: One cannot be read.
+    """
+    hashes: dict[str, str] = {}
+    for path in filter(None, (scenario.network.rtt, scenario.life.trace)):
+        try:
+            with path.open("rb") as file:
+                hashes[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise SimulationError(f"{path}: cannot be read: {error.strerror}") from error
+    return hashes
 
 
 def _text(value: object) -> str:

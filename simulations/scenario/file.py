@@ -30,7 +30,7 @@ def read_scenario(path: Path, instead: Mapping[KeyPath, Any] = _NOTHING) -> Scen
         SimulationError: The file cannot be used; the message names the line and the key.
     """
     try:
-        text = read_small_file(path, _MAX_BYTES).decode()
+        text = read_small_file(path, _MAX_BYTES).decode("utf-8-sig")
         table = tomllib.loads(text)
     except OSError as error:
         raise SimulationError(f"{path}: cannot be read: {error.strerror}") from error

@@ -14,6 +14,7 @@ from simulations.scenario.values import Count, Seconds
 
 MOST_NODES: Final = 1_000_000
 _LONGEST: Final = 366 * 86_400.0  # seconds
+_MOST_ARRIVALS: Final = 1000.0  # a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,20 @@ class Scenario:
         if round(reached) <= K:
             reason = f"leaves {reached:.0f} honest nodes without a NAT; choose more than {K}"
             raise WrongValueError("nodes", reason)
+        if hostile and not round(hostile * self.nodes):
+            reason = f"share {hostile:g} of {self.nodes} nodes is none; choose more"
+            raise WrongValueError("adversaries", reason)
+        for failure in self.life.failures:
+            if failure.only == "nodes" and not round(failure.share * self.nodes * (1.0 - hostile)):
+                reason = f"failures: share {failure.share:g} of the nodes is none; choose more"
+                raise WrongValueError("life", reason)
+        sessions = self.life.sessions
+        if sessions is not None and self.nodes / sessions.mean > _MOST_ARRIVALS:
+            reason = (
+                f"sessions.mean {sessions.mean:g} s of {self.nodes} nodes is more than "
+                f"{_MOST_ARRIVALS:g} that come in a second; choose more"
+            )
+            raise WrongValueError("life", reason)
         for name in ("failures", "crowds"):
             for event in getattr(self.life, name):
                 self._check_time(f"life.{name}", event.at)

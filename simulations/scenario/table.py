@@ -95,7 +95,9 @@ def _value(hint: Any, value: object, folder: Path, path: KeyPath) -> Any:
         return build(hint, value, folder, path)
     if get_origin(hint) is tuple and is_dataclass(get_args(hint)[0]):
         if not (isinstance(value, list) and all(isinstance(item, dict) for item in value)):
-            raise TableError(path, f"is {_shown(value)}; it must be tables, such as [[{path[-1]}]]")
+            raise TableError(
+                path, f"is {_shown(value)}; it must be tables, such as [[{_written(path)}]]"
+            )
         kind = get_args(hint)[0]
         return tuple(build(kind, item, folder, (*path, at)) for at, item in enumerate(value))
     if isinstance(value, float) and not math.isfinite(value):
@@ -126,6 +128,10 @@ def _choices(hint: Any) -> str:
 
 def _shown(value: object) -> str:
     return repr(value)[:40] if not isinstance(value, dict | NoneType) else "a table"
+
+
+def _written(path: KeyPath) -> str:
+    return ".".join(key for key in path if isinstance(key, str))
 
 
 def _key_of(field: str) -> str:

@@ -23,7 +23,7 @@ class DurationSettings:
     """How long something lasts, or how long it takes until the next one comes."""
 
     distribution: Literal["exponential", "weibull", "pareto"] = "exponential"
-    mean: Positive
+    mean: Annotated[float, Meta(ge=0.01, le=1e9)]
     """Seconds."""
 
     shape: Annotated[float, Meta(gt=0.0, le=100.0)] | None = None
@@ -50,5 +50,9 @@ def need_file(field: str, path: Path) -> None:
     Raises:
         WrongValueError: It is not.
     """
-    if not path.is_file():
-        raise WrongValueError(field, f"there is no file {path}")
+    try:
+        there = path.is_file()
+    except OSError:  # such a name cannot be
+        there = False
+    if not there:
+        raise WrongValueError(field, f"there is no file {str(path)[:200]}")

@@ -12,7 +12,7 @@ from simulations.engines import Engine, Worker, WorkerDiedError
 from simulations.engines.worker import Report
 from simulations.errors import SimulationError
 from simulations.run.results import Results, read_results, write_results
-from simulations.run.runner import Stop, run_scenario, settings_of
+from simulations.run.runner import Stop, hashes_of, run_scenario, settings_of
 from simulations.scenario import Scenario
 from simulations.sweep.grid import PlannedRun
 
@@ -140,7 +140,11 @@ def kept_results(run: PlannedRun, folder: Path) -> Results | None:
         results = read_results(folder / run.folder)
     except SimulationError:
         return None
-    is_same = results.scenario == settings_of(run.scenario) and results.version == version()
+    is_same = (
+        results.scenario == settings_of(run.scenario)
+        and results.version == version()
+        and results.files == hashes_of(run.scenario)
+    )
     return replace(results, tables={}) if is_same and results.complete else None
 
 

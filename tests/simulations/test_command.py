@@ -66,9 +66,11 @@ def test_a_run_leaves_results_and_a_report(
         (["small.toml", "--nodes", "0"], "'0' is not a whole number from 1"),
         (["small.toml", "--rtt-unit", "s"], "--rtt-unit needs --rtt"),
         (["small.toml", "--set", "nodes=30", "--set", "nodes=31"], "--set nodes: given twice"),
+        (["small.toml", "--nodes", "30", "--set", "nodes=31"], "--nodes and --set nodes are both"),
+        (["small.toml", "--rtt", "x", "--set", "network.rtt=y"], "--rtt and --set network.rtt are"),
         (["small.toml", "--rtt", "none.tsv"], "--rtt: there is no file none.tsv"),
         (["small.toml", "--rtt", "holes.tsv"], "holes.tsv, line 1: no way from site 1 to site 2"),
-        (["small.toml", "--rtt", "ms.tsv", "--rtt-unit", "s"], "ms.tsv, line 1: no round trip"),
+        (["small.toml", "--rtt", "ms.tsv", "--rtt-unit", "s"], "ms.tsv, line 1, field 2: no round"),
         (["small.toml", "--compare", "none"], "none/results.json: cannot be read"),
         (["small.toml", "--out", "small.toml/x"], "cannot write into small.toml/x: Not a direct"),
         (["nats.toml", "--real"], "nats.open: is 0.9, but there are no NATs on loopback"),
@@ -178,6 +180,39 @@ def test_what_another_version_left_is_refused_before_the_run(
     calls.unlink()
     assert execute(["simulate", "small.toml", "--compare", "small-1"]) == 2
     assert "small-1/calls.csv: cannot be read: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "said"),
+    [
+        ("timeline.csv", r"\n2\.0,", "\nabc,", "timeline.csv, line 2: at: 'abc' is not what a run"),
+        ("searches.csv", r"False", "nan", "line 2: crowd: 'nan' is not what a run leaves there"),
+        ("nodes.csv", r"\n[^,]+,", "\n7,", "nodes.csv, line 2: address: '7.0' is not what a run"),
+        ("lookups.csv", r"\n$", "", "lookups.csv is empty or cut short"),
+        ("results.json", '"nodes": 30', '"nodes": "abc"', "its tables or its scenario are not as"),
+        ("results.json", '"duration": 6.0', '"duration": null', "its tables or its scenario are"),
+    ],
+)
+def test_results_that_somebody_has_spoiled_are_refused_before_the_run(
+    scenario: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    before: str,
+    after: str,
+    said: str,
+) -> None:
+    options = ["--set", "clients.searches-per-minute=600"]
+    assert execute(["simulate", "small.toml", *options]) == 0
+    path = Path("small-1", name)
+    text = path.read_text()
+    spoiled = re.sub(before, after, text, count=1)
+    assert spoiled != text
+    path.write_text(spoiled)
+    capsys.readouterr()
+    assert execute(["simulate", "small.toml", "--compare", "small-1", "--out", "other"]) == 2
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert said in complaint
+    assert not Path("other").exists()
 
 
 def test_a_report_that_cannot_be_written_is_told(

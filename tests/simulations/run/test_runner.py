@@ -203,6 +203,48 @@ def test_sessions_of_a_trace_come_and_go_when_it_says(tmp_path: Path) -> None:
     assert (life.arrived, life.left) == (2, 3)
 
 
+def test_a_trace_that_needs_more_nodes_than_may_leave_is_refused(tmp_path: Path) -> None:
+    trace = tmp_path / "sessions.tsv"
+    trace.write_text("0\t5\n" * 30)
+    life, adversaries = LifeSettings(trace=trace), AdversarySettings(share=0.2, attack="lie")
+    with pytest.raises(SimulationError, match="30 sessions start at 0, of 23 nodes that may"):
+        World(Scenario(nodes=30, duration=20.0, life=life, adversaries=adversaries))
+
+
+def test_a_partition_that_cuts_nothing_off_is_refused(tmp_path: Path) -> None:
+    rtts = tmp_path / "rtts.tsv"
+    rtts.write_text("0\t50\n50\t0\n")
+    partitions = (PartitionSettings(at=4.0, seconds=1.0, share=0.2),)
+    network = NetworkSettings(rtt=rtts, rtt_unit="ms", partitions=partitions)
+    with pytest.raises(SimulationError, match=r"share 0\.2 of 2 sites is none"):
+        World(Scenario(nodes=30, duration=20.0, network=network))
+
+
+@pytest.mark.parametrize("hostile", [0.0, 0.2])
+def test_a_run_goes_on_when_everybody_has_gone(tmp_path: Path, hostile: float) -> None:
+    trace = tmp_path / "sessions.tsv"
+    trace.write_text("0\t2\n" * (23 if hostile else 30) + "6\t9\n")
+    results = run_scenario(
+        "gone",
+        Scenario(
+            nodes=30,
+            warmup=1.0,
+            duration=12.0,
+            life=LifeSettings(trace=trace),
+            adversaries=AdversarySettings(share=hostile, attack="drop"),
+            clients=ClientSettings(searches_per_minute=120.0, calls_per_minute=60.0),
+            measure=MeasureSettings(lookups_per_minute=120.0),
+        ),
+        lambda *_: None,
+        Stop(),
+    )
+    assert results.complete
+    success = results.figures["search_success_percent"]
+    assert success is not None
+    assert success < 50.0
+    assert results.tables["timeline"].column("nodes")[-1] == (7 if hostile else 0)
+
+
 def test_a_failure_of_relays_alone_spares_the_others() -> None:
     failure = FailureSettings(at=5.0, share=0.5, only="relays")
     scenario = replace(BUSY, life=LifeSettings(failures=(failure,)))

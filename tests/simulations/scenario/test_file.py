@@ -76,7 +76,8 @@ def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_p
         (LEAST + "[clients]\ncalls-per-minute = -1", "calls-per-minute: is -1; expected float >="),
         (LEAST + "[nats]\nsymmetric = 0.5", "line 3: nats: the shares open, full-cone"),
         (LEAST + "[nats]\nopen = 0.1\nsymmetric = 0.9", "line 1: nodes: leaves 5 honest nodes"),
-        (LEAST + "life.sessions.mean = 0", "line 3: life.sessions.mean: is 0; expected float > 0"),
+        (LEAST + "life.sessions.mean = 0", "line 3: life.sessions.mean: is 0; expected float >= "),
+        (LEAST + "life.sessions.mean = 0.04", "line 3: life: sessions.mean 0.04 s of 50 nodes is"),
         (LEAST + "life.sessions = 3", "line 3: life.sessions: is 3; it must be a table"),
         (
             LEAST + "[life]\nsessions = { distribution = 'weibull', mean = 3 }",
@@ -87,6 +88,12 @@ def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_p
             "line 7: life.failures.at: is -1; expected float >= 0.0",
         ),
         (LEAST + "[life]\nfailures = [3]", "line 4: life.failures: is [3]; it must be tables"),
+        (LEAST + "[life.failures]\nat = 3", "it must be tables, such as [[life.failures]]"),
+        (
+            LEAST + "[[life.failures]]\nat = 3\nshare = 0.005",
+            "life: failures: share 0.005 of the nodes is none; choose more",
+        ),
+        (LEAST + f"[network]\nrtt = '{'x' * 5000}'", "line 4: network.rtt: there is no file"),
         (LEAST + "[life]\ntrace = 'x'\nsessions.mean = 3", "line 4: life.trace: there is no file"),
         (
             LEAST + "[[life.crowds]]\nat = 60\nseconds = 1\nclients = 3",
@@ -100,6 +107,7 @@ def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_p
             "line 5: relays.vanish_after: set twice, here and as vanish-after",
         ),
         (LEAST + "[adversaries]\nattack = 'hug'", "line 4: adversaries.attack: is 'hug'"),
+        (LEAST + "[adversaries]\nshare = 0.005", "line 3: adversaries: share 0.005 of 50 nodes is"),
         (LEAST + "[adversaries]\nnetworks = 2", "adversaries.networks: there are no hostile nodes"),
         (LEAST + "nodes = 60\n", "no TOML file: Cannot overwrite a value (at line 3, column 11)"),
         ("nodes = ", "no TOML file: Invalid value (at "),

@@ -144,6 +144,17 @@ def test_a_repeated_command_makes_what_is_missing_or_has_changed(
     assert engine.begun == 7
 
 
+def test_a_file_of_the_scenario_that_has_changed_is_noticed(
+    scenario: Path, engine: HereEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ["simulate", "small.toml", "--seeds", "1-2", "--rtt", "rtts.tsv", "--json"]
+    rtts = scenario.with_name("rtts.tsv")
+    for rtt, kept in ((50, 0), (50, 2), (90, 0)):
+        rtts.write_text(f"0\t{rtt}\n{rtt}\t0\n")
+        assert execute(again) == 0
+        assert json.loads(capsys.readouterr().out)["kept"] == kept
+
+
 def test_a_run_whose_worker_dies_is_made_again_but_not_for_ever(
     scenario: Path, engine: HereEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +217,8 @@ def test_one_value_is_set_without_a_sweep(
         (["--seeds", "x"], "--seeds x: write them as 1-5, or 1,4,10-12"),
         (["--set", "network.loss=0.1,7"], "--set network.loss: is 7; expected float <= 1.0"),
         (["--seeds", "1-2", "--seed", "3"], "--seed and --seeds are both given"),
+        (["--seeds", "1-2", "--set", "seed=3,4"], "--seeds and --set seed are both given"),
+        (["--set", "nodes=30,40", "--nodes", "35"], "--nodes and --set nodes are both given"),
         (["--seeds", "1-2", "--compare", "x"], "--compare takes a single run"),
         (["--jobs", "2"], "--engine and --jobs are for sweeps"),
         (["--seeds", "1-2", "--ray-address", "x:1"], "--ray-address needs --engine ray"),
