@@ -18,9 +18,7 @@ from typing import Final
 from overlay.core.addresses import Address
 from overlay.core.events import Connected, Event, ReachabilityChanged
 from overlay.core.kademlia.contact import K
-from overlay.core.protocol.messages import Knock, Summon
 from overlay.core.reachability.verdict import Verdict
-from overlay.core.reachability.witnessing import Witnessing
 from simulations.events import EventHeap
 from simulations.latency import SyntheticLatency
 from simulations.nat import Dependence, Firewall
@@ -29,6 +27,7 @@ from simulations.options import amount, count
 from simulations.overlay_figures.report import percentile
 from simulations.peers import SimulatedPeer
 from simulations.population import BOOTSTRAP, Population
+from simulations.sybils.attackers import FalseWitness
 
 LOSS: Final = 0.1
 LIARS: Final = 0.2
@@ -48,18 +47,6 @@ GATES: Final[tuple[tuple[Dependence | None, float], ...]] = (
     (Dependence.ADDRESS_DEPENDENT, 0.2),
     (Dependence.PORT_DEPENDENT, 0.2),
 )
-
-
-class Liar(Witnessing):
-    """Says that it has done what it was asked, and does nothing."""
-
-    def summon(self, request: Summon, source: Address, now: float) -> bool:
-        """Send nobody."""
-        return True
-
-    def knock(self, request: Knock, now: float) -> bool:
-        """Stay at home."""
-        return True
 
 
 @dataclass
@@ -172,7 +159,7 @@ class World:
         if self._rng.random() < self._liars:
             # The core has no call for this: no real peer has a choice of its own.
             responder = peer.core._responder
-            responder.witnessing = Liar(peer.core._rpc)
+            responder.witnessing = FalseWitness(peer.core._rpc)
         peer.on_event = self._observer(peer, "none" if filtering is None else filtering.value)
 
     def _observer(self, peer: SimulatedPeer, gate: str) -> Callable[[Event], None]:

@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from overlay.nursery import lone_errors
+from simulations import events
 from simulations.errors import SimulationError
 from simulations.real.clock import PatientClock
 from simulations.real.world import RealWorld
@@ -51,6 +52,11 @@ def check_real(scenario: Scenario) -> None:
     Raises:
         SimulationError: They cannot.
     """
+    if not events.__file__.endswith(".py"):
+        raise SimulationError(
+            "--real: what is compiled only simulates; run it where nothing is, as `make venv` "
+            "installs it"
+        )
     if scenario.nats.open < 1.0:
         raise SimulationError(
             f"nats.open: is {scenario.nats.open:g}, but there are no NATs on loopback; set it to 1 "

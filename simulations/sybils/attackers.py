@@ -20,6 +20,7 @@ from overlay.core.protocol.messages import (
     TOKEN_LENGTH,
     FindNode,
     FindRelays,
+    Knock,
     Nodes,
     Ping,
     Proof,
@@ -30,9 +31,11 @@ from overlay.core.protocol.messages import (
     Store,
     Stored,
     StoreResult,
+    Summon,
     proof_message,
 )
 from overlay.core.protocol.wire import pack_reply, parse_message_untrusted
+from overlay.core.reachability.witnessing import Witnessing
 from simulations.network import Host, Network
 from simulations.peers import PORT, UNIX_TIME, SimulatedPeer
 from simulations.sybils.ring import Ring, attractive_advert, mask_near
@@ -198,3 +201,15 @@ def _request(data: bytes) -> Request | None:
     except RemoteProtocolError:
         return None
     return message if isinstance(message, Request) else None
+
+
+class FalseWitness(Witnessing):
+    """Says that it has done what it was asked, and does nothing."""
+
+    def summon(self, request: Summon, source: Address, now: float) -> bool:
+        """Send nobody."""
+        return True
+
+    def knock(self, request: Knock, now: float) -> bool:
+        """Stay at home."""
+        return True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from simulations import events
 from simulations.errors import SimulationError
 from simulations.real.runner import check_real, run_real, sockets_for
 from simulations.run.runner import Stop
@@ -116,3 +117,9 @@ def test_everything_that_is_open_at_once_counts_as_a_socket(small: Scenario) -> 
     assert sockets_for(replace(quiet, nodes=27)) == sockets_for(quiet) + 1
     assert sockets_for(small) > sockets_for(quiet)
     assert sockets_for(replace(quiet, life=crowd)) >= sockets_for(quiet) + 800
+
+
+def test_what_is_compiled_only_simulates(small: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "__file__", "events.cpython-311-x86_64-linux-gnu.so")
+    with pytest.raises(SimulationError, match="--real: what is compiled only simulates"):
+        check_real(small)
