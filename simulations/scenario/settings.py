@@ -65,6 +65,15 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.measure.interval > self.duration:
             raise WrongValueError("duration", "is shorter than measure.interval; choose more")
+        self._check_nodes()
+        for name in ("failures", "crowds"):
+            for event in getattr(self.life, name):
+                self._check_time(f"life.{name}", event.at)
+        for partition in self.network.partitions:
+            self._check_time("network.partitions", partition.at)
+
+    def _check_nodes(self) -> None:
+        """Make sure that shares of the nodes come to somebody, and that not too many come."""
         hostile, hidden = self.adversaries.share, 1.0 - self.nats.open
         reached = self.nodes * (1.0 - hostile) * (1.0 - hidden)
         if round(reached) <= K:
@@ -84,11 +93,6 @@ class Scenario:
                 f"{_MOST_ARRIVALS:g} that come in a second; choose more"
             )
             raise WrongValueError("life", reason)
-        for name in ("failures", "crowds"):
-            for event in getattr(self.life, name):
-                self._check_time(f"life.{name}", event.at)
-        for partition in self.network.partitions:
-            self._check_time("network.partitions", partition.at)
 
     def _check_time(self, name: str, at: float) -> None:
         if at >= self.duration:
