@@ -20,8 +20,7 @@ from overlay.core.rpc import Rpc
 # small, or half of it is new. To ask for all would be to repeat it all for one lost peer.
 SETTLED: Final = K // 2
 
-# Levels that are registered side by side. Searches begin at one of the first of them, each at its
-# own estimate of how many relays there are.
+# Levels that are registered side by side on the way up, where one level's word is whether to go on.
 _AT_ONCE: Final = 3
 
 # Puts an advert under our directory key of a level in our own store.
@@ -142,9 +141,11 @@ class LevelRegistration:
 
 
 class Registration:
-    """Stores an advert level by level: first where searches begin.
+    """Stores an advert at all levels that take it.
 
-    From there upwards it goes on until a level rejects the advert. The deeper levels come second.
+    It begins where searches begin, by our own estimate of how many relays there are, and goes on
+    upwards until a level rejects the advert. All deeper ones take it, and have it at once, too:
+    the estimates of those who search may be others.
 
     Args:
         rpc: Asks the peers.
@@ -161,6 +162,7 @@ class Registration:
 
     __slots__ = (
         "_begin",
+        "_deeper",
         "_deepest",
         "_on_end",
         "_open",
@@ -183,13 +185,12 @@ class Registration:
         self._deepest = deepest_level(SPREAD * peers)
         first, _ = first_level(rpc.relays(), peers)
         upwards = range(min(self._deepest, first + 1), -1, -1)
-        deeper = range(self._deepest, upwards.start, -1)
-        self._todo = deque((*upwards[:_AT_ONCE], *deeper, *upwards[_AT_ONCE:]))
+        self._deeper = range(self._deepest, upwards.start, -1)
+        self._todo = deque(upwards)
         self._open: list[LevelRegistration] = []
         self.stored = self.pending = self.levels = 0
 
-        def begin(now: float) -> None:
-            number = self._todo.popleft()
+        def begin(number: int, now: float) -> None:
             level = LevelRegistration(rpc, number, advert, keep, holders, self._level_ended)
             self._open.append(level)
             level.start(now)
@@ -198,8 +199,11 @@ class Registration:
 
     def start(self, now: float) -> None:
         """Begin with the first levels."""
-        while self._todo and len(self._open) < _AT_ONCE:
-            self._begin(now)
+        for number in self._deeper:
+            self._begin(number, now)
+        for _ in range(_AT_ONCE):
+            if self._todo:
+                self._begin(self._todo.popleft(), now)
 
     def stop(self) -> None:
         """Ask nobody else: the advert is out of date."""
@@ -213,8 +217,8 @@ class Registration:
             self.stored, self.pending = level.stored, level.pending
         self.levels += level.accepted
         if not level.accepted:
-            self._todo = deque(number for number in self._todo if number > level.level)
-        if self._todo:
-            self._begin(now)
-        elif not self._open:
+            self._todo.clear()
+        if self._todo and level.level not in self._deeper:
+            self._begin(self._todo.popleft(), now)
+        elif not self._open and not self._todo:
             self._on_end(self)
