@@ -2,8 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -68,13 +68,11 @@ def simulate(
         raise UsageError("--rtt-unit needs --rtt; for a scenario's own, --set network.rtt-unit")
     _check_given_once(
         settings,
-        {
-            "--nodes": (nodes, "nodes"),
-            "--seed": (seed, "seed"),
-            "--seeds": (seeds, "seed"),
-            "--rtt": (rtt, "network.rtt"),
-            "--rtt-unit": (rtt, "network.rtt-unit"),
-        },
+        ("--nodes", nodes, "nodes"),
+        ("--seed", seed, "seed"),
+        ("--seeds", seeds, "seed"),
+        ("--rtt", rtt, "network.rtt"),
+        ("--rtt", rtt, "network.rtt-unit"),
     )
     adapt = partial(_adapted, nodes=nodes, seed=seed, rtt=rtt, unit=rtt_unit or "ms")
     if many or any(len(setting.values) > 1 for setting in settings):
@@ -112,15 +110,13 @@ def simulate(
     )
 
 
-def _check_given_once(
-    settings: Sequence[Setting], options: Mapping[str, tuple[object, str]]
-) -> None:
+def _check_given_once(settings: Sequence[Setting], *options: tuple[str, object, str]) -> None:
     """Make sure that no key is set that an option sets, too.
 
     Raises:
         UsageError: One is.
     """
-    for option, (value, key) in options.items():
+    for option, value, key in options:
         for setting in settings:
             if value is not None and setting.path == tuple(key.split(".")):
                 raise UsageError(f"{option} and --set {setting.key} are both given; remove one")
@@ -184,8 +180,8 @@ def _run_one(
             shows.tell("drawing", None)
             report = folder / REPORT_FILE
             with stop.noticed():  # and go on: it is done in a moment
-                with writing_into(folder):
-                    report.unlink(missing_ok=True)  # of an earlier run
+                with suppress(OSError):
+                    report.unlink()  # of an earlier run
                 write_results(results, folder, parquet=parquet)
                 page = report_page([results, *([other] if other else [])])
                 with writing_into(folder):
@@ -219,7 +215,8 @@ def _adapted(
         if seed is not None:
             scenario = replace(scenario, seed=seed)
     except WrongValueError as error:
-        raise UsageError(f"--{error}") from None
+        is_option = error.field in ("nodes", "seed", "rtt", "rtt_unit")
+        raise UsageError(f"--{error}" if is_option else f"--nodes: {error}") from None
     return scenario
 
 

@@ -19,7 +19,7 @@ from simulations.real.world import RealWorld
 from simulations.run.figures import TAIL
 from simulations.run.notes import whole_notes
 from simulations.run.results import Results
-from simulations.run.runner import Stop, Tell, results_of, steps
+from simulations.run.runner import Stop, Tell, hashes_of, results_of, steps
 from simulations.run.samples import Sampler
 from simulations.scenario.settings import Scenario
 
@@ -110,6 +110,7 @@ async def _run(
     name: str, scenario: Scenario, tell: Tell, stop: Stop, clock: PatientClock
 ) -> Results:
     started = time.perf_counter()
+    files = hashes_of(scenario)
     with stop.noticed():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(clock.run)
@@ -122,7 +123,7 @@ async def _run(
                 sampler, reached = await _happen(world, tell, stop)
                 machine = {"total_s": time.perf_counter() - started}
                 notes = whole_notes(world, sampler)
-                results = results_of(name, scenario, notes, reached, machine)
+                results = results_of(name, scenario, files, notes, reached, machine)
             finally:
                 world.network.close_all()
             nursery.cancel_scope.cancel()

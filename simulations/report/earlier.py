@@ -10,10 +10,12 @@ import msgspec
 from simulations.errors import SimulationError
 from simulations.run.figures import COLUMNS
 from simulations.run.results import Cell, Results, read_results
+from simulations.run.runner import settings_of
 from simulations.scenario import Scenario
 
 _WORDS: Final = frozenset({"address", "behind", "behaviour", "outcome", "verdict"})
 _UNMEASURED: Final = frozenset({"direct", "path", "best"})  # of a call that found no relay
+_NEVER: Final = frozenset({"known", "ended", "first", "setup"})  # infinite, where it did not happen
 
 
 def read_earlier(folder: Path) -> Results:
@@ -45,11 +47,11 @@ def _is_scenario(settings: dict[str, Any]) -> bool:
     try:
         # The files that it names need not be here.
         network, life = dict(settings["network"]), dict(settings["life"])
-        network["rtt"] = life["trace"] = None
-        msgspec.convert({**settings, "network": network, "life": life}, Scenario)
+        network["rtt"] = network["rtt_unit"] = life["trace"] = None
+        plain = {**settings, "network": network, "life": life}
+        return settings_of(msgspec.convert(plain, Scenario)) == plain
     except (ValueError, TypeError):
         return False
-    return True
 
 
 def _is_good(column: str, cell: Cell) -> bool:
@@ -57,4 +59,6 @@ def _is_good(column: str, cell: Cell) -> bool:
         return isinstance(cell, str)
     if not isinstance(cell, float | bool):
         return False
-    return column in _UNMEASURED or not math.isnan(cell)
+    if math.isnan(cell):
+        return column in _UNMEASURED
+    return math.isfinite(cell) or column in _NEVER | _UNMEASURED

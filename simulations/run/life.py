@@ -49,8 +49,10 @@ class Life:
             self._mean_gap = life.sessions.mean / scenario.nodes
         sites = residents.population.network.latency.sites
         for partition in scenario.network.partitions:
-            if not round(partition.share * sites):
-                reason = f"share {partition.share:g} of {sites} sites is none; choose more"
+            cut = round(partition.share * sites)
+            if not 0 < cut < sites:
+                amount = "all; choose less" if cut else "none; choose more"
+                reason = f"share {partition.share:g} of {sites} sites is {amount}"
                 raise SimulationError(f"network.partitions: {reason}")
         self._trace = None
         if life.trace is not None:

@@ -145,7 +145,7 @@ def read_results(folder: Path) -> Results:
             f"{error.filename or path}: cannot be read: {error.strerror}; "
             "give the --out of an earlier run"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise SimulationError(f"{folder}: not the results of a run: {reason}") from error
 

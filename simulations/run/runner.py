@@ -69,6 +69,7 @@ def run_scenario(
     """
     started = time.perf_counter()
     tell("building the network", None)
+    files = hashes_of(scenario)
     player = player or WorldPlayer(scenario)
     player.create()
     began = scenario.warmup
@@ -94,17 +95,23 @@ def run_scenario(
                 if stop.wanted:
                     break
         took = {"total_s": time.perf_counter() - started}
-        return results_of(name, scenario, player.notes(), reached, took)
+        return results_of(name, scenario, files, player.notes(), reached, took)
 
 
 def results_of(
-    name: str, scenario: Scenario, notes: Notes, reached: float, machine: Mapping[str, float]
+    name: str,
+    scenario: Scenario,
+    files: dict[str, str],
+    notes: Notes,
+    reached: float,
+    machine: Mapping[str, float],
 ) -> Results:
     """Return what came of a run.
 
     Args:
         name: What the scenario is called.
         scenario: What it is.
+        files: Hashes of what it names, when it began.
         notes: What was noted of it.
         reached: Seconds of the scenario that have passed, and of `TAIL` after its end; fewer if it
             was interrupted.
@@ -123,7 +130,7 @@ def results_of(
         figures=finite(judge.figures()),
         machine=finite({**judge.machine(), **machine}),
         tables=judge.tables(),
-        files=hashes_of(scenario),
+        files=files,
     )
 
 

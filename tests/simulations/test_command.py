@@ -168,6 +168,17 @@ def test_whoever_interrupts_the_drawing_has_it_all_the_same(
     assert "<svg" in Path("small-1/report.html").read_text()
 
 
+def test_runs_with_a_matrix_are_compared_even_when_it_has_gone(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rtts = scenario.with_name("rtts.tsv")
+    rtts.write_text("0\t50\n50\t0\n")
+    assert execute(["simulate", "small.toml", "--rtt", "rtts.tsv"]) == 0
+    rtts.unlink()
+    assert execute(["simulate", "small.toml", "--compare", "small-1", "--out", "other"]) == 0
+    assert capsys.readouterr().out
+
+
 def test_what_another_version_left_is_refused_before_the_run(
     scenario: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +201,14 @@ def test_what_another_version_left_is_refused_before_the_run(
         ("nodes.csv", r"\n[^,]+,", "\n7,", "nodes.csv, line 2: address: '7.0' is not what a run"),
         ("lookups.csv", r"\n$", "", "lookups.csv is empty or cut short"),
         ("results.json", '"nodes": 30', '"nodes": "abc"', "its tables or its scenario are not as"),
+        (
+            "searches.csv",
+            r"\n[^,]+,",
+            "\ninf,",
+            "line 2: at: 'inf' is not what a run leaves",
+        ),
+        ("machine.csv", r"$", '"' + "x" * 200_000 + "\n", "field larger than field limit"),
+        ("results.json", r'"interval": 2.0,', "", "its tables or its scenario are not as"),
         ("results.json", '"duration": 6.0', '"duration": null', "its tables or its scenario are"),
     ],
 )

@@ -50,6 +50,7 @@ class RelayHunt:
         "_level",
         "_on_end",
         "_open",
+        "_read_level",
         "_rng",
         "_root_due",
         "_rpc",
@@ -73,6 +74,7 @@ class RelayHunt:
         self._rng = rng
         self._on_end = on_end
         self._level = 0
+        self._read_level = 0  # of the keys that are being read; the other may be the next
         self._is_counted = False
         self._entrances = 0  # that had answered when the search began
         self._keys: set[bytes] = set()  # those read so far
@@ -118,6 +120,7 @@ class RelayHunt:
     def _begin(self, now: float) -> None:
         self._entrances = len(self._rpc.entrances.named)
         self._keys.clear()
+        self._is_counted = False
         self._level, _ = self._first_level()
         self._read(now)
 
@@ -135,6 +138,7 @@ class RelayHunt:
             self._climb(now)
             return
         self._keys.update(keys)
+        self._read_level = self._level
         self._searches = [
             AdvertSearch(self._rpc, key, self._key_read, self._sample, self._rng) for key in keys
         ]
@@ -158,9 +162,9 @@ class RelayHunt:
         self.asked += sum(search.answers for search in searches)
         found = sum(search.found for search in searches)
         totals = [search.total for search in searches if search.total is not None]
-        if any(totals) and not self._is_counted:
+        if found and any(totals) and not self._is_counted:
             self._is_counted = True  # further up, where samples are full, there is less to learn
-            self._rpc.census.note_keys(self._level, totals)
+            self._rpc.census.note_keys(self._read_level, totals)
         if self._sample.is_enough or self._level == 0:
             entered = len(self._rpc.entrances.named)
             if not len(self._sample) and self.due is not None and entered > self._entrances:

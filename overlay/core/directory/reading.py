@@ -100,6 +100,7 @@ class AdvertSearch(Search):
     __slots__ = (
         "_agreed",
         "_claims",
+        "_empty",
         "_here",
         "_pages",
         "_pages_left",
@@ -133,6 +134,7 @@ class AdvertSearch(Search):
         self._pages = Pages()
         self._pages_left = _MAX_PAGES
         self._agreed = 0  # replicas that hold nothing but what has been collected
+        self._empty = 0  # that hold nothing, however near the key
         # The networks that have named each relay, two at most: while it renews its advert some
         # replicas hold the one before.
         self._here: dict[bytes, list[bytes]] = {}
@@ -152,7 +154,7 @@ class AdvertSearch(Search):
         What a third of them do not exceed: those that claim too much are asked more often.
         """
         if self._pages.totals:
-            totals = sorted(self._pages.totals.values())
+            totals = sorted((*[0] * self._empty, *self._pages.totals.values()))
             return totals[len(totals) // 3]
         return 0 if self.lookup.ending is Ending.COMPLETED else None
 
@@ -203,6 +205,8 @@ class AdvertSearch(Search):
             # One that has given all that it has, or nothing new, is not asked again.
             if total > len(self._here) > before or self._collected(total) < total:
                 self._replicas.append(contact)
+        elif self.lookup.is_near(contact):
+            self._empty += 1
         self._agreed = self._count_agreed()
         if self._is_done:
             self.lookup.stop(Ending.STOPPED)

@@ -216,9 +216,10 @@ class Registration:
         if level.level == self._deepest:
             self.stored, self.pending = level.stored, level.pending
         self.levels += level.accepted
-        if not level.accepted:
-            self._todo.clear()
-        if self._todo and level.level not in self._deeper:
-            self._begin(self._todo.popleft(), now)
-        elif not self._open and not self._todo:
+        if level.level not in self._deeper:
+            if not level.accepted:
+                self._todo.clear()
+            elif self._todo:
+                self._begin(self._todo.popleft(), now)
+        if not self._open and not self._todo:
             self._on_end(self)

@@ -78,16 +78,18 @@ class AdvertSample:
         """Return the adverts that count, and then others, each in random order.
 
         Of those that count twice `SAMPLE_SIZE` at most. Others are of the first `SAMPLE_SIZE` that
-        were found, so that nothing that is found later pushes them out: those within a
-        network's fair share, and any if there are fewer than `SAMPLE_SIZE` in all.
+        were found within their network's fair share, so that nothing that is found later pushes
+        them out; and any beyond it if there are fewer than `SAMPLE_SIZE` in all.
         """
         counting = self._counting(MAX_PER_SOURCE)[:_MOST]
         counted = set(counting)
-        fair = set(self._counting(_FAIR_SHARE))
-        others = [key for key in list(self._adverts)[:SAMPLE_SIZE] if key not in counted]
-        others.sort(key=lambda key: key not in fair)
-        others = others[: max(SAMPLE_SIZE - len(counting), sum(key in fair for key in others))]
+        fair = counted.union(self._counting(_FAIR_SHARE))
+        first = [key for key in self._adverts if key in fair][:SAMPLE_SIZE]
+        others = [key for key in first if key not in counted]
+        beyond = [key for key in self._adverts if key not in fair]
         rng.shuffle(counting)
+        rng.shuffle(beyond)
+        others += beyond[: max(0, SAMPLE_SIZE - len(counting) - len(others))]
         rng.shuffle(others)
         return [self._adverts[key] for key in (*counting, *others)]
 

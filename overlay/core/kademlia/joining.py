@@ -23,8 +23,6 @@ from overlay.core.rpc import UNKNOWN_ID, Rpc
 # neighbourhood is what our answers and our place in the directory rest on, so more often.
 BUCKET_REFRESH: Final = 3600.0
 SELF_REFRESH: Final = 1800.0
-# The target of a refresh is anybody's: whoever is asked on the way to it is of the bucket, too.
-_REFRESH_K: Final = 2
 _CHECK_INTERVAL: Final = 60.0
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0
@@ -212,8 +210,7 @@ class Joining:
             if now - bucket.last_updated >= BUCKET_REFRESH:
                 bucket.last_updated = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
                 target = self._id_in_bucket(index)
-                lookup = Lookup(target, k=_REFRESH_K, alpha=_REFRESH_K)
-                self._look_for(lookup, target, now)
+                self._look_for(Lookup(target), target, now)
                 return
 
     def _id_in_bucket(self, index: int) -> bytes:

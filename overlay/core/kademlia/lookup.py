@@ -237,6 +237,10 @@ class Lookup:
         expected = len(closest) * 2.0**ID_BITS / max(1.0, network_size)
         return closest[-1].long_id ^ self.target > _SPARSE * expected
 
+    def is_near(self, contact: Contact) -> bool:
+        """Whether a peer lies within the radius that all replicas of the target surely lie in."""
+        return contact.long_id ^ self.target < self._radius
+
     def _query(self, candidate: Candidate, path: int) -> Contact:
         self._budgets[path] -= 1
         self._in_flight[path] += 1

@@ -108,6 +108,14 @@ def test_a_deeper_level_that_ends_begins_no_other_one(start: Start) -> None:
     assert len(ended) == 1
 
 
+def test_what_a_deeper_level_says_does_not_end_the_way_upwards(start: Start) -> None:
+    _, ended = start(100.0)
+    for level in LEVELS:
+        level.end(accepted=level.level != DEEPEST)
+    assert sorted(begun()) == list(range(DEEPEST + 1))
+    assert len(ended) == 1
+
+
 def test_what_is_stopped_begins_nothing_more(start: Start) -> None:
     registered, ended = start(PEERS)
     registered.stop()

@@ -49,6 +49,18 @@ def test_what_was_found_first_is_returned_after_what_counts() -> None:
     assert set(found[-len(others) :]) == others
 
 
+def test_whoever_floods_first_does_not_push_out_what_others_name_within_their_share() -> None:
+    sample = make_sample()
+    for number in range(SAMPLE_SIZE):
+        sample.take(advert(number).encoded, b"flood", NOW)
+    for number in range(SAMPLE_SIZE, 2 * SAMPLE_SIZE):
+        sample.take(advert(number).encoded, f"honest {number % 4}".encode(), NOW)
+    found = {one.public_key for one in sample.adverts(random.Random(2))}
+    honest = {advert(number).public_key for number in range(SAMPLE_SIZE, 2 * SAMPLE_SIZE)}
+    assert len(found & honest) > SAMPLE_SIZE / 2
+    assert len(found - honest) == 4 * MAX_PER_SOURCE
+
+
 def test_what_does_not_count_and_comes_late_is_left_out() -> None:
     sample = make_sample()
     for number in range(SAMPLE_SIZE - 10):
