@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = ""
+TRACE = "7e4e88232ec0f93eba6c4f0bde5a2fec9564ac6e"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
