@@ -2,6 +2,7 @@
 
 Each kind is a `Sybil` that plays along with some requests and answers, or drops, the others. An
 answer is no larger than its request here either: others would not be fooled by more.
+A `FalseWitness` is honest but for its word on who is reached.
 """
 
 from dataclasses import replace
@@ -195,14 +196,6 @@ class Eclipser(Liar):
         return True
 
 
-def _request(data: bytes) -> Request | None:
-    try:
-        message = parse_message_untrusted(data)
-    except RemoteProtocolError:
-        return None
-    return message if isinstance(message, Request) else None
-
-
 class FalseWitness(Witnessing):
     """Says that it has done what it was asked, and does nothing."""
 
@@ -213,3 +206,11 @@ class FalseWitness(Witnessing):
     def knock(self, request: Knock, now: float) -> bool:
         """Stay at home."""
         return True
+
+
+def _request(data: bytes) -> Request | None:
+    try:
+        message = parse_message_untrusted(data)
+    except RemoteProtocolError:
+        return None
+    return message if isinstance(message, Request) else None
