@@ -13,6 +13,7 @@ from kademlia.routing import KBucket
 
 from overlay.core.ids import ID_BITS
 from overlay.core.kademlia.contact import Contact, K
+from overlay.core.kademlia.places import Places
 
 # Diversity: how much of a table one network (IPv4 /24, IPv6 /48) may fill.
 MAX_PER_BUCKET: Final = 2
@@ -46,13 +47,15 @@ def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
 def _make_bucket() -> KBucket:
     bucket = KBucket(0, 0, K)
     bucket.max_replacement_nodes = REPLACEMENTS
-    # Its ordered dictionaries take three times the memory; what needs them is done in `_insert`.
-    # Plain ones keep the places of those that are gone, and double before they use them again: so
-    # they are copied whenever one has gone.
-    bucket.nodes, bucket.replacement_nodes = {}, {}
+    bucket.nodes, bucket.replacement_nodes = Places(), Places()
     bucket.range = _ANY  # ours go by the length of a prefix
     bucket.last_updated = -math.inf  # nothing was looked up in it yet
     return bucket
+
+
+def _places(bucket: KBucket) -> Places:
+    places: Places = bucket.nodes
+    return places
 
 
 def _count(bucket: KBucket, network: bytes) -> int:
@@ -83,11 +86,7 @@ class RoutingTable:
 
     def __contains__(self, contact: Contact) -> bool:
         bucket = self.buckets.get(self._index(contact.long_id))
-        if bucket is None:
-            return False
-        # Mostly one and the same object.
-        known = bucket.nodes.get(contact.id)
-        return known is contact or (known is not None and known == contact)
+        return bucket is not None and _places(bucket).get(contact.id) == contact
 
     def get(self, peer_id: bytes) -> Contact | None:
         """Return the contact with an id, if it is in a bucket."""
@@ -130,14 +129,15 @@ class RoutingTable:
         if index == ID_BITS:
             return None
         bucket = self.buckets.get(index)
-        if bucket is not None and contact.id in bucket.nodes:
-            if bucket[contact.id] == contact:
+        if bucket is not None:
+            places = _places(bucket)
+            if places.saw(contact):
                 self._failures.pop(contact.id, None)
-                bucket.add_node(contact)  # moves it to the end: seen most recently
-                bucket.nodes = dict(bucket.nodes)
-            return None
-        if bucket is not None and contact.id in bucket.replacement_nodes:
-            return self._head(bucket)
+                return None
+            if contact.id in places:
+                return None
+            if contact.id in bucket.replacement_nodes:
+                return self._head(bucket)
         if not self._is_diverse(contact, bucket):
             return None
         if bucket is None:
@@ -179,7 +179,6 @@ class RoutingTable:
         if bucket is None or bucket[contact.id] != contact:
             return
         bucket.remove_node(contact)
-        bucket.nodes, bucket.replacement_nodes = dict(bucket.nodes), dict(bucket.replacement_nodes)
         self._failures.pop(contact.id, None)
         self._forget(contact)
         if not bucket.nodes:
@@ -210,7 +209,7 @@ class RoutingTable:
         nearer = 0 if bucket is None else len(bucket)
         for depth, deeper in self.buckets.items():
             if depth > index:
-                for contact in deeper.nodes.values():
+                for contact in _places(deeper).contacts:
                     nearer += contact.long_id ^ target < own
         return nearer
 
@@ -225,15 +224,15 @@ class RoutingTable:
         """Yield a bucket, all deeper ones together, and the shallower ones one by one."""
         buckets = self.buckets
         if index in buckets:
-            yield buckets[index].nodes.values()
+            yield _places(buckets[index]).contacts
         yield [
             contact
             for depth, bucket in buckets.items()
             if depth > index
-            for contact in bucket.nodes.values()
+            for contact in _places(bucket).contacts
         ]
         for depth in sorted((depth for depth in buckets if depth < index), reverse=True):
-            yield buckets[depth].nodes.values()
+            yield _places(buckets[depth]).contacts
 
     def _head(self, bucket: KBucket) -> Contact:
         head: Contact = bucket.head()
@@ -242,8 +241,8 @@ class RoutingTable:
     def _insert(self, bucket: KBucket, contact: Contact) -> Contact | None:
         replacements = bucket.replacement_nodes
         if len(bucket.nodes) >= K and len(replacements) >= bucket.max_replacement_nodes:
-            self._forget(replacements.pop(next(iter(replacements))))
-            bucket.replacement_nodes = dict(replacements)
+            _, oldest = replacements.popitem(last=False)
+            self._forget(oldest)
         self._networks[hash(contact.network) % _COUNTS] += 1
         return None if bucket.add_node(contact) else self._head(bucket)
 
