@@ -15,6 +15,9 @@ from overlay.discovery import SAMPLE, Relay, answered_relay, find_relays
 from overlay.errors import OverlayError
 
 MAX_ROUNDS: Final = 3  # times that the most promising relays are probed for one call
+# Relays probed at once for the other end: it chooses among those whose both legs were measured,
+# and where many are full it takes more of them to have one with room.
+FOR_THE_OTHER: Final = 2 * SHORTLIST
 _SEARCH_TIMEOUT: Final = 5.0  # seconds
 _FRESH: Final = 60.0  # seconds for which the result of a cold search serves again
 _FIRST_SEARCH: Final = 5.0  # seconds to the next search; doubles unless one brings new relays
@@ -104,7 +107,7 @@ class RelayPool:
         """
         first: list[KnownRelay] = []
         if theirs is not None:
-            probed = await self._probe_best(parse_table_untrusted(theirs))
+            probed = await self._probe_best(parse_table_untrusted(theirs), FOR_THE_OTHER)
             first = [known for key in probed if (known := self._relays.get(key)) is not None]
         return pack_table(self._relays.table(self._peer.coordinate, first))
 
@@ -116,13 +119,15 @@ class RelayPool:
         """Note that a relay lent a channel."""
         self._failed.forgive(relay.public_key)
 
-    async def _probe_best(self, theirs: RttTable | None) -> dict[bytes, Relay]:
+    async def _probe_best(
+        self, theirs: RttTable | None, at_once: int = SHORTLIST
+    ) -> dict[bytes, Relay]:
         """Probe until the most promising relay is one just probed; those that answered."""
         answered: dict[bytes, Relay] = {}
         asked: set[bytes] = set()
         for _ in range(MAX_ROUNDS):
-            best = [relay.advert for relay in self._promising(len(asked) + SHORTLIST, theirs)]
-            fresh = [advert for advert in best if advert.public_key not in asked][:SHORTLIST]
+            best = [relay.advert for relay in self._promising(len(asked) + at_once, theirs)]
+            fresh = [advert for advert in best if advert.public_key not in asked][:at_once]
             silent = asked - answered.keys()
             leader = next((ad for ad in best if ad.public_key not in silent), None)
             if leader is None or leader.public_key in asked:

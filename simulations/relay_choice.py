@@ -33,9 +33,10 @@ from overlay.core.directory.records import MAX_LIFETIME, Advert, Offer
 from overlay.core.ids import ID_LENGTH
 from overlay.core.kademlia.contact import contact_at
 from overlay.discovery import REFRESH, SOONEST_REFRESH
-from overlay.pool import MAX_ROUNDS
+from overlay.pool import FOR_THE_OTHER, MAX_ROUNDS
 from simulations.errors import SimulationError
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
+from simulations.options import count
 from simulations.rtt_matrix import read_rtt_matrix
 
 RELAYS: Final = 250
@@ -208,23 +209,25 @@ class Chooser:
         """Both ends have measured 128 relays, exchange their tables and probe the best."""
         offer = self._sent(self._table(caller, now).table(self._world.place(caller)))
         table = self._table(callee, now)
-        probed = self._probe_best(callee, offer, now)
+        probed = self._probe_best(callee, offer, now, FOR_THE_OTHER)
         first = [known for relay in probed if (known := table.get(relay.public_key)) is not None]
         return self._probe_best(
             caller, self._sent(table.table(self._world.place(callee), first)), now
         )
 
-    def _probe_best(self, site: int, theirs: RttTable, now: float) -> list[Relay]:
+    def _probe_best(
+        self, site: int, theirs: RttTable, now: float, at_once: int = SHORTLIST
+    ) -> list[Relay]:
         """As `overlay.pool` does: probe until the most promising relay is one just probed."""
         table = self._table(site, now)
         probed: set[bytes] = set()
         for _ in range(MAX_ROUNDS):
-            count = len(probed) + SHORTLIST
+            count = len(probed) + at_once
             best = table.promising(count, self._world.place(site), theirs, now)
             if best[0].name in probed:
                 break
             fresh = [known for known in best if known.name not in probed]
-            for known in fresh[:SHORTLIST]:
+            for known in fresh[:at_once]:
                 probed.add(known.name)
                 relay = self._by_name[known.name]
                 rtt = self._world.measure(site, relay.site)
@@ -360,17 +363,17 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False, description="How good the choice is.")
     parser.add_argument("--rtt", type=Path, help="file with an RTT matrix; else a synthetic world")
     parser.add_argument("--rtt-unit", choices=("ms", "s"), default="ms", help="its unit")
-    parser.add_argument("--seeds", type=int, default=3, help="worlds to build")
-    parser.add_argument("--relays", type=int, default=RELAYS)
-    parser.add_argument("--calls", type=int, default=CALLS, help="calls judged in each run")
+    parser.add_argument("--seeds", type=count(1), default=3, help="worlds to build")
+    parser.add_argument("--relays", type=count(1), default=RELAYS)
+    parser.add_argument("--calls", type=count(1), default=CALLS, help="calls judged in each run")
     args = parser.parse_args(argv)
     try:
         matrix = None if args.rtt is None else read_rtt_matrix(args.rtt, args.rtt_unit)
     except SimulationError as error:
         parser.error(str(error))
     sites = SITES if matrix is None else len(matrix)
-    if not 0 < args.relays <= sites - 2 or args.seeds < 1 or args.calls < 1:
-        parser.error(f"--relays must leave 2 of {sites} sites to callers; counts must be above 0")
+    if args.relays > sites - 2:
+        parser.error(f"--relays must leave 2 of {sites} sites to callers")
     results: dict[tuple[str, float], list[Figures]] = {}
     for seed in range(args.seeds):
         rng = random.Random(seed)

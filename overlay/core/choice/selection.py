@@ -18,6 +18,7 @@ from overlay.core.directory.records import Advert
 SHORTLIST: Final = 8  # relays probed for one choice
 MAX_PER_NETWORK: Final = 2  # of one party's relays among those to choose from
 NEARLY_FULL: Final = 0.05  # free share below which a relay is the last choice
+_ANY: Final = 2  # relays wanted for one that is probed wherever it says that it is
 
 # The best of many estimates is more often too good than the best of many measurements.
 _CAUTION: Final = 1.1
@@ -139,11 +140,12 @@ def near_and_any(
     failed: FailedRelays,
     now: float,
 ) -> list[Advert]:
-    """Return the `count` most promising adverts, and as many others in the order of the sample.
+    """Return twice `count` adverts: the most promising, then others in the order of the sample.
 
     A relay says itself where it is: whoever lies about it is not to be all that is probed. For
     the arguments see `shortlist`.
     """
-    near = shortlist(adverts, count, here, there, failed, now)
+    any_share = -(-count // _ANY)
+    near = shortlist(adverts, 2 * count - any_share, here, there, failed, now)
     others = [advert for advert in adverts if advert not in near]
-    return capped([*near, *shortlist(others, count, None, None, failed, now)])
+    return capped([*near, *shortlist(others, any_share, None, None, failed, now)])

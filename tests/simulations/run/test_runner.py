@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "7e4e88232ec0f93eba6c4f0bde5a2fec9564ac6e"
+TRACE = "c467d9f49f7e9da1ea3583ba6b21b87c8f74a073"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
