@@ -46,8 +46,9 @@ _HARMLESS: Final = 0.05  # seconds by which any sample may be off
 _FEW: Final = 8  # peers that can tell what is usual
 
 # A newcomer takes in its first replies again, until it has found its place as well as they tell:
-# each alone moves it by a part of the way, and it has a choice to make after two dozen of them.
-_FIRST: Final = 32
+# each alone moves it by a part of the way, and it has a choice to make after its first search,
+# which brings some fifty of them.
+_FIRST: Final = 64
 _AGAIN: Final = 8  # times
 
 

@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "c467d9f49f7e9da1ea3583ba6b21b87c8f74a073"
+TRACE = "68cbd165797a0425ee4e5b6e8700ba11500c6f02"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
