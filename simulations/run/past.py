@@ -146,6 +146,8 @@ class FirstAdverts:
         about = peer.host.site, peer.peer_id, peer.address, advert.encoded
         for level in levels:
             for holder in population.closest(directory_key(level, peer.peer_id)):
+                if not population.is_open(holder):
+                    continue  # behind a NAT, and reached by now
                 site = population.peer_at(holder).host.site
                 self._post.send(peer.host, site, _STORED, holder, level, *about)
 

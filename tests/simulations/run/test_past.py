@@ -89,3 +89,16 @@ def test_relays_renew_what_others_hold(world: World) -> None:
     renewed = [entry for entry in entries if entry.advert.seq > 1000 * before]
     # A look-up for a key may miss one of those that hold it.
     assert len(renewed) >= 0.95 * len(entries)
+
+
+def test_a_node_behind_a_nat_that_is_reached_early_holds_nothing_yet() -> None:
+    world = World(QUIET)
+    world.create()
+    root = directory_key(0, bytes(20))
+    world.population.reached["10.0.0.1", 1] = ("192.0.2.1", 1), root  # nobody is closer
+    world.warm_up()
+    world.heap.run(QUIET.warmup)
+    closest = world.population.closest(root)
+    assert closest[0] == ("192.0.2.1", 1)
+    stores = [world.population.peer_at(at).core.store for at in closest[1:]]
+    assert all(len(store.entries(root)) == len(world.residents.relays) for store in stores)
