@@ -88,6 +88,7 @@ class Nat:
     ) -> None:
         self.name = name
         self.mapping = mapping
+        self.filtering = filtering
         self.hairpinning = hairpinning
         self.site = site
         self.behind = behind

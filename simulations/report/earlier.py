@@ -13,7 +13,9 @@ from simulations.run.results import Cell, Results, read_results
 from simulations.run.runner import settings_of
 from simulations.scenario import Scenario
 
-_WORDS: Final = frozenset({"address", "behind", "behaviour", "outcome", "verdict"})
+_WORDS: Final = frozenset(
+    {"address", "behind", "behaviour", "callee", "caller", "outcome", "verdict"}
+)
 _UNMEASURED: Final = frozenset({"direct", "path", "best"})  # of a call that found no relay
 _NEVER: Final = frozenset({"known", "ended", "first", "setup"})  # infinite, where it did not happen
 

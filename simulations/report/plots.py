@@ -4,12 +4,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from simulations.report.drawing import SERIES, cumulative, draw_svg
+from simulations.run.nats import KINDS
 from simulations.run.results import Results
 
 _MIB: Final = 2**20
@@ -72,14 +74,17 @@ def runs_of(results: Sequence[Results]) -> list[Run]:
 def draw_plots(results: Sequence[Results]) -> Iterator[Plot]:
     """Draw all that can be said of one run or two."""
     runs = runs_of(results)
+    has_nats = any(run.results.scenario["nats"]["open"] < 1.0 for run in runs)
     for number, (title, note, draw) in enumerate(_PLOTS):
+        if draw is _nats and not has_nats:
+            continue
 
         def on(axes: Axes, draw: Draw = draw) -> None:
             for run in runs:
                 draw(axes, run)
             # Not before all are drawn: it ends the scaling.
             axes.set_ylim(bottom=0)
-            if draw is not _directory:
+            if draw not in (_directory, _nats):
                 axes.set_xlim(left=0)
             axes.yaxis.set_major_locator(MaxNLocator(5, integer=draw is _relays))
 
@@ -142,6 +147,34 @@ def _stretch(axes: Axes, run: Run) -> None:
             what = run.named({"best": "to the best relay's", "direct": "to the direct path"}[name])
             cumulative(axes, ratios, len(ratios), what, linestyle=style, color=run.colour)
     axes.set(xlabel="ratio of round-trip times", ylabel="% of calls", xlim=(0, 4))
+
+
+def _nats(axes: Axes, run: Run) -> None:
+    """The share that came to a good end, by what the client, or an end of the call, is behind."""
+    tables = run.results.tables
+    searches = zip(
+        tables["searches"].column("behind"), run.column("searches", "relays"), strict=True
+    )
+    ends: dict[str, defaultdict[str, list[bool]]] = {
+        "searches": defaultdict(list),
+        "calls": defaultdict(list),
+    }
+    for kind, relays in searches:
+        ends["searches"][kind].append(relays > 0)
+    columns = map(tables["calls"].column, ("caller", "callee", "outcome"))
+    for caller, callee, outcome in zip(*columns, strict=True):
+        for kind in {caller, callee} if outcome != "unfinished" else ():
+            ends["calls"][kind].append(outcome == "done")
+    bars = 4 if run.label else 2
+    first = 2 if run.colour == SERIES[1] else 0
+    for number, (name, good) in enumerate(ends.items(), first):
+        shift = (number - (bars - 1) / 2) * 0.8 / bars
+        at = [place + shift for place, kind in enumerate(KINDS) if kind in good]
+        shares = [100.0 * fmean(good[kind]) for kind in KINDS if kind in good]
+        alpha = 1.0 if name == "searches" else 0.4
+        axes.bar(at, shares, 0.75 / bars, color=run.colour, alpha=alpha, label=run.named(name))
+    axes.set(ylabel="% successful", ylim=(0, 102))
+    axes.set_xticks(range(len(KINDS)), [kind.replace("_", "-\n") for kind in KINDS])
 
 
 def _directory(axes: Axes, run: Run) -> None:
@@ -218,6 +251,7 @@ _TABLES: Final[dict[Draw, str]] = {
     _success: "searches",
     _relays: "relays",
     _stretch: "calls",
+    _nats: "searches",
     _directory: "directory",
     _traffic: "nodes",
     _memory: "machine",
@@ -249,6 +283,11 @@ _PLOTS: Final[tuple[tuple[str, str, Draw], ...]] = (
         "then, and to the direct one between the ends.",
         _stretch,
     ),
+    (
+        "Success by NAT",
+        "Searches by what the client is behind, and calls by what either of their ends is.",
+        _nats,
+    ),
     ("Relay load", "Requests for channels that each relay granted and refused.", _relays),
     ("Channels", "Lent at each time, and how many there are.", _channels),
     (
@@ -267,7 +306,7 @@ _PLOTS: Final[tuple[tuple[str, str, Draw], ...]] = (
 def _rows(run: Run, draw: Draw) -> int:
     tables = run.results.tables
     rows = len(tables[_TABLES.get(draw, "timeline")].rows)
-    return rows or (len(tables["calls"].rows) if draw in (_waits, _success) else 0)
+    return rows or (len(tables["calls"].rows) if draw in (_waits, _success, _nats) else 0)
 
 
 def _binned(points: Sequence[tuple[float, bool]], width: float) -> tuple[list[float], list[float]]:

@@ -20,6 +20,7 @@ from simulations.post import Post
 from simulations.relays import TIMEOUT, Outcome, RelaySearch
 from simulations.run.callee import CALLEE, Callee, End
 from simulations.run.desk import CALLER, desk_of
+from simulations.run.nats import kind_behind
 from simulations.run.records import CallRecord
 from simulations.scenario.life import ClientSettings
 
@@ -70,6 +71,7 @@ class CallWorld:
         """
         caller, callee = self.population.add_client(), self.population.add_client()
         bootstrap = self.population.some_addresses()
+        record.caller, record.callee = kind_behind(caller.host), kind_behind(callee.host)
         if callee.is_here:
             network = self.population.network
             Callee(network, self.post, self.settings, number, callee, caller.host.site)

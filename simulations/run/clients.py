@@ -8,6 +8,7 @@ from simulations.post import Post
 from simulations.relays import COUNT, Outcome, Visitor
 from simulations.run.calls import CallWorld, Established
 from simulations.run.durations import Durations, rhythm_factor
+from simulations.run.nats import kind_behind
 from simulations.run.records import CallRecord, Lookup, SearchRecord
 from simulations.run.residents import Residents
 from simulations.scenario.life import CrowdSettings
@@ -111,6 +112,7 @@ class Clients:
 
         visitor = Visitor(self._population, self._population.some_addresses(), ended)
         if visitor.peer.is_here:
+            record.behind = kind_behind(visitor.peer.host)
             self.searches.append(record)
 
     def _call(self) -> None:

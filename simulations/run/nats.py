@@ -11,6 +11,7 @@ from simulations.scenario.network import NatSettings
 
 OPEN: Final = "open"
 
+_CARRIER_GRADE: Final = "carrier_grade"
 _INSIDE: Final = "10.0.0.0/8"  # RFC 1918
 _SHARED: Final = "100.64.0.0/10"  # RFC 6598: between home and provider
 
@@ -20,8 +21,21 @@ _KINDS: Final = {
     "address_restricted": (Dependence.ENDPOINT_INDEPENDENT, Dependence.ADDRESS_DEPENDENT),
     "port_restricted": (Dependence.ENDPOINT_INDEPENDENT, Dependence.PORT_DEPENDENT),
     "symmetric": (Dependence.PORT_DEPENDENT, Dependence.PORT_DEPENDENT),
-    "carrier_grade": (Dependence.ENDPOINT_INDEPENDENT, Dependence.PORT_DEPENDENT),
+    _CARRIER_GRADE: (Dependence.ENDPOINT_INDEPENDENT, Dependence.PORT_DEPENDENT),
 }
+
+KINDS: Final = (OPEN, *_KINDS)
+
+
+def kind_behind(host: Host) -> str:
+    """Return what a host is behind, one of `NatSettings.shares`."""
+    nat = host.behind
+    if nat is None:
+        return OPEN
+    if nat.behind is not None:
+        return _CARRIER_GRADE
+    ways = nat.mapping, nat.filtering
+    return next(kind for kind, those in _KINDS.items() if those == ways)
 
 
 class Homes:
@@ -71,7 +85,7 @@ class Homes:
         return Host(next(self._inside), nat.site, behind=nat)
 
     def _home(self, kind: str) -> Nat:
-        if kind != "carrier_grade":
+        if kind != _CARRIER_GRADE:
             return self._nat(next(self._public), *_KINDS[kind], self._site(), None)
         if self._carrier is None:
             behind = Dependence.PORT_DEPENDENT

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulations.overlay_figures.experiments import LookupRecord
+from simulations.run.nats import OPEN
 
 OUTCOMES: Final = ("unfinished", "no relay", "refused", "failed", "lost", "done")
 
@@ -31,12 +32,14 @@ class SearchRecord:
         first: Seconds until a first relay had answered; infinite if none did.
         relays: How many answered in time.
         crowd: Whether the client was one of a crowd.
+        behind: What the client was behind, one of `NatSettings.shares`.
     """
 
     at: float
     first: float = math.inf
     relays: int = 0
     crowd: bool = False
+    behind: str = OPEN
 
 
 @dataclass(slots=True)
@@ -55,6 +58,8 @@ class CallRecord:
         direct: Round trip between the ends, seconds.
         path: Round trip by way of the first relay that carried it, seconds.
         best: Round trip by way of the best relay that had room then, seconds.
+        caller: What the caller was behind, one of `NatSettings.shares`.
+        callee: What the callee was behind.
     """
 
     at: float
@@ -67,3 +72,5 @@ class CallRecord:
     direct: float = math.nan
     path: float = math.nan
     best: float = math.nan
+    caller: str = OPEN
+    callee: str = OPEN

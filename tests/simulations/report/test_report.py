@@ -1,7 +1,7 @@
 """The report: all in one file, also where little was measured."""
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +11,7 @@ from simulations.run.results import Results
 from simulations.run.runner import Stop, run_scenario
 from simulations.scenario import Scenario
 from simulations.scenario.life import ClientSettings
+from simulations.scenario.network import NatSettings
 from simulations.scenario.settings import MeasureSettings
 from simulations.scenario.values import DurationSettings
 
@@ -82,6 +83,20 @@ def test_a_page_has_everything_in_it_and_loads_nothing(results: Results, report:
     assert str(results.trace) in text
     assert "Nothing of the kind happened" not in text
     assert "Interrupted" not in text
+
+
+def test_what_comes_of_clients_behind_nats_is_shown_by_kind(results: Results) -> None:
+    nats = replace(NatSettings(), open=0.5, symmetric=0.5)
+    searches = results.tables["searches"]
+    rows = [(*row[:-1], kind) for row in searches.rows for kind in ("open", "symmetric")]
+    both = {**results.tables, "searches": replace(searches, rows=rows)}
+    settings = {**results.scenario, "nats": {**results.scenario["nats"], **asdict(nats)}}
+    behind = replace(results, scenario=settings, tables=both)
+    for runs in ([behind], [behind, results], [results, behind]):
+        page = Page(report_page(runs))
+        assert page.tags.count("svg") == 13
+        assert "Success by NAT" in "".join(page.text)
+        assert "symmetric" in "".join(page.text)
 
 
 def test_no_colour_of_the_drawings_is_left_that_the_page_does_not_choose(report: str) -> None:

@@ -10,7 +10,7 @@ from simulations.events import EventHeap
 from simulations.latency import FlatLatency
 from simulations.nat import Dependence
 from simulations.network import Network
-from simulations.run.nats import OPEN, Homes
+from simulations.run.nats import KINDS, OPEN, Homes, kind_behind
 from simulations.scenario.network import NatSettings
 
 SHARES = NatSettings(
@@ -50,6 +50,12 @@ def test_hosts_of_a_home_share_its_nat_and_homes_their_provider() -> None:
     assert others[-1].behind is not None
     assert others[-1].behind.behind is not carrier
     assert world.place(OPEN).behind is None
+
+
+def test_it_can_be_told_what_a_host_is_behind() -> None:
+    world = homes(SHARES)
+    assert {kind_behind(world.place(kind)) for kind in KINDS} == set(KINDS)
+    assert all(kind_behind(world.place(kind)) == kind for kind in KINDS)
 
 
 def test_some_nats_hairpin_and_all_have_the_timeout_of_the_scenario() -> None:
