@@ -387,17 +387,18 @@ def main(argv: list[str]) -> None:
 
 
 def _print(results: dict[tuple[str, float], list[Figures]]) -> None:
-    """One line for each way and load, the smallest and the largest of all seeds."""
-    print(f"{'':20} in use  within 10 % of best  refused first      over direct")
+    """One line for each way and load: the mean of all seeds, the smallest and the largest."""
+    print(f"{'':20} in use   within 10 % of best       refused first            over direct")
     for (way, in_use), runs in results.items():
         good = _range([100 * run.good for run in runs], "%")
         refused = _range([100 * run.refused for run in runs], "%")
         over = _range([1000 * run.over_direct for run in runs], "ms")
-        print(f"{way:20} {in_use:6.0%}  {good:>19}  {refused:>13}  {over:>15}")
+        print(f"{way:20} {in_use:6.0%}  {good:>20}  {refused:>18}  {over:>21}")
 
 
 def _range(values: list[float], unit: str) -> str:
-    return f"{min(values):.1f} to {max(values):.1f} {unit}"
+    mean = statistics.fmean(values)
+    return f"{mean:.1f} ({min(values):.1f} to {max(values):.1f}) {unit}"
 
 
 if __name__ == "__main__":

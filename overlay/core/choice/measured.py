@@ -24,7 +24,7 @@ _SPACING: Final = 0.05  # seconds between the first probes of relays that came a
 _AGAIN: Final = 10.0  # seconds after which an unanswered probe is repeated
 _LOSSES: Final = 3  # unanswered probes in a row, _AGAIN apart, after which a relay is gone
 _RECENT: Final = 3  # probes of which the median counts
-_FULL_FOR: Final = 30.0  # seconds after which a full relay may well have room again
+_FULL_FOR: Final = 10.0  # seconds after which a full relay may well have room again
 _LEASE: Final = 3600.0  # seconds for which a relay that says what it has free needs no advert
 
 
