@@ -174,7 +174,7 @@ def _nats(axes: Axes, run: Run) -> None:
         alpha = 1.0 if name == "searches" else 0.4
         axes.bar(at, shares, 0.75 / bars, color=run.colour, alpha=alpha, label=run.named(name))
     axes.set(ylabel="% successful", ylim=(0, 102))
-    axes.set_xticks(range(len(KINDS)), [kind.replace("_", "-\n") for kind in KINDS])
+    axes.set_xticks(range(len(KINDS)), [kind.replace("_", "-\n") for kind in KINDS], fontsize=8)
 
 
 def _directory(axes: Axes, run: Run) -> None:
