@@ -166,14 +166,9 @@ class Directory:
     def _publish(self, relay: Relay, now: float) -> None:
         offer = Offer(str(relay.number), ("channel",), "public", None, relay.capacity, relay.free)
         place = self._world.place(relay.site)
+        seq, expires = int(now * 1000), int(now + MAX_LIFETIME)
         self._adverts[relay.number] = Advert(
-            relay.public_key,
-            int(now * 1000),
-            int(now + MAX_LIFETIME),
-            (relay.address,),
-            offer,
-            place,
-            b"",
+            relay.public_key, seq, expires, (relay.address,), offer, place, b""
         )
 
 
@@ -211,9 +206,8 @@ class Chooser:
         table = self._table(callee, now)
         probed = self._probe_best(callee, offer, now, FOR_THE_OTHER)
         first = [known for relay in probed if (known := table.get(relay.public_key)) is not None]
-        return self._probe_best(
-            caller, self._sent(table.table(self._world.place(callee), first)), now
-        )
+        answer = self._sent(table.table(self._world.place(callee), first))
+        return self._probe_best(caller, answer, now)
 
     def _probe_best(
         self, site: int, theirs: RttTable, now: float, at_once: int = SHORTLIST
@@ -222,8 +216,7 @@ class Chooser:
         table = self._table(site, now)
         probed: set[bytes] = set()
         for _ in range(MAX_ROUNDS):
-            count = len(probed) + at_once
-            best = table.promising(count, self._world.place(site), theirs, now)
+            best = table.promising(len(probed) + at_once, self._world.place(site), theirs, now)
             if best[0].name in probed:
                 break
             fresh = [known for known in best if known.name not in probed]
@@ -258,16 +251,15 @@ class Chooser:
         self, relays: list[Relay], measured: Callable[[Relay], float], now: float
     ) -> list[Relay]:
         """Order by what was measured; the answer to a probe says what is free."""
-        keys = {
-            relay.number: (is_last_choice(b"", relay.free, self._failed, now), measured(relay))
-            for relay in relays
-        }
-        return sorted(relays, key=lambda relay: keys[relay.number])
+
+        def key(relay: Relay) -> tuple[bool, float]:
+            return is_last_choice(b"", relay.free, self._failed, now), measured(relay)
+
+        return sorted(relays, key=key)
 
     def _table(self, site: int, now: float) -> MeasuredRelays:
         """The table of a program that stays up on a site, with the probes due since last time."""
-        table = self._tables.get(site)
-        if table is None:
+        if (table := self._tables.get(site)) is None:
             table = self._tables[site] = MeasuredRelays(FailedRelays(), self._world.rng)
         if now >= self._searched.get(site, 0.0):
             self._searched[site] = now + INTERVAL
@@ -397,8 +389,7 @@ def _print(results: dict[tuple[str, float], list[Figures]]) -> None:
 
 
 def _range(values: list[float], unit: str) -> str:
-    mean = statistics.fmean(values)
-    return f"{mean:.1f} ({min(values):.1f} to {max(values):.1f}) {unit}"
+    return f"{statistics.fmean(values):.1f} ({min(values):.1f} to {max(values):.1f}) {unit}"
 
 
 if __name__ == "__main__":

