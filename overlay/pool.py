@@ -8,7 +8,7 @@ import trio
 from overlay.core.addresses import Address
 from overlay.core.choice.measured import INTERVAL, KnownRelay, MeasuredRelays
 from overlay.core.choice.selection import SHORTLIST, FailedRelays
-from overlay.core.choice.tables import RttTable, pack_table, parse_table_untrusted
+from overlay.core.choice.tables import MAX_ENTRIES, RttTable, pack_table, parse_table_untrusted
 from overlay.core.directory.records import Advert
 from overlay.dht import RunningPeer
 from overlay.discovery import SAMPLE, Relay, answered_relay, find_relays
@@ -163,7 +163,9 @@ class RelayPool:
         pause = _FIRST_SEARCH
         while True:
             known = len(self._relays)
-            found = await self._peer.collect_adverts(SAMPLE, _SEARCH_TIMEOUT)
+            # At first as many as are kept measured: the first calls are to have the choice, too.
+            wanted = max(SAMPLE, MAX_ENTRIES - known)
+            found = await self._peer.collect_adverts(wanted, _SEARCH_TIMEOUT)
             others = [ad for ad in found.adverts if ad.public_key != self._peer.public_key]
             now = trio.current_time()
             self._relays.take(others, self._peer.coordinate, now, self._peer.unix_time)

@@ -271,7 +271,7 @@ class Peer:
         """Collect adverts of relays from the directory.
 
         Args:
-            wanted: Adverts after which the search stops, at most 64.
+            wanted: Adverts after which the search stops, at most 128.
             now: Seconds.
             limit: Seconds that it may take. The search does not end by itself then, see
                 `stop_search`, but has come to the root of the directory before.

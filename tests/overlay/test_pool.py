@@ -8,11 +8,13 @@ import pytest
 import trio
 import trio.testing
 
-from overlay.core.choice.tables import parse_table_untrusted, relay_name
+from overlay.core.choice.tables import MAX_ENTRIES, parse_table_untrusted, relay_name
 from overlay.core.errors import RemoteProtocolError
+from overlay.core.events import RelaysFound
 from overlay.dht import RunningPeer
-from overlay.discovery import Relay, advertise, find_relays
+from overlay.discovery import SAMPLE, Relay, advertise, find_relays
 from overlay.pool import RelayPool
+from tests.overlay.core.directory.test_sample import NOW, advert
 from tests.overlay.test_discovery import describe, jids, peer_of
 
 pytestmark = pytest.mark.trio
@@ -180,3 +182,30 @@ async def test_when_no_measured_relay_is_of_use_others_are_searched(
     assert searches == 1
     assert await pool.choose(avoided=["carrier", "gone"]) == [back]
     assert searches == 2
+
+
+async def test_the_first_search_wants_as_many_as_are_kept_measured(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wanted: list[int] = []
+
+    class Searcher(Silent):
+        public_key = b""
+        unix_time = NOW
+
+        async def wait_connected(self) -> None: ...
+
+        async def collect_adverts(self, count: int, _: float) -> RelaysFound:
+            wanted.append(count)
+            await trio.sleep(1)
+            adverts = [advert(number) for number in range(100)] if len(wanted) == 1 else []
+            return RelaysFound(0, 1, tuple(adverts))
+
+        async def measure(self, *_: object) -> dict[object, object]:
+            await trio.lowlevel.checkpoint()
+            return {}
+
+    with trio.move_on_after(60):
+        await RelayPool(Searcher()).run()  # type: ignore[arg-type]
+    assert wanted[0] == MAX_ENTRIES
+    assert wanted[1] == SAMPLE

@@ -29,7 +29,7 @@ def complaint(
         ("overlay_figures.__main__", "--seed=2.5"),
         ("sybils.__main__", "--seed=2.5"),
         ("reachability", "--seed=2.5"),
-        ("relay_choice", "--seed=2.5"),
+        ("relay_choice.__main__", "--seed=2.5"),
         ("real_peers.__main__", "--peer=2.5"),
         ("lab.turn_cost", "--round=2.5"),
     ],

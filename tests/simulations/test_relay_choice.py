@@ -3,9 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from simulations import relay_choice
 from simulations.latency import SyntheticLatency
-from simulations.relay_choice import Figures, Run, World, main
+from simulations.relay_choice import __main__ as program
+from simulations.relay_choice import world as worlds
+from simulations.relay_choice.__main__ import IN_USE, main
+from simulations.relay_choice.calls import Figures, Run
+from simulations.relay_choice.ways import WAYS
+from simulations.relay_choice.world import World
 
 
 def figures(way: str, seed: int = 1) -> Figures:
@@ -28,11 +32,11 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 def test_figures_are_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_choice, "SITES", 40)
-    monkeypatch.setattr(relay_choice, "ROUNDS", 40)
+    monkeypatch.setattr(program, "SITES", 40)
+    monkeypatch.setattr(worlds, "ROUNDS", 40)
     main(["--seeds", "1", "--relays", "10", "--calls", "10"])
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 1 + len(relay_choice.WAYS) * len(relay_choice.IN_USE)
+    assert len(printed) == 1 + len(WAYS) * len(IN_USE)
     assert printed[-1].startswith("warm, both ends")
 
 

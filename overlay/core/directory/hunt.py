@@ -12,8 +12,8 @@ from typing import Final
 
 from overlay.core.directory.reading import AdvertSearch
 from overlay.core.directory.records import Advert
-from overlay.core.directory.sample import OURSELVES, AdvertSample
-from overlay.core.directory.tree import SAMPLE_SIZE, directory_key, first_level
+from overlay.core.directory.sample import MOST, OURSELVES, AdvertSample
+from overlay.core.directory.tree import directory_key, first_level
 from overlay.core.ids import ID_LENGTH
 from overlay.core.rpc import Rpc
 
@@ -35,7 +35,7 @@ class RelayHunt:
 
     Args:
         rpc: Asks the peers.
-        wanted: Adverts that are enough.
+        wanted: Adverts that are enough, at most `MOST`.
         held: Reads the adverts under a key from our own store.
         rng: Chooses the prefixes.
         clock_offset: Unix time minus `now`, seconds.
@@ -80,7 +80,7 @@ class RelayHunt:
         self._keys: set[bytes] = set()  # those read so far
         self._searches: list[AdvertSearch] = []
         self._open = 0
-        self._sample = AdvertSample(rpc, min(wanted, SAMPLE_SIZE), clock_offset)
+        self._sample = AdvertSample(rpc, min(wanted, MOST), clock_offset)
         self._root_due = math.inf
         self.asked = 0
         self.due: float | None = None

@@ -21,9 +21,9 @@ from overlay.core.rpc import Rpc
 MAX_PER_SOURCE: Final = 4
 _FAIR_SHARE: Final = 4 * MAX_PER_SOURCE  # of one network, with those that do not count
 _SEVERAL: Final = 2  # networks
-# Adverts that are returned: a search that lacked one advert may read another whole key for it, and
-# what it has found before, from few replicas, is not to be left out for that.
-_MOST: Final = 2 * SAMPLE_SIZE
+# Adverts that a search may want, and that are returned: a search that lacked one advert may read
+# another whole key for it, and what it has found before, from few replicas, is not to be left out.
+MOST: Final = 2 * SAMPLE_SIZE
 OURSELVES: Final = b""  # the source of what we hold ourselves
 
 
@@ -81,7 +81,7 @@ class AdvertSample:
         were found within their network's fair share, so that nothing that is found later pushes
         them out; and any beyond it if there are fewer than `SAMPLE_SIZE` in all.
         """
-        counting = self._counting(MAX_PER_SOURCE)[:_MOST]
+        counting = self._counting(MAX_PER_SOURCE)[:MOST]
         counted = set(counting)
         fair = counted.union(self._counting(_FAIR_SHARE))
         first = [key for key in self._adverts if key in fair][:SAMPLE_SIZE]

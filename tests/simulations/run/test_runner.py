@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "68cbd165797a0425ee4e5b6e8700ba11500c6f02"
+TRACE = "83ffb1c80825c267865c979003063abf4f729bde"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 

@@ -80,6 +80,13 @@ def test_many_relays_spread_over_the_levels_of_the_tree(
         assert len(find(network, address)) >= 32
 
 
+def test_a_search_may_want_more_than_one_key_holds(
+    crowd: tuple[Network, list[Address]],
+) -> None:
+    network, addresses = crowd
+    assert len(find(network, addresses[0], 2 * SAMPLE_SIZE)) > SAMPLE_SIZE
+
+
 def test_a_visitor_reads_deep_keys_and_does_not_join(
     crowd: tuple[Network, list[Address]],
 ) -> None:

@@ -118,13 +118,13 @@ def test_a_peer_is_remembered_until_another_has_its_place() -> None:
     assert abs(wait - 0.2) < 1e-3
     assert trips.wait(other) is None
     trips.measure(other, 1.0)
-    assert trips.wait(other) == 1.0 + 4 * 0.5
+    assert trips.wait(other) == 1.0 + 2 * 0.5
     assert trips.wait(one) is None
 
 
-def test_estimates_as_in_rfc_6298() -> None:
+def test_estimates_follow_rfc_6298() -> None:
     estimator = RttEstimator(0.2)
-    assert estimator.wait() == 0.2 + 4 * 0.1
+    assert estimator.wait() == 0.2 + 2 * 0.1
     estimator.measure(0.4)
     assert abs(estimator.srtt - 0.225) < 1e-9
     assert abs(estimator.variation - 0.125) < 1e-9
