@@ -1,8 +1,8 @@
 """Requests that wait for their reply: matching, timeouts and retransmission.
 
 A reply counts only if its transaction id **and** its source match. The retransmission timeout
-follows RFC 6298, per peer, from round trips that were not retransmitted (Karn's algorithm). It is
-not doubled: the one retransmission congests nothing.
+follows RFC 6298, per peer, from round trips that were not retransmitted (Karn's algorithm), but
+waits less, and is not doubled: the one retransmission congests nothing.
 """
 
 import heapq
@@ -19,10 +19,8 @@ MAX_PENDING: Final = 1024  # our own requests
 MAX_CHECKS: Final = 128
 
 INITIAL_RTO: Final = 0.5
-# A stranger is taken to be about as far as those we know: within this many deviations of their
-# mean lie nineteen of twenty. The others are set aside too early, and their answers still count.
-_DEVIATIONS: Final = 2.0
-_POPULATION: Final = 16  # round trips that tell how far strangers are
+# Round trips that tell how far strangers are: about as far as those we know.
+_POPULATION: Final = 16
 _USUAL_RTT: Final = 0.15  # seconds, as long as nothing is known: the first to answer are near
 
 
@@ -111,7 +109,7 @@ class Transactions:
         if rto is not None:
             pending.rto = rto
         elif pending.attempts_left > 1:
-            pending.rto = min(INITIAL_RTO, self._all.wait(_DEVIATIONS))
+            pending.rto = min(INITIAL_RTO, self._all.wait())
         pending.opened_at = pending.sent_at = now
         self._pending[pending.tid] = pending
         self._checks += pending.is_check
