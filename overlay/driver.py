@@ -130,6 +130,8 @@ class Driver:
                 self._due = math.inf if due is None else due
                 with trio.move_on_at(self._due):
                     await self._wake.wait()
+                # After a pause of the machine answers are waiting: they come before timeouts.
+                await trio.lowlevel.checkpoint()
                 now = trio.current_time()
                 due = self.core.get_timer()
                 if due is not None and now >= due:
