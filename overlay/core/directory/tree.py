@@ -31,7 +31,12 @@ _ROUNDS: Final = 6  # of the estimate: each changes it by less
 
 
 def directory_key(level: int, peer_id: bytes) -> bytes:
-    """Return the key of the first `level` bits of an id."""
+    """Return the key of the first `level` bits of an id.
+
+    The keys of one level lie evenly, each in a part of the id space of its own: were they all
+    hashes, the same peers would here and there be the closest ones to several of the few that are
+    read most. Where a level begins, and the place within a part, are hashes.
+    """
     return _directory_key((level, int.from_bytes(peer_id, "big") >> (ID_BITS - level)))
 
 
@@ -39,8 +44,15 @@ def directory_key(level: int, peer_id: bytes) -> bytes:
 @remembered
 def _directory_key(place: tuple[int, int]) -> bytes:
     level, prefix = place
-    material = b"jingle-nodes/" + bytes([level]) + prefix.to_bytes(ID_LENGTH, "big")
-    return hashlib.sha1(material, usedforsecurity=False).digest()
+    below = ID_BITS - level
+    part = prefix ^ (_digest(level, b"") >> below)
+    rest = _digest(level, prefix.to_bytes(ID_LENGTH, "big")) & ((1 << below) - 1)
+    return (part << below | rest).to_bytes(ID_LENGTH, "big")
+
+
+def _digest(level: int, material: bytes) -> int:
+    salted = b"jingle-nodes/" + bytes([level]) + material
+    return int.from_bytes(hashlib.sha1(salted, usedforsecurity=False).digest(), "big")
 
 
 def deepest_level(network_size: float) -> int:

@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "83ffb1c80825c267865c979003063abf4f729bde"
+TRACE = "67cd46c2160cec101d6600087258919aca4fb4b9"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 

@@ -218,6 +218,10 @@ def test_directory_keys() -> None:
     assert directory_key(1, low) != directory_key(1, high)
     assert directory_key(1, low) != directory_key(2, low)
     assert directory_key(8, low) == directory_key(8, bytes(1) + high[1:])
+    for level in (3, 8):  # spread evenly, each in a part of its own
+        ids = [(prefix << 160 - level).to_bytes(20, "big") for prefix in range(1 << level)]
+        parts = {int.from_bytes(directory_key(level, one), "big") >> 160 - level for one in ids}
+        assert len(parts) == 1 << level
     assert [deepest_level(n) for n in (1, 64, 127, 128, 100_000)] == [0, 0, 0, 1, 10]
 
 
