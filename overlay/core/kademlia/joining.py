@@ -20,7 +20,8 @@ from overlay.core.protocol.messages import FindNode, Nodes, Reply
 from overlay.core.rpc import UNKNOWN_ID, Rpc
 
 # Kademlia section 2.3: a bucket in which nothing was looked up for an hour is refreshed. Our own
-# neighbourhood is what our answers and our place in the directory rest on, so more often.
+# neighbourhood, buckets of a few contacts each, is looked up as a whole, and more often: it is what
+# our answers and our place in the directory rest on.
 BUCKET_REFRESH: Final = 3600.0
 SELF_REFRESH: Final = 1800.0
 _CHECK_INTERVAL: Final = 60.0
@@ -206,7 +207,7 @@ class Joining:
         if now >= self._self_due:
             self._look_for_self(now)
             return
-        for index, bucket in self._rpc.table.buckets.items():
+        for index, bucket in self._rpc.table.far_buckets():
             if now - bucket.last_updated >= BUCKET_REFRESH:
                 bucket.last_updated = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
                 target = self._id_in_bucket(index)

@@ -68,7 +68,7 @@ class RoutingTable:
     """Contacts by their distance to `own`.
 
     A bucket's first contact is the one seen least recently. Its `last_updated`, which the
-    package reads from a clock of its own, is set by whoever refreshes it.
+    package reads from a clock of its own, is when something was looked up in it.
     """
 
     __slots__ = ("_failures", "_networks", "_own_id", "buckets", "own")
@@ -157,6 +157,21 @@ class RoutingTable:
             self.add(contact)
         for bucket in self.buckets.values():
             bucket.last_updated = refreshed_at()
+
+    def looked_up(self, target: int, now: float) -> None:
+        """Note that an id is looked up."""
+        bucket = self.buckets.get(self._index(target))
+        if bucket is not None:
+            bucket.last_updated = max(bucket.last_updated, now)
+
+    def far_buckets(self) -> Iterator[tuple[int, KBucket]]:
+        """Yield the buckets, by index, beyond those that hold our k nearest contacts at most."""
+        held = 0
+        for index in sorted(self.buckets, reverse=True):
+            bucket = self.buckets[index]
+            held += len(bucket)
+            if held > K:
+                yield index, bucket
 
     def fail(self, contact: Contact) -> bool:
         """Count a request that a contact did not answer.

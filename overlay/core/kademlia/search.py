@@ -66,7 +66,9 @@ class Search:
 
     def start(self, now: float) -> None:
         """Ask the closest contacts that we know."""
-        self.lookup.hear(self._rpc.table.closest(self.lookup.target))
+        table, target = self._rpc.table, self.lookup.target
+        table.looked_up(target, now)
+        self.lookup.hear(table.closest(target))
         self._advance(now)
 
     def cancel(self, now: float) -> None:

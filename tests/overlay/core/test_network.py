@@ -9,6 +9,7 @@ from overlay.core.directory.tree import directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.identity import Identity, derive_id
 from overlay.core.kademlia.contact import K
+from overlay.core.kademlia.joining import BUCKET_REFRESH
 from overlay.core.kademlia.lookup import LOOKUP_K, Ending
 from overlay.core.protocol.messages import (
     ErrorCode,
@@ -172,6 +173,21 @@ def test_an_idle_peer_sends_little() -> None:
     before = network.traffic
     network.run(3600)
     assert (network.traffic - before) / len(addresses) / 3600 < 1000
+
+
+def test_far_buckets_are_refreshed_and_our_neighbourhood_is_looked_up_as_a_whole() -> None:
+    network = Network(14)
+    addresses = network.build(80)
+    network.run(1.3 * BUCKET_REFRESH)
+    idle = network.peers[addresses[7]]._rpc.table
+    before = {index: bucket.last_updated for index, bucket in idle.buckets.items()}
+    far = dict(idle.far_buckets())
+    assert 0 < len(far) < len(before)
+    assert sum(len(bucket) for index, bucket in idle.buckets.items() if index not in far) <= K
+    assert all(network.now - before[index] < 1.3 * BUCKET_REFRESH for index in far)
+    near = next(iter(idle.buckets[max(before)].nodes.values()))
+    network.peers[addresses[7]].find_node(near.id, network.now)
+    assert idle.buckets[max(before)].last_updated == network.now, "it was looked up"
 
 
 def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:
