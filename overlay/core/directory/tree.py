@@ -16,7 +16,7 @@ from overlay.core.remembering import remembered
 
 SAMPLE_SIZE: Final = 64  # adverts that one key holds
 # Below a key at the deepest level lie this many times fewer peers than a sample holds adverts.
-SPREAD: Final = 8
+SPREAD: Final = 4
 # Keys read at once. Where relays are few, so are the peers that hold what all look for: to spread
 # the readers over more of them, each reads more keys, with less under each.
 _FEWEST_KEYS: Final = 6

@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "ef53715b1c5a171e3c1d44e11eb4d6b2f3f0f5a1"
+TRACE = "52e59f9808ea2201cc869e4c51d41531d3fec792"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
