@@ -200,14 +200,15 @@ class Responder:
                 return Nodes(self._closest(target, request), min(len(self.store), MAX_HELD))
             case FindRelays(target, start):
                 held = self.store.get(target, unix_time)
-                # Whoever expects more adverts than there are, for a liar said so, begins anew.
+                # As on a ring: readers begin anywhere, before they know how many there are.
                 first = start % len(held) if held else 0
+                page = (held[first:] + held[:first])[:_PAGE]
                 return Relays(
                     self._closest(target, request),
                     self._tokens.issue(source, now),
                     min(len(held), MAX_START),
                     start,
-                    tuple(entry.advert.encoded for entry in held[first : first + _PAGE]),
+                    tuple(entry.advert.encoded for entry in page),
                 )
             case Summon():
                 return Agreed(self.witnessing.summon(request.body, source, now))

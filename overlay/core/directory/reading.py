@@ -10,6 +10,7 @@ import random
 import statistics
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import ClassVar, Final
 
 from overlay.core.directory.sample import MAX_PER_SOURCE, AdvertSample
@@ -35,11 +36,17 @@ _SURE_REPLICAS: Final = 0.75 * K
 
 
 class Pages:
-    """Which page of the sample to ask of whom."""
+    """Which page of the sample to ask of whom.
 
-    __slots__ = ("_asked", "_extra", "_own", "totals")
+    Args:
+        turn: Where to begin, in 0 to `MAX_START` - 1. If all began at the front, what is first in
+            order would be seen by all, and what is last by nobody.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_asked", "_extra", "_own", "_turn", "totals")
+
+    def __init__(self, turn: int) -> None:
+        self._turn = turn
         self.totals: dict[bytes, int] = {}  # adverts that each replica says to hold, by its id
         self._asked: set[int] = set()  # starts of pages that anybody was asked for
         self._own: dict[bytes, set[int]] = {}  # that each replica was asked for
@@ -54,9 +61,9 @@ class Pages:
         total = self.totals.get(replica)
         own = self._own.setdefault(replica, set())
         if total is None:
-            expected = statistics.median_low(self.totals.values()) if self.totals else 1
+            expected = statistics.median_low(self.totals.values()) if self.totals else MAX_START
             fresh = self._first(expected, self._asked)
-            start = len(self._asked) * _STEP % expected if fresh is None else fresh
+            start = (self._turn + len(self._asked) * _STEP) % expected if fresh is None else fresh
         else:
             fresh = self._first(total, self._asked)
             again = self._first(total, own) if fresh is None else fresh
@@ -70,8 +77,11 @@ class Pages:
     def answered(self, replica: bytes, total: int, start: int, count: int) -> None:
         """Note what a replica holds, and that it sent so many adverts from `start` on."""
         self.totals[replica] = total
-        if 0 < count < _PAGE and start + count < total:
-            self._extra.add(start + count)
+        start %= total  # as the replica did: nobody knew how many there are
+        self._asked.add(start)
+        self._own[replica].add(start)
+        if 0 < count < min(_PAGE, total):
+            self._extra.add((start + count) % total)
 
     def lost(self, replica: bytes, start: int) -> None:
         """Note that a request was not answered."""
@@ -80,7 +90,11 @@ class Pages:
 
     def _first(self, total: int, asked: set[int]) -> int | None:
         """The first page of so many adverts that is not among those asked for."""
-        for start in range(0, max(1, total - 1), _STEP):
+        offset = self._turn % _STEP
+        starts = range(offset, offset + max(1, total - 1), _STEP)
+        first = self._turn % len(starts)
+        for place in chain(starts[first:], starts[:first]):
+            start = place % total
             if start not in asked:
                 return start
         return next((start for start in self._extra if start < total and start not in asked), None)
@@ -131,7 +145,7 @@ class AdvertSearch(Search):
         )
         super().__init__(rpc, lookup, target, on_end)
         self._sample = sample
-        self._pages = Pages()
+        self._pages = Pages(rng.randrange(MAX_START))
         self._pages_left = _MAX_PAGES
         self._agreed = 0  # replicas that hold nothing but what has been collected
         self._empty = 0  # that hold nothing, however near the key

@@ -66,7 +66,7 @@ class FindNode:
 
 @dataclass(slots=True)
 class FindRelays:
-    """Which adverts do you hold under `target`, from the `start`-th on?
+    """Which adverts do you hold under `target`, from the `start`-th on, and round again?
 
     The answer brings the closest contacts too, and a token for `Store`.
     """
@@ -128,7 +128,7 @@ class Nodes:
 
 @dataclass(slots=True)
 class Relays:
-    """Adverts `start` onwards of the `total` that are held, with contacts and a write token."""
+    """Adverts of the `total` held, from `start` on and round, with contacts and a write token."""
 
     contacts: tuple[Contact, ...]
     token: bytes

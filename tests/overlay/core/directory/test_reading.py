@@ -1,4 +1,8 @@
 import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from overlay.core.directory.reading import AdvertSearch, Pages
 from overlay.core.directory.records import Advert, sign_advert
@@ -7,7 +11,7 @@ from overlay.core.directory.tree import SAMPLE_SIZE, directory_key
 from overlay.core.identity import Identity
 from overlay.core.kademlia.contact import Contact
 from overlay.core.peer import Peer, PeerConfig
-from overlay.core.protocol.messages import Relays, Reply
+from overlay.core.protocol.messages import MAX_START, Relays, Reply
 from tests.overlay.core.network import UNIX_TIME, offer
 
 KEY = directory_key(0, bytes(20))
@@ -23,7 +27,7 @@ def starts(pages: Pages, *replicas: bytes) -> list[int | None]:
 
 
 def test_each_replica_is_asked_for_another_page() -> None:
-    pages = Pages()
+    pages = Pages(0)
     assert pages.next_start(b"a") == 0
     pages.answered(b"a", 7, 0, 3)
     assert starts(pages, b"b", b"c") == [2, 4], "and they overlap"
@@ -33,15 +37,43 @@ def test_each_replica_is_asked_for_another_page() -> None:
     assert pages.next_start(b"a") is None
 
 
+def test_readers_that_begin_anywhere_see_all_alike() -> None:
+    total = 20
+    seen = Counter[int]()
+    for turn in range(MAX_START):
+        pages = Pages(turn)
+        for one in (b"a", b"b"):
+            start = pages.next_start(one)
+            assert start is not None
+            seen.update((start + offset) % total for offset in range(3))
+            pages.answered(one, total, start, 3)
+    mean = seen.total() / total
+    assert all(0.7 * mean < seen[place] < 1.3 * mean for place in range(total)), seen
+
+
+@given(turn=st.integers(0, MAX_START - 1), total=st.integers(1, MAX_START))
+def test_wherever_it_begins_a_reader_sees_all_in_the_end(turn: int, total: int) -> None:
+    pages = Pages(turn)
+    seen = set[int]()
+    asked = 0
+    while (start := pages.next_start(b"a")) is not None:
+        asked += 1
+        page = [(start + offset) % total for offset in range(min(3, total))]
+        seen.update(page)
+        pages.answered(b"a", total, start, len(page))
+    assert seen == set(range(total))
+    assert asked == 1 if total <= 3 else asked <= total // 2 + 1
+
+
 def test_what_did_not_fit_into_a_page_is_asked_for() -> None:
-    pages = Pages()
+    pages = Pages(0)
     pages.next_start(b"a")
     pages.answered(b"a", 3, 0, 2)
     assert pages.next_start(b"a") == 2
 
 
 def test_a_page_that_is_lost_is_asked_of_another() -> None:
-    pages = Pages()
+    pages = Pages(0)
     pages.next_start(b"a")
     pages.answered(b"a", 5, 0, 3)
     assert pages.next_start(b"b") == 2
@@ -50,7 +82,7 @@ def test_a_page_that_is_lost_is_asked_of_another() -> None:
 
 
 def test_one_who_claims_more_than_the_others_does_not_say_what_strangers_are_asked_for() -> None:
-    pages = Pages()
+    pages = Pages(0)
     for honest in (b"a", b"b"):
         pages.next_start(honest)
         pages.answered(honest, 4, 0, 3)

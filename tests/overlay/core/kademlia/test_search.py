@@ -189,18 +189,18 @@ def test_a_flood_of_adverts_does_not_take_the_place_of_those_that_others_name() 
     assert len(names) == len(honest) + flood
 
 
-def test_whoever_asks_for_adverts_beyond_the_last_gets_others() -> None:
+def test_adverts_lie_on_a_ring_so_that_whoever_begins_beyond_the_last_gets_others() -> None:
     storing = make_peer(3)
     storing.bootstrap([], NOW)
-    fill(storing, 4)
-    request = Request(bytes(8), b"\7" * 20, True, False, FindRelays(ROOT, 201))
+    fill(storing, 3)
+    request = Request(bytes(8), b"\7" * 20, True, False, FindRelays(ROOT, 202))
     storing.receive(pack_request(request), CLIENT, NOW)
     ((data, _),) = storing.datagrams_to_send()
     reply = parse_message_untrusted(data)
     assert isinstance(reply, Reply)
     assert isinstance(reply.body, Relays)
-    assert reply.body.total == 4
-    assert reply.body.adverts
+    assert reply.body.total == 3
+    assert len(reply.body.adverts) == 3
 
 
 def test_a_client_waits_a_moment_for_further_entrances() -> None:
