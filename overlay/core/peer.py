@@ -371,7 +371,7 @@ class Peer:
             if advert.withdrawn:
                 self.store.withdraw(advert, expires_at)
             else:
-                entry = Entry(advert, advert.endpoints[0], expires_at, level, self.peer_id)
+                entry = Entry(advert, expires_at, level, self.peer_id)
                 self.store.put(entry, unix_time)
         except StaleAdvertError:
             self.counters["advert_stale"] += 1

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Final
 
 from overlay.core.addresses import Address, is_private
@@ -13,7 +14,7 @@ from overlay.core.directory.records import (
     remaining_lifetime,
 )
 from overlay.core.directory.store import AdvertStore, Entry, StaleAdvertError
-from overlay.core.directory.verification import Verifications
+from overlay.core.directory.verification import VERIFIED_FOR, Verifications
 from overlay.core.errors import RemoteProtocolError
 from overlay.core.identity import id_fits
 from overlay.core.kademlia.contact import Contact, K, contact_at
@@ -137,12 +138,12 @@ class Responder:
         self, endpoint: Address, name: bytes | None, now: float, unix_time: float
     ) -> None:
         """List the adverts that waited for an endpoint, if their relay has answered there."""
-        for entry in self._verifications.conclude(endpoint, name, now):
-            if not self._verifications.is_verified(entry, now):
+        for entry in self._verifications.conclude(endpoint):
+            if name != relay_name(entry.advert.public_key):
                 self._counters["advert_unreachable"] += 1
                 continue
             try:
-                self.store.put(entry, unix_time)
+                self.store.put(replace(entry, verified_until=now + VERIFIED_FOR), unix_time)
             except StaleAdvertError:
                 self._counters["advert_stale"] += 1
 
@@ -155,10 +156,9 @@ class Responder:
             A write token for its relay; None if it is outside the sample of its key.
         """
         expires_at = now + remaining_lifetime(advert, unix_time)
-        entry = Entry(advert, advert.endpoints[0], expires_at, level, relay.id)
+        entry = Entry(advert, expires_at, level, relay.id, now + VERIFIED_FOR)
         if self.store.put(entry, unix_time) is not StoreResult.LISTED:
             return None
-        self._verifications.conclude(entry.address, relay_name(advert.public_key), now)
         return self._tokens.issue(relay.address, now)
 
     def _needs_check(self, request: Request, contact: Contact) -> bool:
@@ -254,7 +254,7 @@ class Responder:
                 self.store.withdraw(advert, now + lifetime)
                 self.withdrawn.append(advert)
                 return StoreResult.LISTED
-            entry = Entry(advert, advert.endpoints[0], now + lifetime, body.level, relay)
+            entry = Entry(advert, now + lifetime, body.level, relay)
             if not self._is_near(entry.key):
                 raise RefusedError(ErrorCode.TOO_FAR)
             return self._list(entry, now, unix_time, handed=handed)
@@ -282,8 +282,9 @@ class Responder:
         return self._rpc.table.count_nearer(int.from_bytes(key, "big")) < _NEARER
 
     def _list(self, entry: Entry, now: float, unix_time: float, *, handed: bool) -> StoreResult:
-        if self._verifications.is_verified(entry, now):
-            return self.store.put(entry, unix_time)
+        verified_until = self.store.verified_until(entry)
+        if verified_until > now:
+            return self.store.put(replace(entry, verified_until=verified_until), unix_time)
         result = self.store.judge(entry, unix_time)
         if result is not StoreResult.LISTED:
             return result

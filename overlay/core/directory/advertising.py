@@ -1,13 +1,13 @@
 """Our own advert: registered, renewed now and then, withdrawn in the end."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from overlay.core.directory.holders import Holders
 from overlay.core.directory.records import MAX_LIFETIME, Advert
 from overlay.core.directory.refresh import Refresh
 from overlay.core.directory.registration import SETTLED, Keep, Registration
-from overlay.core.directory.withdrawal import Held, Holder, Withdrawal
+from overlay.core.directory.withdrawal import Withdrawal
 from overlay.core.kademlia.contact import Contact
 from overlay.core.rpc import Rpc
 
@@ -33,7 +33,7 @@ class Advertising:
     def __init__(self, rpc: Rpc, keep: Keep) -> None:
         self._rpc = rpc
         self._keep = keep
-        self._holders: dict[Holder, Held] = {}
+        self._holders = Holders()
         self._before: Registration | Refresh | None = None
         self._renewals = 0  # that may follow
         self._own_id = rpc.own_id
@@ -67,20 +67,20 @@ class Advertising:
             token: The write token that the holder gave.
             renewals: Of those that may follow a registration, how many are left.
         """
-        self._holders[level, holder] = advert.expires, token
+        self._holders.add(level, holder, token, advert.expires)
         self._own_id = self._rpc.own_id
         self._renewals = renewals
 
     def _withdraw(self, advert: Advert, now: float, done: Done) -> None:
         self._keep(0, advert, now)  # in case we are alone
-        holders, self._holders = self._holders, {}
+        holders, self._holders = self._holders, Holders()
         self._renewals = 0
-        levels = len({level for level, _ in holders})
+        levels = len(holders.by_level())
         Withdrawal(self._rpc, advert, holders, lambda it: done(it.told, 0, levels)).start(now)
 
     def _register(self, advert: Advert, now: float, done: Done) -> None:
         signed = advert.expires - MAX_LIFETIME
-        self._holders = {holder: held for holder, held in self._holders.items() if held[0] > signed}
+        self._holders = self._holders.unexpired(signed)
         self._renewals = 0
         self._own_id = self._rpc.own_id
 
@@ -96,22 +96,21 @@ class Advertising:
     def _renew(self, advert: Advert, now: float, done: Done) -> None:
         """Tell those who hold the advert; if half of them are gone anywhere, look for others."""
         self._renewals -= 1
-        before = Counter(level for level, _ in self._holders)
-        current = {holder: (advert.expires, token) for holder, (_, token) in self._holders.items()}
+        before = self._holders.by_level()
+        self._holders = self._holders.renewed(advert.expires)
 
         def renewed(it: Refresh, at: float) -> None:
             if it is not self._before:
                 done(0, 0, 0)  # another advert has taken the place of this one
                 return
-            for holder in it.lost:
-                self._holders.pop(holder, None)
+            for level, holder in it.lost:
+                self._holders.drop(level, holder)
             if not before or any(2 * it.stored[level] < before[level] for level in before):
                 self._register(advert, at, done)
             else:
                 deepest = max(before)
                 done(it.stored[deepest], it.pending[deepest], len(before))
 
-        self._holders = current
-        refresh = Refresh(self._rpc, advert, current, renewed)
+        refresh = Refresh(self._rpc, advert, self._holders, renewed)
         self._before = refresh
         refresh.start(now)

@@ -5,11 +5,11 @@ longer counts. A few at a time: a relay at home does not fill its line with this
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
+from overlay.core.directory.holders import Holder, Holders
 from overlay.core.directory.records import Advert
-from overlay.core.directory.withdrawal import Held, Holder
 from overlay.core.kademlia.contact import Contact
 from overlay.core.protocol.messages import Reply, Store, Stored, StoreResult
 from overlay.core.rpc import Rpc
@@ -47,12 +47,12 @@ class Refresh:
         self,
         rpc: Rpc,
         advert: Advert,
-        holders: Mapping[Holder, Held],
+        holders: Holders,
         on_end: "Callable[[Refresh, float], None]",
     ) -> None:
         self._rpc = rpc
         self._advert = advert
-        self._todo = [(level, contact, token) for (level, contact), (_, token) in holders.items()]
+        self._todo = list(holders)
         self._on_end = on_end
         self._under_way = 0
         self.stored: Counter[int] = Counter()

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from overlay.core.directory.holders import Holders
 from overlay.core.directory.records import Advert
 from overlay.core.directory.tree import SPREAD, deepest_level, directory_key, first_level
-from overlay.core.directory.withdrawal import Held, Holder
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.search import TokenSearch
 from overlay.core.protocol.messages import Reply, Store, Stored, StoreResult
@@ -67,7 +67,7 @@ class LevelRegistration:
         level: int,
         advert: Advert,
         keep: Keep,
-        holders: dict[Holder, Held],
+        holders: Holders,
         on_end: "Callable[[LevelRegistration, float], None]",
     ) -> None:
         self.level = level
@@ -100,7 +100,7 @@ class LevelRegistration:
         result = reply.body.result if isinstance(reply.body, Stored) else StoreResult.OUTSIDE_SAMPLE
         if result is StoreResult.OUTSIDE_SAMPLE:
             self._rejected += 1
-            self._holders.pop((self.level, contact), None)
+            self._holders.drop(self.level, contact)
         self.stored += result is not StoreResult.OUTSIDE_SAMPLE
         self.pending += result is StoreResult.PENDING
         self._settle(now)
@@ -116,7 +116,7 @@ class LevelRegistration:
         if self._stopped:
             return False
         token = self._search.tokens[contact.id]
-        self._holders[self.level, contact] = self._advert.expires, token
+        self._holders.add(self.level, contact, token, self._advert.expires)
         body = Store(self.level, token, self._advert.encoded)
         return self._rpc.ask(contact, body, self, now)
 
@@ -177,7 +177,7 @@ class Registration:
         rpc: Rpc,
         advert: Advert,
         keep: Keep,
-        holders: dict[Holder, Held],
+        holders: Holders,
         on_end: "Callable[[Registration], None]",
     ) -> None:
         self._on_end = on_end

@@ -23,18 +23,23 @@ class Entry:
     """An advert under a key.
 
     Attributes:
-        advert: The advert.
-        address: The endpoint of it that was verified.
+        advert: The advert, with one endpoint.
         expires_at: When it is dropped, on the peer's own clock (seconds).
         level: Of the key.
         relay: Id whose prefix the key stands for.
+        verified_until: How long its relay counts as verified at that endpoint (seconds).
     """
 
     advert: Advert
-    address: Address
     expires_at: float
     level: int
     relay: bytes
+    verified_until: float = 0.0
+
+    @property
+    def address(self) -> Address:
+        """The endpoint."""
+        return self.advert.endpoints[0]
 
     @property
     def key(self) -> bytes:
@@ -154,6 +159,13 @@ class AdvertStore:
         """Return what is held under a key, in the order of the last time that was told."""
         held = self._keys.get(key)
         return [] if held is None else list(held.entries)
+
+    def verified_until(self, entry: Entry) -> float:
+        """Return how long an advert's relay counts as verified, by what is held under any key."""
+        public_key, address = entry.advert.public_key, entry.address
+        known = (held.get(public_key) for held in self._keys.values())
+        here = (one for one in known if one is not None and one.address == address)
+        return max((one.verified_until for one in here), default=0.0)
 
     def judge(self, entry: Entry, unix_time: float) -> StoreResult:
         """Tell what `put` would do with an advert.

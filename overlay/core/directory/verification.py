@@ -10,7 +10,6 @@ from collections import Counter
 from typing import Final
 
 from overlay.core.addresses import Address, host_of, network_of
-from overlay.core.choice.tables import relay_name
 from overlay.core.directory.store import Entry
 
 MAX_WAITING: Final = 256
@@ -19,25 +18,18 @@ MAX_WAITING_PER_HOST: Final = 4
 MAX_WAITING_PER_NETWORK: Final = 16
 MAX_WAITING_HANDED: Final = 64  # endpoints, when others than the relay itself have named them
 VERIFIED_FOR: Final = 900.0  # seconds that one answer is good for
-_MAX_VERIFIED: Final = 2048
 _MAX_ADVERTS: Final = 16  # waiting for one endpoint, one for each key
 
 
 class Verifications:
-    """Endpoints under verification, and those verified of late."""
+    """Endpoints under verification."""
 
-    __slots__ = ("_hosts", "_networks", "_verified", "_waiting")
+    __slots__ = ("_hosts", "_networks", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: dict[Address, list[Entry]] = {}
         self._hosts: Counter[bytes] = Counter()
         self._networks: Counter[bytes] = Counter()
-        self._verified: dict[Address, tuple[bytes, float]] = {}  # the latest last
-
-    def is_verified(self, entry: Entry, now: float) -> bool:
-        """Whether the relay of an advert has answered of late."""
-        name, until = self._verified.get(entry.address, (b"", now))
-        return until > now and name == relay_name(entry.advert.public_key)
 
     def wait(self, entry: Entry, *, handed: bool = False) -> bool | None:
         """Have an advert wait for its endpoint.
@@ -72,30 +64,9 @@ class Verifications:
         self._networks[network] += 1
         return True
 
-    def conclude(self, endpoint: Address, name: bytes | None, now: float) -> list[Entry]:
-        """Note the outcome.
-
-        Args:
-            endpoint: Who was asked.
-            name: Which relay has answered, see `relay_name`; None if none did.
-            now: Seconds.
-
-        Returns:
-            The adverts that waited for it; those of other relays are not verified by that.
-        """
-        self._verified.pop(endpoint, None)
-        if name is not None:
-            self._verified[endpoint] = name, now + VERIFIED_FOR
-            self._forget(now)
+    def conclude(self, endpoint: Address) -> list[Entry]:
+        """Return the adverts that waited for an endpoint, which they do no longer."""
         if endpoint in self._waiting:
             self._hosts -= Counter((host_of(endpoint),))
             self._networks -= Counter((network_of(endpoint),))
         return self._waiting.pop(endpoint, [])
-
-    def _forget(self, now: float) -> None:
-        """Drop who has answered too long ago, and surplus ones."""
-        while len(self._verified) > _MAX_VERIFIED or self._oldest_until() <= now:
-            del self._verified[next(iter(self._verified))]
-
-    def _oldest_until(self) -> float:
-        return next(iter(self._verified.values()))[1]

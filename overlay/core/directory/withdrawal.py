@@ -1,17 +1,13 @@
 """Taking an advert out of the directory, from all who were asked to hold it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
+from overlay.core.directory.holders import Holders
 from overlay.core.directory.records import Advert
 from overlay.core.directory.tree import directory_key
 from overlay.core.kademlia.contact import Contact
 from overlay.core.protocol.messages import NO_ADVERTS, FindRelays, Relays, Reply, Store, Stored
 from overlay.core.rpc import Rpc
-
-# A level of the directory, and a peer that was asked to hold an advert there.
-Holder = tuple[int, Contact]
-# Until when, Unix time, and its write token.
-Held = tuple[int, bytes]
 
 
 class Withdrawal:
@@ -36,19 +32,19 @@ class Withdrawal:
         self,
         rpc: Rpc,
         advert: Advert,
-        holders: Iterable[Holder],
+        holders: Holders,
         on_end: "Callable[[Withdrawal], None]",
     ) -> None:
         self._rpc = rpc
         self._advert = advert
-        self._holders = tuple(holders)
+        self._holders = holders
         self._on_end = on_end
         self._outstanding = 1  # ours, so that it is not over before all are asked
         self.told = 0
 
     def start(self, now: float) -> None:
         """Ask each for a write token."""
-        for level, contact in self._holders:
+        for level, contact, _ in self._holders:
             body = FindRelays(directory_key(level, self._rpc.own_id), NO_ADVERTS)
             self._outstanding += self._rpc.ask(contact, body, _Farewell(self, level), now)
         self.settle(0)

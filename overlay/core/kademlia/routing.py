@@ -25,8 +25,7 @@ REPLACEMENTS: Final = 4
 
 MAX_FAILURES: Final = 2  # in a row; one lost packet never evicts
 
-_ANY: Final = (0, 0)
-_COUNTS: Final = 512
+_COUNTS: Final = 128
 
 
 def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
@@ -48,7 +47,7 @@ def _make_bucket() -> KBucket:
     bucket = KBucket(0, 0, K)
     bucket.max_replacement_nodes = REPLACEMENTS
     bucket.nodes, bucket.replacement_nodes = Places(), Places()
-    bucket.range = _ANY  # ours go by the length of a prefix
+    bucket.range = None  # ours go by the length of a prefix
     bucket.last_updated = -math.inf  # nothing was looked up in it yet
     return bucket
 

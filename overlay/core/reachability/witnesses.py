@@ -18,16 +18,19 @@ class Witnesses:
         own_host: The machine's own IP address, or the one that it was told to have.
     """
 
-    __slots__ = ("_own_host", "_votes", "endpoint")
+    __slots__ = ("_networks", "_own_host", "_votes", "endpoint")
 
     def __init__(self, own_host: str | None) -> None:
         self._own_host = own_host
-        self._votes: dict[bytes, Address] = {}
+        # The oldest first. One by one they are so few that a table would only take more room.
+        self._networks: list[bytes] = []
+        self._votes: list[Address | None] = []  # of these networks
         self.endpoint: Address | None = None
 
     def learn(self, endpoint: Address) -> None:
         """Believe this endpoint, until enough witnesses say otherwise."""
         self._own_host = endpoint[0]
+        self._networks.clear()
         self._votes.clear()
         self.endpoint = endpoint
 
@@ -40,25 +43,27 @@ class Witnesses:
         Returns:
             Whether the endpoint that most witnesses agree on has changed.
         """
-        votes = self._votes
+        networks, votes = self._networks, self._votes
         network = network_of(witness)
         believed = self.endpoint
-        if votes.get(network) == seen == believed:
+        place = networks.index(network) if network in networks else None
+        if place is not None and votes[place] == seen == believed:
             return False
         if is_private(witness[0]) != is_private(seen[0]) or is_ipv6(witness[0]) != is_ipv6(seen[0]):
             return False
         if is_private(seen[0]) and not self._could_be_ours(seen[0], witness[0]):
             return False
-        votes.pop(network, None)
-        votes[network] = seen  # at the end: the first one is the oldest
-        if len(votes) > _MAX_WITNESSES:
-            del votes[next(iter(votes))]
-            # A copy: a dictionary keeps the places of what has gone until it has doubled.
-            votes = self._votes = dict(votes)
+        if place is None and len(networks) >= _MAX_WITNESSES:
+            place = 0
+        if place is not None:
+            del networks[place], votes[place]
+        networks.append(network)
+        # All who agree with us share our object: compiled code would make one for each of them.
+        votes.append(self.endpoint if seen == believed else seen)
         # A word for one endpoint gives no other one the majority.
         if seen == believed:
             return False
-        count = sum(vote == seen for vote in votes.values())
+        count = votes.count(seen)
         if 2 * count <= len(votes) or (count < _ENOUGH and self._is_at_odds(seen[0])):
             return False
         self.endpoint = seen

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from overlay.core.directory import registration
+from overlay.core.directory.holders import Holders
 from overlay.core.directory.registration import Registration
 from overlay.core.directory.tree import SPREAD, deepest_level
 from overlay.core.rpc import Rpc
@@ -61,7 +62,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     def begin(relays: float) -> tuple[Registration, list[Registration]]:
         ended: list[Registration] = []
         rpc = cast("Rpc", Peer(relays))
-        begun = Registration(rpc, cast("Any", None), cast("Any", None), {}, ended.append)
+        begun = Registration(rpc, cast("Any", None), cast("Any", None), Holders(), ended.append)
         begun.start(0.0)
         return begun, ended
 

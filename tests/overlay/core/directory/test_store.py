@@ -1,10 +1,10 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from overlay.core.addresses import Address, network_of
-from overlay.core.choice.tables import relay_name
 from overlay.core.directory.records import sign_advert
 from overlay.core.directory.store import (
     MAX_KEYS,
@@ -29,7 +29,6 @@ from overlay.core.directory.verification import (
     MAX_WAITING_HANDED,
     MAX_WAITING_PER_HOST,
     MAX_WAITING_PER_NETWORK,
-    VERIFIED_FOR,
     Verifications,
 )
 from overlay.core.identity import Identity
@@ -56,7 +55,7 @@ def entry(
     advert = sign_advert(
         identity, offer("r"), seq=seq, expires=int(UNIX_TIME) + 3600, endpoints=(address,)
     )
-    return Entry(advert, address, expires_at, level, relay)
+    return Entry(advert, expires_at, level, relay)
 
 
 def relay_id(number: int) -> bytes:
@@ -271,19 +270,25 @@ def test_verifications() -> None:
     verifications = Verifications()
     endpoint = ("8.8.8.8", 1)
     identity = Identity(bytes(32))
-    name = relay_name(identity.public_key)
     one = entry(endpoint, identity=identity)
     other = entry(endpoint, identity=identity, level=1)
     assert verifications.wait(one) is True
     assert verifications.wait(one) is False
     assert verifications.wait(other) is False
-    assert not verifications.is_verified(one, 0.0)
-    assert verifications.conclude(endpoint, name, 0.0) == [one, other]
-    assert verifications.is_verified(one, VERIFIED_FOR - 1)
-    assert not verifications.is_verified(one, VERIFIED_FOR)
-    assert not verifications.is_verified(entry(endpoint), 0.0), "another relay there"
-    assert verifications.conclude(endpoint, None, 1.0) == []
-    assert not verifications.is_verified(one, 1.0)
+    assert verifications.conclude(endpoint) == [one, other]
+    assert verifications.conclude(endpoint) == []
+    assert verifications.wait(one) is True
+
+
+def test_a_relay_that_is_held_under_one_key_is_verified_under_all() -> None:
+    store = AdvertStore(bytes(20))
+    identity = Identity(bytes(32))
+    held = replace(entry(("8.8.8.8", 1), identity=identity), verified_until=9.0)
+    assert store.verified_until(held) == 0.0
+    store.put(held, UNIX_TIME)
+    assert store.verified_until(entry(("8.8.8.8", 1), identity=identity, level=1)) == 9.0
+    assert store.verified_until(entry(("8.8.8.8", 2), identity=identity)) == 0.0, "elsewhere"
+    assert store.verified_until(entry(("8.8.8.8", 1))) == 0.0, "another relay there"
 
 
 def test_what_is_handed_over_leaves_room_for_relays_that_come_themselves() -> None:
@@ -317,7 +322,7 @@ def test_one_party_does_not_keep_others_from_being_verified(
     taken = [place for place in places if verifications.wait(entry(place))]
     assert len(taken) == limit
     assert verifications.wait(entry(("9.9.9.9", 1)))
-    verifications.conclude(taken[0], None, 1.0)
+    verifications.conclude(taken[0])
     assert verifications.wait(entry(places[-1]))
 
 

@@ -53,7 +53,7 @@ def relay(number: int, host: str) -> Advert:
 def fill(peer: Peer, count: int) -> None:
     for number in range(count):
         advert = relay(number, f"11.{number}.1.1")
-        entry = Entry(advert, advert.endpoints[0], NOW + 3600, 0, bytes(20))
+        entry = Entry(advert, NOW + 3600, 0, bytes(20))
         peer.store.put(entry, UNIX_TIME + NOW)
 
 
