@@ -143,7 +143,7 @@ def _read_field(field: str, where: str, unit: Unit) -> float:
     if field.strip().lower() in _HOLES:
         return math.nan
     try:
-        rtt = float(field) * _SECONDS[unit]
+        rtt = float(field.replace("_", "?")) * _SECONDS[unit]  # 1_0 is Python's way alone
     except ValueError:
         raise SimulationError(f"{where}: {field.strip()!r} is not a number") from None
     if rtt < 0:

@@ -1,9 +1,8 @@
 """Print the overlay's figures: `python -m simulations.overlay_figures --help`.
 
-Each seed is a world of its own, measured in this order: memory; standing traffic with nobody
-asking; replies against requests; look-ups and searches under churn; the time until an advert is
-seen; the load of as many clients a minute as there are peers; a third of all peers killed at
-once.
+Each seed is a world of its own, measured in this order: standing traffic with nobody asking;
+replies against requests; look-ups and searches under churn; the time until an advert is seen; the
+load of as many clients a minute as there are peers; a third of all peers killed at once.
 
 A look-up of a random id is timed twice: until the asker knows each of the live peers closest to
 the id, by its own table or by a reply that names it; and until the look-up is over, when all of
@@ -29,7 +28,6 @@ from simulations.relays import Outcome
 
 _KILLED: Final = 1 / 3
 _AUDITED: Final = 30.0  # seconds
-_KIB: Final = 1024
 
 Result = TypeVar("Result")
 
@@ -107,7 +105,6 @@ def measure(settings: Settings, lookups: int, searches: int, adverts: int) -> li
         Row("standing traffic, mean bytes/s", sum(idle) / len(idle), 1000),
         Row("standing traffic, busiest peer bytes/s", max(idle), 1000),
         Row(f"replies larger than their requests, of {audit.requests:,}", audit.larger, 0),
-        Row("memory per peer, KiB", world.memory_per_peer / _KIB),
         Row("requests per second of real time", churn.requests_per_second),
         Row("simulated seconds per second of real time", churn.speed),
     ]

@@ -11,7 +11,7 @@ from simulations.churn import Churn, check_rate
 from simulations.errors import SimulationError
 from simulations.events import EventHeap
 from simulations.latency import Latency, MatrixLatency, SyntheticLatency
-from simulations.memory import resident_bytes, settle
+from simulations.memory import settle
 from simulations.network import Conditions, Network, Trace
 from simulations.peers import SimulatedPeer
 from simulations.population import Population
@@ -68,7 +68,6 @@ class World:
     Attributes:
         plain: Peers that are no relays.
         relays: Those that are, or were while they lived.
-        memory_per_peer: Bytes of the process for each peer, once all have joined.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,10 +81,8 @@ class World:
         self.plain: list[SimulatedPeer] = []
         self.relays: list[SimulatedPeer] = []
         self.churn = Churn(self.population, settings.churn)
-        before = resident_bytes()
         self.population.build(settings.peers)
         settle()
-        self.memory_per_peer = (resident_bytes() - before) / settings.peers
 
     def add_relays(self) -> None:
         """Make relays of a share of the peers, and of those that come later."""

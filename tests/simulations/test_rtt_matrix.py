@@ -65,6 +65,7 @@ def test_a_table_of_countries_has_a_line_for_each_pair(tmp_path: Path) -> None:
         ("0\t1\n1\n", "ms", ", line 2: 1 fields in a file of 2 lines"),
         ("0\t10\n-7\t0\n", "ms", ", line 2, field 1: -7 is negative"),
         ("0\t10\nfast\t0\n", "ms", ", line 2, field 1: 'fast' is not a number"),
+        ("0\t1_0\n10\t0\n", "ms", ", line 1, field 2: '1_0' is not a number"),
         ("0\tinf\n1\t0\n", "ms", ", line 1, field 2: inf is no time"),
         ("0\t9\t0\n9\t0\t0\n0\t0\t0\n", "ms", ", line 1: no way from site 1 to site 3"),
         ("0\t1\t99\n0\t2\t90\n1\t2\t80\n", "ms", ", line 3: site 3 is further from itself"),
