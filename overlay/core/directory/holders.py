@@ -20,9 +20,6 @@ class Holders:
     def __init__(self) -> None:
         self._tokens: dict[tuple[int, int], dict[Contact, bytes]] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self._tokens.values()))
-
     def __iter__(self) -> Iterator[tuple[int, Contact, bytes]]:
         """Iterate over levels, holders and their write tokens."""
         for (level, _), tokens in self._tokens.items():

@@ -1,9 +1,9 @@
 """Reading the adverts under one directory key from the peers that hold it, of whom some may lie.
 
 All replicas of a key hold the same sample in the same order, so each is asked for another page of
-it. The key has been read when three have said to hold no more than what was collected, but only
-from those who claim no more than they do: who floods us neither keeps us reading, nor makes us
-believe that we have read what the others hold.
+it, beginning anywhere. The key has been read when three have said to hold no more than what was
+collected, but only from those who claim no more than they do: who floods us neither keeps us
+reading, nor makes us believe that we have read what the others hold.
 """
 
 import random
