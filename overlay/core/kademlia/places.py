@@ -5,7 +5,11 @@ dictionary, and 288 as a list: finding one takes up to a microsecond then, which
 beside a datagram.
 """
 
+from typing import Final
+
 from overlay.core.kademlia.contact import Contact
+
+_NONE: Final[list[Contact]] = []  # of all that are empty, as replacements mostly are
 
 
 class Places:
@@ -14,7 +18,7 @@ class Places:
     __slots__ = ("contacts",)
 
     def __init__(self) -> None:
-        self.contacts: list[Contact] = []
+        self.contacts = _NONE
 
     def __len__(self) -> int:
         return len(self.contacts)
@@ -27,7 +31,7 @@ class Places:
             if known.id == peer_id:
                 self.contacts[place] = contact
                 return
-        self.contacts.append(contact)
+        self.contacts = [*self.contacts, contact]  # with no room to spare
 
     def __delitem__(self, peer_id: bytes) -> None:
         for place, known in enumerate(self.contacts):
