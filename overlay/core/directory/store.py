@@ -162,10 +162,9 @@ class AdvertStore:
 
     def verified_until(self, entry: Entry) -> float:
         """Return how long an advert's relay counts as verified, by what is held under any key."""
-        public_key, address = entry.advert.public_key, entry.address
-        known = (held.get(public_key) for held in self._keys.values())
-        here = (one for one in known if one is not None and one.address == address)
-        return max((one.verified_until for one in here), default=0.0)
+        held = self._entries_of(entry.advert.public_key).values()
+        address = entry.address
+        return max((one.verified_until for one in held if one.address == address), default=0.0)
 
     def judge(self, entry: Entry, unix_time: float) -> StoreResult:
         """Tell what `put` would do with an advert.
@@ -227,11 +226,7 @@ class AdvertStore:
             StaleAdvertError: A later one is known.
         """
         public_key = advert.public_key
-        holding = {
-            key: entry
-            for key, held in self._keys.items()
-            if (entry := held.get(public_key)) is not None
-        }
+        holding = self._entries_of(public_key)
         if any(advert.seq <= entry.advert.seq for entry in holding.values()):
             raise StaleAdvertError
         for key in holding:
@@ -260,6 +255,14 @@ class AdvertStore:
         for public_key in over:
             del self._withdrawn[public_key]
         return len(expired)
+
+    def _entries_of(self, public_key: bytes) -> dict[bytes, Entry]:
+        """Return the adverts of one relay, by directory key."""
+        return {
+            key: entry
+            for key, held in self._keys.items()
+            if (entry := held.get(public_key)) is not None
+        }
 
     def _distance(self, key: bytes) -> int:
         return distance(self.own_id, key)

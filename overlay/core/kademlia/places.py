@@ -31,7 +31,7 @@ class Places:
             if known.id == peer_id:
                 self.contacts[place] = contact
                 return
-        self.contacts = [*self.contacts, contact]  # with no room to spare
+        self.contacts = [*self.contacts, contact]  # not in place: `_NONE` is shared
 
     def __delitem__(self, peer_id: bytes) -> None:
         for place, known in enumerate(self.contacts):
