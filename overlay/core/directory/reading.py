@@ -92,7 +92,9 @@ class Pages:
         """The first page of so many adverts that is not among those asked for."""
         offset = self._turn % _STEP
         starts = range(offset, offset + max(1, total - 1), _STEP)
-        first = self._turn % len(starts)
+        if asked and total <= _PAGE:
+            starts = starts[:0]  # one page has them all, wherever it begins
+        first = self._turn % max(1, len(starts))
         for place in chain(starts[first:], starts[:first]):
             start = place % total
             if start not in asked:

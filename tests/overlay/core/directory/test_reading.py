@@ -1,7 +1,7 @@
 import random
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from overlay.core.directory.reading import AdvertSearch, Pages
@@ -52,6 +52,7 @@ def test_readers_that_begin_anywhere_see_all_alike() -> None:
 
 
 @given(turn=st.integers(0, MAX_START - 1), total=st.integers(1, MAX_START))
+@example(turn=1, total=3)
 def test_wherever_it_begins_a_reader_sees_all_in_the_end(turn: int, total: int) -> None:
     pages = Pages(turn)
     seen = set[int]()
