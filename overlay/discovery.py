@@ -26,8 +26,8 @@ from overlay.dht import RunningPeer
 from overlay.errors import OverlayError
 from overlay.probing import Answer
 
-# An advert lives an hour: at four refreshes an hour three may be lost before a relay disappears.
-REFRESH: Final = 900.0  # seconds
+# An advert lives an hour: at three refreshes an hour two may be lost before a relay disappears.
+REFRESH: Final = 1200.0  # seconds
 _FIRST_REFRESH: Final = 1.0
 _POLL: Final = 1.0
 _WITHDRAW_TIMEOUT: Final = 2.0  # a second in a network around the world

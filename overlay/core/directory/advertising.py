@@ -12,8 +12,9 @@ from overlay.core.kademlia.contact import Contact
 from overlay.core.rpc import Rpc
 
 # Times that an advert is renewed with those who hold it before its place is looked for again:
-# whoever came since has been handed it, but is not known to us.
-RENEWALS: Final = 3
+# whoever came since has been handed it, but is not known to us. At three refreshes an hour that is
+# before the advert that they were handed expires.
+RENEWALS: Final = 2
 
 # Is called with the peers that took an advert at the deepest level, how many of them list it
 # later, and the levels that took it.

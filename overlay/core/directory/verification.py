@@ -17,7 +17,7 @@ MAX_WAITING: Final = 256
 MAX_WAITING_PER_HOST: Final = 4
 MAX_WAITING_PER_NETWORK: Final = 16
 MAX_WAITING_HANDED: Final = 64  # endpoints, when others than the relay itself have named them
-VERIFIED_FOR: Final = 900.0  # seconds that one answer is good for
+VERIFIED_FOR: Final = 2700.0  # seconds that one answer is good for: two renewals
 _MAX_ADVERTS: Final = 16  # waiting for one endpoint, one for each key
 
 

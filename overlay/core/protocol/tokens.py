@@ -8,9 +8,9 @@ from typing import Final
 from overlay.core.addresses import Address, encode_endpoint
 from overlay.core.protocol.messages import TOKEN_LENGTH
 
-# Seconds between new secrets; a token is good for one to two of these, so that it serves again
-# when a relay renews its advert.
-LIFETIME: Final = 900.0
+# Seconds between new secrets; a token is good for one to two of these, so that it serves each time
+# that a relay renews its advert, until it looks for its holders again.
+LIFETIME: Final = 3600.0
 _SECRET_LENGTH: Final = 32
 
 

@@ -1,7 +1,9 @@
 from overlay.core.addresses import Address
 from overlay.core.directory.advertising import RENEWALS
+from overlay.core.directory.records import MAX_LIFETIME
 from overlay.core.directory.tree import directory_key
 from overlay.core.events import Advertised
+from overlay.discovery import REFRESH
 from tests.overlay.core.network import UNIX_TIME, Network, offer
 
 ROOT = directory_key(0, bytes(20))
@@ -40,7 +42,7 @@ def test_those_who_hold_an_advert_get_the_next_one_straight() -> None:
     assert first.stored >= 15
     for _ in range(RENEWALS):
         before = held(net)
-        net.run(580)
+        net.run(REFRESH - 20)
         again, renewed = advertise(net)
         assert again.stored >= first.stored - 1
         assert again.levels == first.levels
@@ -63,6 +65,7 @@ def test_if_half_of_them_are_gone_others_are_looked_for() -> None:
 
 
 def test_after_some_renewals_the_place_is_looked_for_again() -> None:
+    assert (RENEWALS + 1) * REFRESH <= MAX_LIFETIME  # so long is one good for that is handed on
     net = network()
     _, first = advertise(net)
     sent = [advertise(net)[1] for _ in range(RENEWALS + 1)]
