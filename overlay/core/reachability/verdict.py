@@ -41,12 +41,13 @@ PATIENCE: Final = 5.0  # seconds for a knock: four round trips, with a retransmi
 
 # As long as all is as it was, one contact is asked now and then; and whenever nothing has left us
 # for a while, since a NAT's mapping may lapse after two minutes of that (RFC 4787 REQ-5).
-INTERVAL: Final = 300.0  # seconds
+INTERVAL: Final = 600.0  # seconds
 KEEPALIVE: Final = 50.0  # seconds between two looks at that
 FIRST_PAUSE: Final = 1.0  # seconds between two rounds in doubt; doubled up to the longest
 _LONGEST_PAUSE: Final = 100.0
-# A host that we sent to is no stranger for one to two of these: few NATs remember it for longer
-# (RFC 4787 recommends five minutes), and in a small network there must be strangers again.
+# A host that we sent to is no stranger for one to two of these at least, until the next round after
+# that: few NATs remember it for longer (RFC 4787 recommends five minutes), and in a small network
+# there must be strangers again.
 MEMORY: Final = 300.0  # seconds
 
 
