@@ -9,8 +9,8 @@ from typing import Final
 from overlay.core.addresses import Address
 from overlay.core.identity import KeyPair
 from overlay.core.ids import ID_BITS
+from overlay.core.kademlia.bucket import REPLACEMENTS
 from overlay.core.kademlia.contact import Contact, K, contact_at
-from overlay.core.kademlia.routing import REPLACEMENTS
 from overlay.core.peer import PeerConfig
 from overlay.core.remembering import remember
 from simulations.addresses import HOSTS_PER_NETWORK, public_hosts

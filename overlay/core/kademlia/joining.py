@@ -109,7 +109,7 @@ class Joining:
     def announce(self, now: float) -> None:
         """Look everywhere, as a newcomer does: whoever is asked sees whether we serve."""
         for bucket in self._rpc.table.buckets.values():
-            bucket.last_updated = -math.inf
+            bucket.looked_up = -math.inf
         self.restart(now)
 
     def handle_timer(self, now: float) -> None:
@@ -208,8 +208,8 @@ class Joining:
             self._look_for_self(now)
             return
         for index, bucket in self._rpc.table.far_buckets():
-            if now - bucket.last_updated >= BUCKET_REFRESH:
-                bucket.last_updated = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
+            if now - bucket.looked_up >= BUCKET_REFRESH:
+                bucket.looked_up = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
                 target = self._id_in_bucket(index)
                 self._look_for(Lookup(target), target, now)
                 return

@@ -1,27 +1,19 @@
 """The routing table: k-buckets by common-prefix length (Kademlia section 2.4).
 
-`kademlia.routing.KBucket` stores the contacts of a bucket and its replacement cache; which
-bucket, who may enter, who leaves and who is closest is decided here.
+Which bucket, who may enter, who leaves and who is closest is decided here.
 """
 
-import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from kademlia.routing import KBucket
-
 from overlay.core.ids import ID_BITS
+from overlay.core.kademlia.bucket import Bucket, find
 from overlay.core.kademlia.contact import Contact, K
-from overlay.core.kademlia.places import Places
 
 # Diversity: how much of a table one network (IPv4 /24, IPv6 /48) may fill.
 MAX_PER_BUCKET: Final = 2
 MAX_PER_TABLE: Final = 10
-
-# Contacts that wait for a place in a full bucket. Each costs a ping when it comes, and the oldest
-# contact another: with more of them, all that was gained is pings.
-REPLACEMENTS: Final = 4
 
 MAX_FAILURES: Final = 2  # in a row; one lost packet never evicts
 
@@ -43,64 +35,42 @@ def estimate_size(own_id: bytes, nearest: Sequence[Contact]) -> float:
     return K * 2.0**ID_BITS / max(distances)
 
 
-def _make_bucket() -> KBucket:
-    bucket = KBucket(0, 0, K)
-    bucket.max_replacement_nodes = REPLACEMENTS
-    bucket.nodes, bucket.replacement_nodes = Places(), Places()
-    bucket.range = None  # ours go by the length of a prefix
-    bucket.last_updated = -math.inf  # nothing was looked up in it yet
-    return bucket
-
-
-def _places(bucket: KBucket) -> Places:
-    places: Places = bucket.nodes
-    return places
-
-
-def _count(bucket: KBucket, network: bytes) -> int:
+def _count(bucket: Bucket, network: bytes) -> int:
     """Count the contacts of a network; replacements with them, since they will be promoted."""
-    contacts = (*bucket.nodes.values(), *bucket.replacement_nodes.values())
-    return sum(contact.network == network for contact in contacts)
+    return sum(contact.network == network for contact in bucket.members())
 
 
 class RoutingTable:
-    """Contacts by their distance to `own`.
-
-    A bucket's first contact is the one seen least recently. Its `last_updated`, which the
-    package reads from a clock of its own, is when something was looked up in it.
-    """
+    """Contacts by their distance to `own`."""
 
     __slots__ = ("_failures", "_networks", "_own_id", "buckets", "own")
 
     def __init__(self, own: bytes) -> None:
         self._own_id = own
         self.own = int.from_bytes(own, "big")
-        self.buckets: dict[int, KBucket] = {}
+        self.buckets: dict[int, Bucket] = {}
         # Contacts by network, several of them to a count: an upper bound, which is mostly enough.
         self._networks = array("H", bytes(2 * _COUNTS))
         self._failures: dict[bytes, int] = {}
 
     def __len__(self) -> int:
-        return sum(len(bucket) for bucket in self.buckets.values())
+        return sum(len(bucket.contacts) for bucket in self.buckets.values())
 
     def __contains__(self, contact: Contact) -> bool:
         bucket = self.buckets.get(self._index(contact.long_id))
-        return bucket is not None and _places(bucket).get(contact.id) == contact
+        return bucket is not None and find(bucket.contacts, contact.id) == contact
 
     def get(self, peer_id: bytes) -> Contact | None:
         """Return the contact with an id, if it is in a bucket."""
         bucket = self.buckets.get(self._index(int.from_bytes(peer_id, "big")))
-        if bucket is None:
-            return None
-        found: Contact | None = bucket[peer_id]
-        return found
+        return None if bucket is None else find(bucket.contacts, peer_id)
 
     def contacts(self) -> list[Contact]:
         """Return all contacts, deepest bucket first."""
         return [
             contact
             for index in sorted(self.buckets, reverse=True)
-            for contact in self.buckets[index].get_nodes()
+            for contact in self.buckets[index].contacts
         ]
 
     def wants(self, contact: Contact) -> bool:
@@ -110,10 +80,9 @@ class RoutingTable:
             return False
         bucket = self.buckets.get(index)
         if bucket is not None:
-            if contact.id in bucket.nodes or contact.id in bucket.replacement_nodes:
+            if bucket.is_full or find(bucket.contacts, contact.id) is not None:
                 return False
-            replacements = bucket.replacement_nodes
-            if len(bucket.nodes) >= K and len(replacements) >= bucket.max_replacement_nodes:
+            if find(bucket.replacements, contact.id) is not None:
                 return False
         return self._is_diverse(contact, bucket)
 
@@ -129,18 +98,17 @@ class RoutingTable:
             return None
         bucket = self.buckets.get(index)
         if bucket is not None:
-            places = _places(bucket)
-            if places.saw(contact):
+            if bucket.saw(contact):
                 self._failures.pop(contact.id, None)
                 return None
-            if contact.id in places:
+            if find(bucket.contacts, contact.id) is not None:
                 return None
-            if contact.id in bucket.replacement_nodes:
-                return self._head(bucket)
+            if find(bucket.replacements, contact.id) is not None:
+                return bucket.contacts[0]
         if not self._is_diverse(contact, bucket):
             return None
         if bucket is None:
-            bucket = self.buckets[index] = _make_bucket()
+            bucket = self.buckets[index] = Bucket()
         return self._insert(bucket, contact)
 
     def fill(self, contacts: Iterable[Contact], refreshed_at: Callable[[], float]) -> None:
@@ -155,20 +123,20 @@ class RoutingTable:
         for contact in contacts:
             self.add(contact)
         for bucket in self.buckets.values():
-            bucket.last_updated = refreshed_at()
+            bucket.looked_up = refreshed_at()
 
     def looked_up(self, target: int, now: float) -> None:
         """Note that an id is looked up."""
         bucket = self.buckets.get(self._index(target))
         if bucket is not None:
-            bucket.last_updated = max(bucket.last_updated, now)
+            bucket.looked_up = max(bucket.looked_up, now)
 
-    def far_buckets(self) -> Iterator[tuple[int, KBucket]]:
+    def far_buckets(self) -> Iterator[tuple[int, Bucket]]:
         """Yield the buckets, by index, beyond those that hold our k nearest contacts at most."""
         held = 0
         for index in sorted(self.buckets, reverse=True):
             bucket = self.buckets[index]
-            held += len(bucket)
+            held += len(bucket.contacts)
             if held > K:
                 yield index, bucket
 
@@ -190,12 +158,12 @@ class RoutingTable:
     def remove(self, contact: Contact) -> None:
         """Evict a contact; the latest replacement takes its place."""
         bucket = self.buckets.get(self._index(contact.long_id))
-        if bucket is None or bucket[contact.id] != contact:
+        if bucket is None or find(bucket.contacts, contact.id) != contact:
             return
-        bucket.remove_node(contact)
+        bucket.remove(contact)
         self._failures.pop(contact.id, None)
         self._forget(contact)
-        if not bucket.nodes:
+        if not bucket.contacts:
             del self.buckets[self._index(contact.long_id)]
 
     def closest(self, target: int, count: int = K) -> list[Contact]:
@@ -220,10 +188,10 @@ class RoutingTable:
         index = self._index(target)
         own = self.own ^ target
         bucket = self.buckets.get(index)
-        nearer = 0 if bucket is None else len(bucket)
+        nearer = 0 if bucket is None else len(bucket.contacts)
         for depth, deeper in self.buckets.items():
             if depth > index:
-                for contact in _places(deeper).contacts:
+                for contact in deeper.contacts:
                     nearer += contact.long_id ^ target < own
         return nearer
 
@@ -238,29 +206,23 @@ class RoutingTable:
         """Yield a bucket, all deeper ones together, and the shallower ones one by one."""
         buckets = self.buckets
         if index in buckets:
-            yield _places(buckets[index]).contacts
+            yield buckets[index].contacts
         yield [
             contact
             for depth, bucket in buckets.items()
             if depth > index
-            for contact in _places(bucket).contacts
+            for contact in bucket.contacts
         ]
         for depth in sorted((depth for depth in buckets if depth < index), reverse=True):
-            yield _places(buckets[depth]).contacts
+            yield buckets[depth].contacts
 
-    def _head(self, bucket: KBucket) -> Contact:
-        head: Contact = bucket.head()
-        return head
-
-    def _insert(self, bucket: KBucket, contact: Contact) -> Contact | None:
-        replacements = bucket.replacement_nodes
-        if len(bucket.nodes) >= K and len(replacements) >= bucket.max_replacement_nodes:
-            _, oldest = replacements.popitem(last=False)
-            self._forget(oldest)
+    def _insert(self, bucket: Bucket, contact: Contact) -> Contact | None:
+        if bucket.is_full:
+            self._forget(bucket.replacements.pop(0))
         self._networks[hash(contact.network) % _COUNTS] += 1
-        return None if bucket.add_node(contact) else self._head(bucket)
+        return None if bucket.add(contact) else bucket.contacts[0]
 
-    def _is_diverse(self, contact: Contact, bucket: KBucket | None) -> bool:
+    def _is_diverse(self, contact: Contact, bucket: Bucket | None) -> bool:
         """Whether the caps leave room."""
         network = contact.network
         held = self._networks[hash(network) % _COUNTS]

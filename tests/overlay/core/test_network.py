@@ -180,14 +180,15 @@ def test_far_buckets_are_refreshed_and_our_neighbourhood_is_looked_up_as_a_whole
     addresses = network.build(80)
     network.run(1.3 * BUCKET_REFRESH)
     idle = network.peers[addresses[7]]._rpc.table
-    before = {index: bucket.last_updated for index, bucket in idle.buckets.items()}
+    before = {index: bucket.looked_up for index, bucket in idle.buckets.items()}
     far = dict(idle.far_buckets())
     assert 0 < len(far) < len(before)
-    assert sum(len(bucket) for index, bucket in idle.buckets.items() if index not in far) <= K
+    near = [bucket.contacts for index, bucket in idle.buckets.items() if index not in far]
+    assert sum(map(len, near)) <= K
     assert all(network.now - before[index] < 1.3 * BUCKET_REFRESH for index in far)
-    near = next(iter(idle.buckets[max(before)].nodes.values()))
-    network.peers[addresses[7]].find_node(near.id, network.now)
-    assert idle.buckets[max(before)].last_updated == network.now, "it was looked up"
+    nearest = idle.buckets[max(before)].contacts[0]
+    network.peers[addresses[7]].find_node(nearest.id, network.now)
+    assert idle.buckets[max(before)].looked_up == network.now, "it was looked up"
 
 
 def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:

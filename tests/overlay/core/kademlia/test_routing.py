@@ -2,11 +2,11 @@ import random
 
 import pytest
 
+from overlay.core.kademlia.bucket import REPLACEMENTS
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.routing import (
     MAX_PER_BUCKET,
     MAX_PER_TABLE,
-    REPLACEMENTS,
     RoutingTable,
     estimate_size,
 )
@@ -83,7 +83,7 @@ def test_replacements_are_bounded() -> None:
     table = RoutingTable(OWN)
     for low in range(200):
         table.add(in_bucket(2, low))
-    assert len(table.buckets[2].replacement_nodes) == REPLACEMENTS
+    assert len(table.buckets[2].replacements) == REPLACEMENTS
     assert not table.wants(in_bucket(2, 500))
 
 
@@ -92,7 +92,7 @@ def test_one_network_fills_neither_bucket_nor_table() -> None:
     for index in range(30):
         for low in range(4):
             table.add(in_bucket(index, low, f"8.8.8.{index + 1}"))
-    per_bucket = [len(bucket) for bucket in table.buckets.values()]
+    per_bucket = [len(bucket.contacts) for bucket in table.buckets.values()]
     assert max(per_bucket) == MAX_PER_BUCKET
     assert len(table) == MAX_PER_TABLE
     gone = table.contacts()[0]
