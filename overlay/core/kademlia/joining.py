@@ -13,6 +13,7 @@ from typing import Final
 from overlay.core.addresses import Address
 from overlay.core.events import BootstrapFailed, Connected, Event, Joined
 from overlay.core.ids import ID_BITS, ID_LENGTH
+from overlay.core.kademlia.bucket_refresh import BucketRefresh
 from overlay.core.kademlia.contact import Contact, K
 from overlay.core.kademlia.lookup import Lookup
 from overlay.core.kademlia.search import PATH_ALPHA, PATHS, Search
@@ -184,10 +185,8 @@ class Joining:
             before.cancel(now)
         self._self_due = now + SELF_REFRESH * self._rng.uniform(0.75, 1.25)
         own_id = self._rpc.own_id
-        self._look_for(Lookup(own_id, k=K, alpha=PATH_ALPHA, paths=PATHS), own_id, now)
-
-    def _look_for(self, lookup: Lookup, target: bytes, now: float) -> None:
-        self._search = Search(self._rpc, lookup, target, self._search_ended)
+        lookup = Lookup(own_id, k=K, alpha=PATH_ALPHA, paths=PATHS)
+        self._search = Search(self._rpc, lookup, own_id, self._search_ended)
         self._search.start(now)
 
     def _search_ended(self, now: float) -> None:
@@ -199,19 +198,22 @@ class Joining:
             self.joined = True
             self._rpc.coordinates.settle()
             self._events.append(Joined())
+        self._go_on_soon(now)
+
+    def _go_on_soon(self, now: float) -> None:
         soon = now + self._rng.uniform(0.0, 1.0)
         self._upkeep_due = soon if self._upkeep_due is None else min(self._upkeep_due, soon)
 
     def _refresh(self, now: float) -> None:
-        """Look up ourselves or something in a stale bucket, whichever is due."""
+        """Look up ourselves or refresh a stale bucket, whichever is due."""
         if now >= self._self_due:
             self._look_for_self(now)
             return
         for index, bucket in self._rpc.table.far_buckets():
             if now - bucket.looked_up >= BUCKET_REFRESH:
                 bucket.looked_up = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
-                target = self._id_in_bucket(index)
-                self._look_for(Lookup(target), target, now)
+                BucketRefresh(self._rpc, self._id_in_bucket(index), bucket.contacts).start(now)
+                self._go_on_soon(now)
                 return
 
     def _id_in_bucket(self, index: int) -> bytes:
