@@ -1,7 +1,6 @@
 """The adverts that a peer holds for others: samples by directory key, quotas, expiry."""
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -133,12 +132,11 @@ class AdvertStore:
             it give way: others are nearer to them.
     """
 
-    __slots__ = ("_count", "_epoch", "_keys", "_networks", "_withdrawn", "own_id")
+    __slots__ = ("_count", "_epoch", "_keys", "_withdrawn", "own_id")
 
     def __init__(self, own_id: bytes) -> None:
         self.own_id = own_id
         self._keys: dict[bytes, KeySample] = {}
-        self._networks: Counter[bytes] = Counter()
         self._withdrawn: dict[bytes, tuple[int, float]] = {}  # the latest last
         self._epoch = 0
         self._count = 0
@@ -188,7 +186,7 @@ class AdvertStore:
             furthest = max(self._keys, key=self._distance)
             if self._distance(key) >= self._distance(furthest):
                 return StoreResult.OUTSIDE_SAMPLE
-        if known is None and self._networks[network_of(entry.address)] >= MAX_PER_NETWORK:
+        if known is None and self._is_crowded(network_of(entry.address)):
             return StoreResult.OUTSIDE_SAMPLE
         if held is not None and not is_renewal and held.displaced_by(entry) == public_key:
             return StoreResult.OUTSIDE_SAMPLE
@@ -216,7 +214,6 @@ class AdvertStore:
                 self._remove(key, displaced)
             held.put(entry)
             self._count += 1
-            self._networks[network_of(entry.address)] += 1
         return result
 
     def withdraw(self, advert: Advert, expires_at: float) -> None:
@@ -264,6 +261,13 @@ class AdvertStore:
             if (entry := held.get(public_key)) is not None
         }
 
+    def _is_crowded(self, network: bytes) -> bool:
+        """Whether a network has all the adverts that it may have."""
+        if self._count < MAX_PER_NETWORK:  # as with most peers
+            return False
+        addresses = (entry.address for held in self._keys.values() for entry in held.entries)
+        return sum(network_of(address) == network for address in addresses) >= MAX_PER_NETWORK
+
     def _distance(self, key: bytes) -> int:
         return distance(self.own_id, key)
 
@@ -278,10 +282,6 @@ class AdvertStore:
         if held is None or entry is None:
             return
         self._count -= 1
-        network = network_of(entry.address)
-        self._networks[network] -= 1
-        if not self._networks[network]:
-            del self._networks[network]
         if not held.entries:
             del self._keys[key]
 
