@@ -10,7 +10,7 @@ from overlay.core.kademlia.contact import Contact
 MIN_RTO: Final = 0.1
 MAX_RTO: Final = 3.0
 
-PLACES: Final = 128  # peers that are remembered, at most
+PLACES: Final = 64  # peers that are remembered, at most
 _MEMORY: Final = 8  # round trips to one peer that count: alpha = 1/8, beta = 1/4
 # Half of what the RFC asks for: nineteen of twenty answer within that. The others are asked again,
 # and somebody else is, too early; their answers still count.
@@ -42,7 +42,7 @@ class RttEstimator:
 
 
 class RoundTrips:
-    """What was measured of each of the last peers, in 2 KiB.
+    """What was measured of each of the last peers, in 1 KiB.
 
     A peer has one place, which hangs on its id; of those who share it the last one is remembered.
     Contacts are told apart as objects: `contact_at` makes one for each.
