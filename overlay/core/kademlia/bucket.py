@@ -1,9 +1,9 @@
 """A bucket: contacts in the order in which they were seen, and others that wait for a place.
 
-`kademlia.routing.KBucket` decides who gets a place and who is promoted. One instance of it does so
-for all buckets, on the two lists of each: an instance takes 300 bytes, and of dictionaries, as it
-has them, one of twenty contacts takes 632 bytes where a list takes 216. Finding a contact in a
-list takes up to a microsecond, which hardly matters beside a datagram.
+`kademlia.routing.KBucket` decides who gets a place and who is promoted, but does not stay: beside
+its contacts it takes 300 bytes, and of dictionaries, as it has them, one of twenty contacts takes
+632 bytes where a list takes 216. Finding a contact in a list takes up to a microsecond, which
+hardly matters beside a datagram.
 """
 
 import math
@@ -17,8 +17,6 @@ from overlay.core.kademlia.contact import Contact, K
 # contact another: with more of them, all that was gained is pings.
 REPLACEMENTS: Final = 4
 
-_DECIDES: Final = KBucket(0, 0, K)
-_DECIDES.max_replacement_nodes = REPLACEMENTS
 _NOBODY: Final[list[Contact]] = []  # waits for a place, mostly
 
 
@@ -102,19 +100,18 @@ class Bucket:
         """Take in a contact; returns False if it has to wait for a place."""
         if self.replacements is _NOBODY and len(self.contacts) >= K:
             self.replacements = []
-        added: bool = self._decides().add_node(contact)
+        added: bool = self._as_kbucket().add_node(contact)
         return added
 
     def remove(self, contact: Contact) -> None:
         """Take out a contact; the latest replacement takes its place."""
-        self._decides().remove_node(contact)
+        self._as_kbucket().remove_node(contact)
 
-    def _decides(self) -> KBucket:
-        _DECIDES.nodes, _DECIDES.replacement_nodes = (
-            Places(self.contacts),
-            Places(self.replacements),
-        )
-        return _DECIDES
+    def _as_kbucket(self) -> KBucket:
+        bucket = KBucket(0, 0, K)  # its range is of no interest: ours go by the length of a prefix
+        bucket.max_replacement_nodes = REPLACEMENTS
+        bucket.nodes, bucket.replacement_nodes = Places(self.contacts), Places(self.replacements)
+        return bucket
 
 
 def find(contacts: list[Contact], peer_id: bytes) -> Contact | None:

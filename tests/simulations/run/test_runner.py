@@ -62,7 +62,7 @@ BUSY = Scenario(
 
 # What `BUSY` must lead to on every machine and in every Python. Whoever changes what peers or
 # clients do changes it, too, and writes the new one here.
-TRACE = "a0120a31f0067772b2027e9addb301a44fc5b167"
+TRACE = "68b8a6a07acb416cf670f8c88998e40a059968ee"
 
 PRINT_TRACE = "from tests.simulations.run.test_runner import run; print(run().trace)"
 
