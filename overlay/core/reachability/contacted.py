@@ -13,6 +13,8 @@ FILTER_LENGTH: Final = 512  # bytes; a fifth of all strangers are taken for know
 
 _BITS: Final = 8 * FILTER_LENGTH
 _EMPTY: Final = bytes(FILTER_LENGTH)
+_HALF: Final = 16
+_MASK: Final = (1 << _HALF) - 1
 
 
 class Contacted:
@@ -30,8 +32,9 @@ class Contacted:
 
     def add(self, host: str) -> None:
         """Note that something is sent to a host."""
-        for at, bit in _places(host):
-            self._lately[at] |= bit
+        places = _places(host)
+        for place in (places >> _HALF, places & _MASK):
+            self._lately[place >> 3] |= 1 << (place & 7)
 
     def rotate(self) -> None:
         """Forget what was noted before the last call."""
@@ -46,12 +49,14 @@ class Contacted:
 
 def is_contacted(packed: bytes, host: str) -> bool:
     """Whether a host is in a filter, or looks like it."""
-    return all(packed[at] & bit for at, bit in _places(host))
+    places = _places(host)
+    both = (places >> _HALF, places & _MASK)
+    return all(packed[place >> 3] >> (place & 7) & 1 for place in both)
 
 
 @remembered
-def _places(host: str) -> tuple[tuple[int, int], ...]:
-    """Index of the byte, and the bit in it, of the two places that a host has in a filter."""
+def _places(host: str) -> int:
+    """The two bits that a host has in a filter, as halves of one number."""
     digest = hashlib.blake2b(pack_host(host), digest_size=4).digest()
-    places = (int.from_bytes(half, "big") % _BITS for half in (digest[:2], digest[2:]))
-    return tuple((place >> 3, 1 << (place & 7)) for place in places)
+    one, other = (int.from_bytes(half, "big") % _BITS for half in (digest[:2], digest[2:]))
+    return one << _HALF | other
