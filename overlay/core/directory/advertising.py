@@ -106,10 +106,12 @@ class Advertising:
                 return
             for level, holder in it.lost:
                 self._holders.drop(level, holder)
-            if not before or any(2 * it.stored[level] < before[level] for level in before):
+            deepest = max(before, default=0)
+            # The level that rejected it has a few holders, too, which may well all go.
+            levels = [level for level in before if 2 * before[level] >= before[deepest]]
+            if not levels or any(2 * it.stored[level] < before[level] for level in levels):
                 self._register(advert, at, done)
             else:
-                deepest = max(before)
                 done(it.stored[deepest], it.pending[deepest], len(before))
 
         refresh = Refresh(self._rpc, advert, self._holders, renewed)

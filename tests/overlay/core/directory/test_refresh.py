@@ -3,6 +3,8 @@ from overlay.core.directory.advertising import RENEWALS
 from overlay.core.directory.records import MAX_LIFETIME
 from overlay.core.directory.tree import directory_key
 from overlay.core.events import Advertised
+from overlay.core.kademlia.contact import contact_at
+from overlay.core.protocol.messages import TOKEN_LENGTH
 from overlay.discovery import REFRESH
 from tests.overlay.core.network import UNIX_TIME, Network, offer
 
@@ -62,6 +64,20 @@ def test_if_half_of_them_are_gone_others_are_looked_for() -> None:
     assert again.stored >= 15
     assert sent > first
     assert len(held(net)) > left
+
+
+def test_that_a_level_is_lost_which_hardly_took_it_does_not_matter() -> None:
+    net = network()
+    _, first = advertise(net)
+    gone = contact_at(bytes(20), ("99.9.9.9", 4000))
+    holders = net.peers[RELAY]._advertising._holders
+    for level, holder, _ in list(holders):
+        if level == 0:
+            holders.drop(level, holder)
+    holders.add(0, gone, bytes(TOKEN_LENGTH), int(net.now + UNIX_TIME + MAX_LIFETIME))
+    again, sent = advertise(net)
+    assert again.stored >= 15
+    assert sent < 2 * first / 3
 
 
 def test_after_some_renewals_the_place_is_looked_for_again() -> None:
