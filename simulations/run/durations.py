@@ -13,6 +13,7 @@ from simulations.scenario.values import DurationSettings
 
 _POOL: Final = 4096  # durations among which a long one is chosen more often, as time does
 _MOST_SESSIONS: Final = 10_000_000
+_HALVINGS: Final = 50  # of a time that is looked for, until it is known to the nanosecond
 
 
 class Durations:
@@ -57,6 +58,34 @@ def rhythm_factor(rhythm: RhythmSettings | None, now: float) -> float:
         return 1.0
     turn = 2.0 * math.pi * (now - rhythm.peak) / rhythm.period
     return 1.0 + rhythm.amplitude * math.cos(turn)
+
+
+def wait_for(gap: float, rhythm: RhythmSettings | None, now: float) -> float:
+    """Return how long it takes until as much has happened as without a rhythm in some time.
+
+    The rhythm stretches time: `gap` is to be the integral of its factor.
+
+    Args:
+        gap: That time, seconds.
+        rhythm: Makes the rate higher and lower.
+        now: Seconds of the scenario.
+    """
+    if rhythm is None:
+        return gap
+    swing = rhythm.amplitude * rhythm.period / (2.0 * math.pi)
+
+    def happened(when: float) -> float:
+        return when + swing * math.sin(2.0 * math.pi * (when - rhythm.peak) / rhythm.period)
+
+    wanted = happened(now) + gap
+    low, high = now, now + gap + 2.0 * swing
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        if happened(middle) < wanted:
+            low = middle
+        else:
+            high = middle
+    return high - now
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +142,8 @@ def _session(line: str, where: str) -> tuple[float, float]:
     except ValueError:
         raise SimulationError(f"{where}: {line.strip()[:40]!r} are not two numbers") from None
     if not 0.0 <= start < end < math.inf:
-        raise SimulationError(f"{where}: a session starts at 0 or later, and ends after that")
+        shown = " to ".join(field.strip()[:20] for field in fields)
+        raise SimulationError(
+            f"{where}: {shown} is no session; it starts at 0 s or later, and ends after that"
+        )
     return start, end

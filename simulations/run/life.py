@@ -1,19 +1,15 @@
 """Nodes that come and go: sessions, a day's rhythm, mass failures, partitions."""
 
 import random
-from typing import Final
 
 from simulations.errors import SimulationError
 from simulations.path import Route
 from simulations.peers import SimulatedPeer
-from simulations.run.durations import Durations, read_sessions, rhythm_factor
+from simulations.run.durations import Durations, read_sessions, wait_for
 from simulations.run.residents import Residents
 from simulations.scenario.life import FailureSettings
 from simulations.scenario.network import PartitionSettings
 from simulations.scenario.settings import Scenario
-
-# Where a rhythm of amplitude 1 has its lowest point nobody would ever come again.
-_LEAST_FACTOR: Final = 0.01
 
 
 class Life:
@@ -41,6 +37,7 @@ class Life:
         self._rng = rng
         self._heap = residents.population.network.heap
         self._began = 0.0
+        self._is_over = False
         life = scenario.life
         self._sessions = None if life.sessions is None else Durations(life.sessions)
         self._arrivals = None if life.arrivals is None else Durations(life.arrivals)
@@ -48,12 +45,12 @@ class Life:
         if life.sessions is not None and life.arrivals is None:
             self._mean_gap = life.sessions.mean / scenario.nodes
         sites = residents.population.network.latency.sites
-        for partition in scenario.network.partitions:
+        for number, partition in enumerate(scenario.network.partitions, 1):
             cut = round(partition.share * sites)
             if not 0 < cut < sites:
                 amount = "all; choose less" if cut else "none; choose more"
                 reason = f"share {partition.share:g} of {sites} sites is {amount}"
-                raise SimulationError(f"network.partitions: {reason}")
+                raise SimulationError(f"network.partitions, number {number}: {reason}")
         self._trace = None
         if life.trace is not None:
             hostile = round(scenario.adversaries.share * scenario.nodes)
@@ -84,13 +81,17 @@ class Life:
         for partition in self._network.partitions:
             self._heap.after(partition.at, self._divide, route, partition)
 
+    def finish(self) -> None:
+        """Count nobody any more. They come and go on, for what is not over yet."""
+        self._is_over = True
+
     def _plan_arrival(self) -> None:
-        factor = rhythm_factor(self._settings.rhythm, self._heap.now - self._began)
         if self._arrivals is not None:
             gap = self._arrivals.draw(self._rng)
         else:
             gap = self._rng.expovariate(1.0 / self._mean_gap)
-        self._heap.after(gap / max(factor, _LEAST_FACTOR), self._arrive)
+        now = self._heap.now - self._began
+        self._heap.after(wait_for(gap, self._settings.rhythm, now), self._arrive)
 
     def _arrive(self) -> None:
         peer = self._come()
@@ -102,12 +103,12 @@ class Life:
         self._heap.at(end, self._leave, self._come())
 
     def _come(self) -> SimulatedPeer:
-        self.arrived += 1
+        self.arrived += not self._is_over
         return self._residents.add()
 
     def _leave(self, peer: SimulatedPeer) -> None:
         if peer.alive:
-            self.left += 1
+            self.left += not self._is_over
             self._residents.remove(peer)
 
     def _fail(self, failure: FailureSettings) -> None:

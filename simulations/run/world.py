@@ -125,8 +125,9 @@ class World:
         ]
 
     def finish(self) -> None:
-        """Let nothing new begin."""
+        """Let nothing new begin, and count no node any more that comes or goes."""
         self.clients.stop()
+        self.life.finish()
 
     def _recall(self) -> None:
         """Have the nodes in the open know and hold what they would after a long time."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulations.errors import SimulationError
-from simulations.run.durations import Durations, read_sessions, rhythm_factor
+from simulations.run.durations import Durations, read_sessions, rhythm_factor, wait_for
 from simulations.scenario.life import RhythmSettings
 from simulations.scenario.values import DurationSettings
 
@@ -58,9 +58,9 @@ def test_a_trace_is_read_in_the_order_of_its_starts(tmp_path: Path) -> None:
         ("# start\tend\n\n", "no session is in it"),
         ("0\t1\n1", "line 2: 1 fields"),
         ("0\tnever", "line 1: '0\\\\tnever' are not two numbers"),
-        ("5\t5", "line 1: a session starts at 0 or later"),
-        ("-1\t5", "line 1: a session starts"),
-        ("0\tinf", "line 1: a session starts"),
+        ("5\t5", "line 1: 5 to 5 is no session; it starts at 0 s or later"),
+        ("-1\t5", "line 1: -1 to 5 is no session"),
+        ("0\tinf", "line 1: 0 to inf is no session"),
         ("0\t1\n" * 4, "4 sessions start at 0, of 3 nodes"),
     ],
 )
@@ -71,3 +71,18 @@ def test_a_wrong_trace_is_refused_with_its_line(tmp_path: Path, text: str, said:
         read_sessions(trace, 3)
     with pytest.raises(SimulationError, match="cannot be read"):
         read_sessions(tmp_path / "none", 3)
+
+
+@pytest.mark.parametrize("gap", [0.01, 1.0, 10.0, 1000.0])
+def test_a_rhythm_changes_when_something_happens_and_not_how_often(gap: float) -> None:
+    rhythm = RhythmSettings(amplitude=1.0, period=100.0, peak=50.0)
+    now, passed = 0.0, 0.0
+    while passed < 3000.0:
+        waited = wait_for(gap, rhythm, now)
+        steps = [rhythm_factor(rhythm, now + waited * (at + 0.5) / 200) for at in range(200)]
+        if gap <= 10.0:
+            assert statistics.mean(steps) * waited == pytest.approx(gap, rel=0.01)
+        now += waited
+        passed += gap
+    assert now == pytest.approx(passed, abs=20.0)
+    assert wait_for(gap, None, 7.0) == gap
