@@ -4,7 +4,6 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -22,12 +21,11 @@ from simulations.report.text import results_as_json, results_as_text
 from simulations.run.player import Player
 from simulations.run.results import make_sure_of, write_results, writing_into
 from simulations.run.runner import Stop, run_scenario
-from simulations.scenario import Scenario, find_scenario, read_scenario
-from simulations.scenario.setting import Setting, parse_settings
-from simulations.scenario.table import WrongValueError
+from simulations.scenario import Scenario, find_scenario, read_scenario, readable
+from simulations.scenario.setting import Given, Setting, parse_settings
 from simulations.shards import ShardedPlayer, check_shards
 from simulations.sweep.command import EngineName, chosen_engine, sweep
-from simulations.sweep.grid import Adapt, parse_seeds
+from simulations.sweep.grid import parse_seeds
 
 REPORT_FILE: Final = "report.html"
 
@@ -74,7 +72,16 @@ def simulate(
         ("--rtt", rtt, "network.rtt"),
         ("--rtt", rtt, "network.rtt-unit"),
     )
-    adapt = partial(_adapted, nodes=nodes, seed=seed, rtt=rtt, unit=rtt_unit or "ms")
+    given = [
+        Given(path, value, option)
+        for option, path, value in (
+            ("--nodes", ("nodes",), nodes),
+            ("--seed", ("seed",), seed),
+            ("--rtt", ("network", "rtt"), rtt),
+            ("--rtt", ("network", "rtt-unit"), None if rtt is None else rtt_unit or "ms"),
+        )
+        if value is not None
+    ]
     if many or any(len(setting.values) > 1 for setting in settings):
         if seed is not None and many:
             raise UsageError("--seed and --seeds are both given; remove one")
@@ -90,7 +97,7 @@ def simulate(
             name,
             settings=settings,
             seeds=many,
-            adapt=adapt,
+            given=given,
             engine=engine,
             jobs=jobs,
             ray_address=ray_address,
@@ -106,7 +113,7 @@ def simulate(
         raise UsageError("--real is for one process; remove it, or --shards")
     players = partial(_player, engine=engine, ray_address=ray_address, shards=shards)
     _run_one(
-        name, settings, adapt, players, out, compare, real=real, parquet=parquet, as_json=as_json
+        name, settings, given, players, out, compare, real=real, parquet=parquet, as_json=as_json
     )
 
 
@@ -141,7 +148,7 @@ def _player(
 def _run_one(
     name: str,
     settings: Sequence[Setting],
-    adapt: Adapt,
+    given: Sequence[Given],
     players: Callable[[Scenario], AbstractContextManager[Player | None]],
     out: Path | None,
     compare: Path | None,
@@ -159,8 +166,8 @@ def _run_one(
     stop = Stop()
     try:
         path = find_scenario(name)
-        instead = {setting.path: setting.values[0] for setting in settings}
-        scenario = adapt(read_scenario(path, instead))
+        sets = [Given(setting.path, setting.values[0]) for setting in settings]
+        scenario = read_scenario(path, [*given, *sets])
         other = None if compare is None else read_earlier(compare)
         folder = out or Path(f"{path.stem}-{scenario.seed}{'-real' if real else ''}")
         make_sure_of(folder)
@@ -173,10 +180,10 @@ def _run_one(
             )
         with shown_progress() as shows:
             if real:
-                results = run_real(path.stem, scenario, shows.tell, stop)
+                results = run_real(readable(path.stem), scenario, shows.tell, stop)
             else:
                 with players(scenario) as player:
-                    results = run_scenario(path.stem, scenario, shows.tell, stop, player)
+                    results = run_scenario(readable(path.stem), scenario, shows.tell, stop, player)
             shows.tell("drawing", None)
             report = folder / REPORT_FILE
             with stop.noticed():  # and go on: it is done in a moment
@@ -200,24 +207,6 @@ def _run_one(
             f"{'' if real else ' simulated'}; what "
             f"was measured until then is in {shlex.quote(str(folder))}"
         )
-
-
-def _adapted(
-    scenario: Scenario, *, nodes: int | None, seed: int | None, rtt: Path | None, unit: Unit
-) -> Scenario:
-    """The scenario, with what the command line says instead."""
-    try:
-        if rtt is not None:
-            network = replace(scenario.network, rtt=rtt, rtt_unit=unit)
-            scenario = replace(scenario, network=network)
-        if nodes is not None:
-            scenario = replace(scenario, nodes=nodes)
-        if seed is not None:
-            scenario = replace(scenario, seed=seed)
-    except WrongValueError as error:
-        is_option = error.field in ("nodes", "seed", "rtt", "rtt_unit")
-        raise UsageError(f"--{error}" if is_option else f"--nodes: {error}") from None
-    return scenario
 
 
 def _say_aside(text: str) -> None:

@@ -73,13 +73,15 @@ def read_rtt_matrix(path: Path, unit: Unit) -> Matrix:
 
 
 def _is_pair(fields: list[str]) -> bool:
-    """Whether a line has two names, and not three numbers."""
-    if len(fields) != len(_PAIR) or fields[0].strip().lower() in _HOLES:
-        return False
+    """Whether a line has two names, and not three numbers or holes."""
+    return len(fields) == len(_PAIR) and any(map(_is_name, fields[:2]))
+
+
+def _is_name(field: str) -> bool:
     try:
-        float(fields[0])
+        float(field)
     except ValueError:
-        return True
+        return field.strip().lower() not in _HOLES
     return False
 
 
@@ -93,7 +95,12 @@ def _read_pairs(rows: list[list[str]], path: Path, unit: Unit) -> tuple[Matrix, 
         pair = fields[0].strip(), fields[1].strip()
         if pair in known:
             raise SimulationError(f"{where}: {pair[0]} to {pair[1]} is there already; remove one")
-        known[pair] = _read_field(fields[2], where, unit)
+        try:
+            known[pair] = _read_field(fields[2], where, unit)
+        except SimulationError as error:
+            if number == 1 and _is_name(fields[2]):
+                raise SimulationError(f"{error}; if it is a header, remove that line") from None
+            raise
     names = sorted({name for pair in known for name in pair})
     if not 2 <= len(names) <= _MOST_NAMES:
         raise SimulationError(f"{path}: {len(names)} names; 2 to {_MOST_NAMES} are needed")
@@ -165,7 +172,7 @@ def _check_median(matrix: Matrix, path: Path, unit: Unit) -> None:
         if to != at and not math.isnan(rtt)
     ]
     if not measured:
-        raise SimulationError(f"{path}: no pair of sites was measured")
+        raise SimulationError(f"{path}: no pair of two sites was measured; take another file")
     median = statistics.median(measured)
     if not _SHORTEST_MEDIAN <= median <= _LONGEST_MEDIAN:
         raise SimulationError(

@@ -19,6 +19,7 @@ from simulations.run.figures import TAIL, Judge
 from simulations.run.notes import Notes
 from simulations.run.player import Player, WorldPlayer
 from simulations.run.results import Results, finite
+from simulations.scenario.named import readable
 from simulations.scenario.settings import Scenario
 
 _STEP: Final = 1.0  # seconds of simulated time between two looks at whether to stop
@@ -158,7 +159,7 @@ def hashes_of(scenario: Scenario) -> dict[str, str]:
     for path in filter(None, (scenario.network.rtt, scenario.life.trace)):
         try:
             with path.open("rb") as file:
-                hashes[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+                hashes[readable(path)] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise SimulationError(f"{path}: cannot be read: {error.strerror}") from error
     return hashes
@@ -166,5 +167,5 @@ def hashes_of(scenario: Scenario) -> dict[str, str]:
 
 def _text(value: object) -> str:
     if isinstance(value, Path):
-        return str(value)
+        return readable(value)
     raise NotImplementedError(type(value))

@@ -4,7 +4,7 @@
 """
 
 from simulations.scenario.file import read_scenario
-from simulations.scenario.named import find_scenario, scenario_names
+from simulations.scenario.named import find_scenario, readable, scenario_names
 from simulations.scenario.settings import Scenario
 
-__all__ = ["Scenario", "find_scenario", "read_scenario", "scenario_names"]
+__all__ = ["Scenario", "find_scenario", "read_scenario", "readable", "scenario_names"]

@@ -1,30 +1,27 @@
 """Scenario files."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from node.files import read_small_file
 from node.settings.lines import line_of
 from simulations.errors import SimulationError
-from simulations.scenario.setting import put
+from simulations.scenario.setting import Given, put
 from simulations.scenario.settings import Scenario
 from simulations.scenario.table import KeyPath, TableError, build
 
 _MAX_BYTES: Final = 2**16
 """A longer file is no scenario."""
 
-_NOTHING: Final[Mapping[KeyPath, Any]] = MappingProxyType({})
 
-
-def read_scenario(path: Path, instead: Mapping[KeyPath, Any] = _NOTHING) -> Scenario:
+def read_scenario(path: Path, given: Sequence[Given] = ()) -> Scenario:
     """Read a scenario.
 
     Args:
         path: The file.
-        instead: Values by the path of their key, for what the file says.
+        given: What the command line says instead.
 
     Raises:
         SimulationError: The file cannot be used; the message names the line and the key.
@@ -35,14 +32,18 @@ def read_scenario(path: Path, instead: Mapping[KeyPath, Any] = _NOTHING) -> Scen
     except OSError as error:
         raise SimulationError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise SimulationError(f"{path}: no TOML file: {error}") from error
+        reason = str(error).partition("; use sys.")[0]  # Python's advice, for programmers
+        raise SimulationError(f"{path}: no TOML file: {reason}") from error
     try:
-        for key_path, value in instead.items():
-            put(table, key_path, value)
+        for one in given:
+            put(table, one.path, one.value)
         return build(Scenario, table, path.parent)
     except TableError as error:
-        if any(_is_about(error.path, given) for given in instead):
-            raise SimulationError(f"--set {_shown(map(str, error.path))}{error}") from None
+        for one in given:
+            if _is_about(error.path, one.path):
+                is_set = one.option == "--set"
+                what = f" {_shown(map(str, error.path))}" if is_set else ": "
+                raise SimulationError(f"{one.option}{what}{error}") from None
         where = f"{path}, line {line_of(error.path, text)}"
         # As TOML writes it, without the number of a table: the line tells that.
         key = _shown(key for key in error.path if isinstance(key, str))

@@ -15,6 +15,11 @@ def scenario_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob(f"*{_SUFFIX}"))
 
 
+def readable(name: object) -> str:
+    """Return the name of a file as text: bytes in it that are no UTF-8 are replaced."""
+    return str(name).encode(errors="surrogateescape").decode(errors="replace")
+
+
 def find_scenario(name: str) -> Path:
     """Return the file of a scenario.
 
@@ -30,6 +35,8 @@ def find_scenario(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if path.exists():
+        raise SimulationError(f"{name} is no file; give a scenario, or the name of one")
     if path.suffix == _SUFFIX:
         raise SimulationError(f"there is no file {name}; give a scenario, or the name of one")
     near = get_close_matches(name, names, 1)

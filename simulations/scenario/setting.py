@@ -10,6 +10,22 @@ from simulations.scenario.table import KeyPath, TableError
 
 _MOST_VALUES: Final = 1000
 _MOST_TEXT: Final = 10_000
+_MOST_DIGITS: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that the command line gives for a key, in place of what the file says.
+
+    Attributes:
+        path: The key's path in the file.
+        value: The value, as TOML has it; a `Path` is one from where we are, not from the file.
+        option: What gave it.
+    """
+
+    path: KeyPath
+    value: Any
+    option: str = "--set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +44,9 @@ class Setting:
     def path(self) -> KeyPath:
         """The key's path in the file; whole numbers count tables of a list, from 0 on."""
         parts = self.key.replace("_", "-").split(".")
-        return tuple(int(part) if part.isdecimal() else part for part in parts)
+        return tuple(
+            int(part) if part.isdecimal() and len(part) <= _MOST_DIGITS else part for part in parts
+        )
 
 
 def parse_setting(text: str) -> Setting:

@@ -64,13 +64,15 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if self.measure.interval > self.duration:
-            raise WrongValueError("duration", "is shorter than measure.interval; choose more")
+            interval, duration = self.measure.interval, self.duration
+            reason = f"is {interval:g} s, but duration only {duration:g} s; choose less"
+            raise WrongValueError("measure.interval", reason)
         self._check_nodes()
         for name in ("failures", "crowds"):
-            for event in getattr(self.life, name):
-                self._check_time(f"life.{name}", event.at)
-        for partition in self.network.partitions:
-            self._check_time("network.partitions", partition.at)
+            for at, event in enumerate(getattr(self.life, name)):
+                self._check_time(f"life.{name}.{at}.at", event.at)
+        for at, partition in enumerate(self.network.partitions):
+            self._check_time(f"network.partitions.{at}.at", partition.at)
 
     def _check_nodes(self) -> None:
         """Make sure that shares of the nodes come to somebody, and that not too many come."""
@@ -80,21 +82,21 @@ class Scenario:
             reason = f"leaves {reached:.0f} honest nodes without a NAT; choose more than {K}"
             raise WrongValueError("nodes", reason)
         if hostile and not round(hostile * self.nodes):
-            reason = f"share {hostile:g} of {self.nodes} nodes is none; choose more"
-            raise WrongValueError("adversaries", reason)
-        for failure in self.life.failures:
+            reason = f"is {hostile:g}; of {self.nodes} nodes that is none; choose more"
+            raise WrongValueError("adversaries.share", reason)
+        for at, failure in enumerate(self.life.failures):
             if failure.only == "nodes" and not round(failure.share * self.nodes * (1.0 - hostile)):
-                reason = f"failures: share {failure.share:g} of the nodes is none; choose more"
-                raise WrongValueError("life", reason)
+                reason = f"is {failure.share:g}; of the nodes that is none; choose more"
+                raise WrongValueError(f"life.failures.{at}.share", reason)
         sessions = self.life.sessions
         if sessions is not None and self.nodes / sessions.mean > _MOST_ARRIVALS:
             reason = (
-                f"sessions.mean {sessions.mean:g} s of {self.nodes} nodes is more than "
-                f"{_MOST_ARRIVALS:g} that come in a second; choose more"
+                f"is {sessions.mean:g} s; of {self.nodes} nodes more than {_MOST_ARRIVALS:g} come "
+                "in a second then; choose more"
             )
-            raise WrongValueError("life", reason)
+            raise WrongValueError("life.sessions.mean", reason)
 
     def _check_time(self, name: str, at: float) -> None:
         if at >= self.duration:
-            reason = f"ends before {name} at {at:g} s; choose more, or an earlier time"
-            raise WrongValueError("duration", reason)
+            reason = f"is {at:g} s, but the scenario ends at {self.duration:g} s; choose less"
+            raise WrongValueError(name, reason)

@@ -23,7 +23,8 @@ class WrongValueError(ValueError):
     """A value that its dataclass does not take; raised in `__post_init__`.
 
     Args:
-        field: Name of the field; empty for the table as a whole.
+        field: Name of the field, with dots and numbers one within it; empty for the table as a
+            whole.
         reason: What is wrong with it, and what to do.
     """
 
@@ -79,7 +80,9 @@ def build(cls: type[T], table: Mapping[str, Any], folder: Path, at: KeyPath = ()
         return cls(**values)
     except WrongValueError as error:
         if error.field:
-            path = (*at, written.get(error.field, _key_of(error.field)))
+            name, *inner = error.field.split(".")
+            keys = [int(key) if key.isdecimal() else _key_of(key) for key in inner]
+            path = (*at, written.get(name, _key_of(name)), *keys)
             raise TableError(path, error.reason) from None
         raise TableError(at, error.reason) from None
 
@@ -100,6 +103,8 @@ def _value(hint: Any, value: object, folder: Path, path: KeyPath) -> Any:
             )
         kind = get_args(hint)[0]
         return tuple(build(kind, item, folder, (*path, at)) for at, item in enumerate(value))
+    if isinstance(value, Path):
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         raise TableError(path, f"is {value}; it must be a finite number")
 

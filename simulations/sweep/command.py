@@ -23,9 +23,9 @@ from simulations.report.page import HEADLINES, shown
 from simulations.report.sweep_page import sweep_page
 from simulations.run.results import make_sure_of, writing_into
 from simulations.run.runner import Stop
-from simulations.scenario import find_scenario
-from simulations.scenario.setting import Setting
-from simulations.sweep.grid import Adapt, plan_runs
+from simulations.scenario import find_scenario, readable
+from simulations.scenario.setting import Given, Setting
+from simulations.sweep.grid import plan_runs
 from simulations.sweep.runs import Progress, make_runs
 from simulations.sweep.summary import PointSummary, Spread, summarise, write_summary
 
@@ -39,7 +39,7 @@ def sweep(
     *,
     settings: Sequence[Setting],
     seeds: Sequence[int],
-    adapt: Adapt,
+    given: Sequence[Given],
     engine: EngineName,
     jobs: int | None,
     ray_address: str | None,
@@ -55,7 +55,8 @@ def sweep(
     stop = Stop()
     try:
         path = find_scenario(name)
-        plan = plan_runs(path, settings, seeds, adapt)
+        plan = plan_runs(path, settings, seeds, given)
+        title = readable(path.stem)
         folder = out or Path(f"{path.stem}-sweep")
         make_sure_of(folder)
         with (
@@ -67,13 +68,13 @@ def sweep(
             def tell(state: Progress) -> None:
                 shows.tell("sweep", state.share, _detail(state))
 
-            progress = make_runs(path.stem, plan, chosen, folder, tell, shows.warn, stop)
+            progress = make_runs(title, plan, chosen, folder, tell, shows.warn, stop)
             summaries = summarise(plan, progress.results)
             failures = [f"{place}: {why}" for place, why in progress.failures.items()]
             page = folder / PAGE_FILE
             with writing_into(folder):
                 write_summary(summaries, folder)
-                page.write_text(sweep_page(path.stem, summaries, version(), failures), "utf-8")
+                page.write_text(sweep_page(title, summaries, version(), failures), "utf-8")
     except SimulationError as error:
         raise (UserError if stop.wanted else UsageError)(str(error)) from None
     if as_json:

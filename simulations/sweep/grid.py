@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,14 +11,11 @@ from urllib.parse import quote
 
 from simulations.errors import SimulationError
 from simulations.scenario import Scenario, read_scenario
-from simulations.scenario.setting import Setting
+from simulations.scenario.setting import Given, Setting
 
 MOST_RUNS: Final = 10_000
 _LONGEST_NAME: Final = 150  # of a directory
 _SEEDS: Final = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?")
-
-# What the command line says besides about a scenario.
-Adapt = Callable[[Scenario], Scenario]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def plan_runs(
-    path: Path, settings: Sequence[Setting], seeds: Sequence[int], adapt: Adapt
+    path: Path, settings: Sequence[Setting], seeds: Sequence[int], given: Sequence[Given] = ()
 ) -> list[PlannedRun]:
     """Read the scenario for each combination: whatever is wrong with one is said before any runs.
 
@@ -91,7 +88,7 @@ def plan_runs(
         path: Its file.
         settings: Keys and their values; later ones are varied fastest.
         seeds: Of the runs with each combination; without any, that which the scenario says.
-        adapt: Applied to each scenario.
+        given: What the command line says besides about each scenario.
 
     Raises:
         SimulationError: A combination cannot be run, or there are too many of them.
@@ -104,7 +101,8 @@ def plan_runs(
         raise SimulationError(f"the sweep has {count} runs; at most {MOST_RUNS}: give fewer values")
     runs: list[PlannedRun] = []
     for values in itertools.product(*(setting.values for setting in settings)):
-        scenario = adapt(read_scenario(path, dict(zip(keys, values, strict=True))))
+        chosen = [Given(key, value) for key, value in zip(keys, values, strict=True)]
+        scenario = read_scenario(path, [*given, *chosen])
         names = [setting.key for setting in settings]
         point = Point(tuple(zip(names, values, strict=True)))
         runs.extend(

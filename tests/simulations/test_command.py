@@ -58,13 +58,33 @@ def test_a_run_leaves_results_and_a_report(
     assert "31 nodes" in page
 
 
+def test_options_replace_what_a_file_says_before_it_is_judged_and_names_may_be_no_text(
+    scenario: Path,
+) -> None:
+    odd = os.fsdecode(b"odd-\xff")
+    few = SMALL.replace("nodes = 30", "nodes = 10")
+    rest = "[network]\nrtt = 'gone.tsv'\n[life]\ntrace = 'late.tsv'\n"
+    Path(f"{odd}.toml").write_text(few + rest)
+    Path(f"{odd}.tsv").write_text("0\t50\t60\n50\t0\t70\n60\t70\t0\n")
+    Path("late.tsv").write_text("7\t9\n")
+    options = ["--nodes", "31", "--rtt", f"{odd}.tsv", "--out", "odd"]
+    assert execute(["simulate", f"{odd}.toml", *options]) == 0
+    results = read_results(Path("odd"))
+    assert results.name == "odd-\ufffd"
+    assert results.scenario["nodes"] == 31
+    figures = results.figures
+    assert (figures["nodes_arrived"], figures["nodes_left"]) == (0, 0), "they came when it was over"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["quik"], "there is no scenario 'quik'; did you mean quick?"),
-        (["small.toml", "--nodes", "20"], "--nodes: leaves 20 honest nodes without a NAT"),
+        (["small.toml", "--nodes", "20"], "--nodes: is 20; expected int >= 21"),
         (["small.toml", "--nodes", "0"], "'0' is not a whole number from 1"),
         (["small.toml", "--rtt-unit", "s"], "--rtt-unit needs --rtt"),
+        (["small.toml", "--set", f"life.{'1' * 5000}=1"], "there is no such key"),
+        (["."], ". is no file; give a scenario"),
         (["small.toml", "--set", "nodes=30", "--set", "nodes=31"], "--set nodes: given twice"),
         (["small.toml", "--nodes", "30", "--set", "nodes=31"], "--nodes and --set nodes are both"),
         (["small.toml", "--rtt", "x", "--set", "network.rtt=y"], "--rtt and --set network.rtt are"),

@@ -51,9 +51,15 @@ def test_a_table_of_countries_has_a_line_for_each_pair(tmp_path: Path) -> None:
     assert iceland == [62, 76, 1]
 
 
+def test_names_may_look_like_holes_and_numbers(tmp_path: Path) -> None:
+    matrix = read_rtt_matrix(write(tmp_path, "NA\tDE\t150\nInf\tDE\t20\n"), "ms")
+    assert [round(1000 * rtt) for rtt in matrix[0]] == [1, 20, 150]  # DE
+
+
 @pytest.mark.parametrize(
     ("text", "unit", "complaint"),
     [
+        ("from\tto\tms\nDE\tFR\t9\n", "ms", "line 1: 'ms' is not a number; if it is a header"),
         (
             "0\t135.2\n135.2\t0\n",
             "s",
@@ -70,7 +76,7 @@ def test_a_table_of_countries_has_a_line_for_each_pair(tmp_path: Path) -> None:
         ("0\t9\t0\n9\t0\t0\n0\t0\t0\n", "ms", ", line 1: no way from site 1 to site 3"),
         ("0\t1\t99\n0\t2\t90\n1\t2\t80\n", "ms", ", line 3: site 3 is further from itself"),
         ("0\t1\t99\n0\t2\t90\n", "ms", "of pairs, the names are no numbers"),
-        ("0\t0\n0\t0\n", "ms", "no pair of sites was measured"),
+        ("0\t0\n0\t0\n", "ms", "no pair of two sites was measured"),
         ("DE\tFR\t9\nDE\tFR\t8\n", "ms", ", line 2: DE to FR is there already"),
         ("DE\tFR\t9\nIS\tIS\t8\n", "ms", "rtt.tsv: no way from site DE to site IS"),
         ("DE\tFR\t9\nDE\tFR\n", "ms", ", line 2: not two names and a number"),

@@ -77,7 +77,7 @@ def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_p
         (LEAST + "[nats]\nsymmetric = 0.5", "line 3: nats: the shares open, full-cone"),
         (LEAST + "[nats]\nopen = 0.1\nsymmetric = 0.9", "line 1: nodes: leaves 5 honest nodes"),
         (LEAST + "life.sessions.mean = 0", "line 3: life.sessions.mean: is 0; expected float >= "),
-        (LEAST + "life.sessions.mean = 0.04", "line 3: life: sessions.mean 0.04 s of 50 nodes is"),
+        (LEAST + "life.sessions.mean = 0.04", "line 3: life.sessions.mean: is 0.04 s; of 50"),
         (LEAST + "life.sessions = 3", "line 3: life.sessions: is 3; it must be a table"),
         (
             LEAST + "[life]\nsessions = { distribution = 'weibull', mean = 3 }",
@@ -91,13 +91,22 @@ def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_p
         (LEAST + "[life.failures]\nat = 3", "it must be tables, such as [[life.failures]]"),
         (
             LEAST + "[[life.failures]]\nat = 3\nshare = 0.005",
-            "life: failures: share 0.005 of the nodes is none; choose more",
+            "line 5: life.failures.share: is 0.005; of the nodes that is none; choose more",
         ),
         (LEAST + f"[network]\nrtt = '{'x' * 5000}'", "line 4: network.rtt: there is no file"),
         (LEAST + "[life]\ntrace = 'x'\nsessions.mean = 3", "line 4: life.trace: there is no file"),
         (
             LEAST + "[[life.crowds]]\nat = 60\nseconds = 1\nclients = 3",
-            "line 2: duration: ends before life.crowds at 60 s",
+            "line 4: life.crowds.at: is 60 s, but the scenario ends at 60 s; choose less",
+        ),
+        (
+            LEAST + "[network]\npartitions = [\n{at=1,seconds=1,share=0.2},\n"
+            "{at=90,seconds=1,share=0.2}]",
+            "line 4: network.partitions.at: is 90 s, but the scenario ends at 60 s",
+        ),
+        (
+            LEAST + "[measure]\ninterval = 61",
+            "line 4: measure.interval: is 61 s, but duration only 60 s; choose less",
         ),
         (LEAST + "[relays]\nquota = 'much'", "line 4: relays.quota: 'much' is no quota such as"),
         (LEAST + "[relays]\nlying = 0.7\ndropping = 0.7", "line 3: relays: the shares lying"),
@@ -107,10 +116,11 @@ def test_keys_have_dashes_or_underscores_and_files_are_beside_the_scenario(tmp_p
             "line 5: relays.vanish_after: set twice, here and as vanish-after",
         ),
         (LEAST + "[adversaries]\nattack = 'hug'", "line 4: adversaries.attack: is 'hug'"),
-        (LEAST + "[adversaries]\nshare = 0.005", "line 3: adversaries: share 0.005 of 50 nodes is"),
+        (LEAST + "[adversaries]\nshare = 0.005", "line 4: adversaries.share: is 0.005; of 50"),
         (LEAST + "[adversaries]\nnetworks = 2", "adversaries.networks: there are no hostile nodes"),
         (LEAST + "nodes = 60\n", "no TOML file: Cannot overwrite a value (at line 3, column 11)"),
         ("nodes = ", "no TOML file: Invalid value (at "),
+        (f"nodes = {'9' * 5000}", "no TOML file: Exceeds the limit (4300 digits)"),
         ("#" * 2**16 + "\n", "cannot be read: it has more than 65536 bytes"),
     ],
 )

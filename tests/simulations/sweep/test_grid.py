@@ -7,7 +7,7 @@ import pytest
 
 from simulations.errors import SimulationError
 from simulations.scenario import read_scenario
-from simulations.scenario.setting import parse_setting, parse_settings
+from simulations.scenario.setting import Given, parse_setting, parse_settings
 from simulations.sweep.grid import PlannedRun, parse_seeds, plan_runs
 
 SCENARIO = """
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def plan(path: Path, *sets: str, seeds: str = "1") -> list[PlannedRun]:
-    return plan_runs(path, parse_settings(sets), parse_seeds(seeds), lambda s: s)
+    return plan_runs(path, parse_settings(sets), parse_seeds(seeds))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_every_combination_is_run_with_every_seed(path: Path) -> None:
 
 
 def test_what_is_set_stands_instead_of_what_the_file_says(path: Path) -> None:
-    scenario = read_scenario(path, {parse_setting("nodes=77").path: 77})
+    scenario = read_scenario(path, [Given(parse_setting("nodes=77").path, 77)])
     assert (scenario.nodes, scenario.duration) == (77, 60)
 
 
