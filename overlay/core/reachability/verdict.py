@@ -45,9 +45,9 @@ INTERVAL: Final = 600.0  # seconds
 KEEPALIVE: Final = 50.0  # seconds between two looks at that
 FIRST_PAUSE: Final = 1.0  # seconds between two rounds in doubt; doubled up to the longest
 _LONGEST_PAUSE: Final = 100.0
-# A host that we sent to is no stranger for one to two of these at least, until the next round after
-# that: few NATs remember it for longer (RFC 4787 recommends five minutes), and in a small network
-# there must be strangers again.
+# A host that we sent to is no stranger for one to two of these: few NATs remember it for longer
+# (RFC 4787 recommends five minutes), and in a small network there must be strangers again. Were
+# they few, always the same would be sent to knock, and these might all be liars.
 MEMORY: Final = 300.0  # seconds
 
 
@@ -206,15 +206,15 @@ class ReachabilityTest:
         """End a round, or begin one."""
         if self.due is None or now < self.due:
             return
+        if now >= self._rotate_at:
+            self._rpc.contacted.rotate()
+            self._rotate_at = now + MEMORY
         if self._summons:
             self._end_round(now)
             return
         if now < self._due_at_latest and self._rpc.counters["sent"] > self._sent:
             self._rest(now)
             return
-        if now >= self._rotate_at:
-            self._rpc.contacted.rotate()
-            self._rotate_at = now + MEMORY
         asked = self._choose()
         if asked:
             self._begin_round(asked, now)

@@ -15,10 +15,12 @@ from overlay.core.protocol.wire import (
     CHECK_LENGTH,
     pack_request,
 )
+from overlay.core.reachability.contacted import is_contacted
 from overlay.core.reachability.verdict import (
     ENOUGH_MISSED,
     INTERVAL,
     KEEPALIVE,
+    MEMORY,
     PATIENCE,
     ROUND,
     WINDOW,
@@ -284,6 +286,34 @@ def test_a_mapping_is_kept_and_a_busy_peer_asks_seldom(busy: bool) -> None:
     assert longest <= 2 * KEEPALIVE + 2 * PATIENCE + 10
     expected = 3600 / INTERVAL if busy else 3600 / (3 * KEEPALIVE)
     assert (rounds <= 2 * expected) if busy else (rounds >= expected)
+
+
+def test_whom_it_has_sent_to_is_a_stranger_again_however_seldom_rounds_are() -> None:
+    rig = Rig()
+    contacted = rig.peer._rpc.contacted
+    rounds = 0
+
+    def wait(seconds: float) -> None:
+        nonlocal rounds
+        end = rig.now + seconds
+        while rig.now < end:
+            rig.ask(Ping(), ("98.1.1.1", 5000), client=False)
+            rig.now += 10
+            rig.peer.handle_timer(rig.now)
+            rig.take()
+            if rig.summons:
+                rounds += 1
+                rig.knock(rig.summons[0][2], f"{99 + rounds}.1.1.1")
+                rig.agree()
+
+    while not rounds:
+        wait(10)
+    contacted.add("97.1.1.1")
+    wait(MEMORY - 20)
+    assert is_contacted(contacted.pack(), "97.1.1.1")
+    wait(MEMORY + 2 * KEEPALIVE)
+    assert rounds <= 2, "a round is no reason to forget anybody"
+    assert not is_contacted(contacted.pack(), "97.1.1.1")
 
 
 # Who says that it serves no more.
