@@ -1,4 +1,4 @@
-"""Write tokens (BEP 5): whoever stores must have been answered at its address shortly before."""
+"""Write tokens (BEP 5): whoever stores must have been answered at its address of late."""
 
 import hashlib
 import hmac
