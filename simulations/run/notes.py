@@ -177,7 +177,7 @@ def _node_rows(world: World) -> list[Row]:
     for peer in (*world.population.peers, *behind):
         if not peer.is_here:
             continue
-        before = world.traffic.get(peer)
+        before = world.traffic.get(peer.address)
         counters: Counter[str] = peer.core.counters
         rows.append(
             (

@@ -73,7 +73,7 @@ class World:
         self.began = 0.0
         self.memory_per_node = 0.0
         self._memory_before = 0
-        self.traffic: dict[SimulatedPeer, int] = {}
+        self.traffic: dict[Address, int] = {}
 
     @property
     def now(self) -> float:
@@ -98,7 +98,8 @@ class World:
         self.memory_per_node = grown / self.scenario.nodes
         self.began = self.heap.now
         peers = [*self.population.peers, *self.population.hidden]
-        self.traffic = {peer: peer.traffic for peer in peers if peer.is_here}
+        # By address, so that those who leave are not held.
+        self.traffic = {peer.address: peer.traffic for peer in peers if peer.is_here}
         count = min(self.scenario.measure.observed, len(self.population.peers))
         for peer in self._fork("observed").sample(self.population.peers, count):
             if not peer.is_here:
