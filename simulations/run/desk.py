@@ -23,11 +23,11 @@ class Desk:
         self._post = post
         self._lender = lender
         self._lent: dict[tuple[int, int], LentChannel] = {}
-        post.open(desk_of(lender.peer.address), self._take)
+        post.open(desk_of(lender.address), self._take)
 
     def close(self) -> None:
         """Answer nobody any more."""
-        self._post.close(desk_of(self._lender.peer.address))
+        self._post.close(desk_of(self._lender.address))
 
     def _take(self, what: str, call: int, attempt: int, name: str, site: int) -> None:
         """Take a letter of a caller on a host at a site."""
@@ -36,7 +36,7 @@ class Desk:
             if lent is not None:
                 self._lender.release(lent)
             return
-        here, caller = self._lender.peer.host, (CALLER, call)
+        here, caller = self._lender.host, (CALLER, call)
         try:
             lent = self._lender.request(f"caller@{name}.client.example")
         except Refused:

@@ -64,6 +64,9 @@ class Lender:
             is passed on; vanishing: honest, until somebody sees to that it goes.
 
     Attributes:
+        host: The relay's machine.
+        address: Where its peer is.
+        alive: False once it has left. Its peer is not remembered for the sake of its books.
         on_change: Is called when the free share of the channels has changed.
         on_grant: Is called when a channel was lent.
         granted: Requests that got a channel.
@@ -83,7 +86,9 @@ class Lender:
         limits: RelayLimits,
         behaviour: Behaviour = "honest",
     ) -> None:
-        self.peer = peer
+        self.host = peer.host
+        self.address = peer.address
+        self.alive = True
         self.limits = limits
         self.behaviour = behaviour
         self.on_change: Callable[[], None] = _nothing
@@ -111,7 +116,7 @@ class Lender:
     @property
     def has_room(self) -> bool:
         """Whether it would lend another one."""
-        return self.peer.alive and self.behaviour != "lying" and self.free > 0.0
+        return self.alive and self.behaviour != "lying" and self.free > 0.0
 
     @property
     def free(self) -> float:
@@ -122,7 +127,7 @@ class Lender:
     def describe(self) -> Offer:
         """What it says of itself in the directory."""
         free = 1.0 if self.behaviour == "lying" else self.free
-        jid = f"{self.peer.host.name}@relay.example"
+        jid = f"{self.host.name}@relay.example"
         return Offer(jid, ("channel",), "public", self.limits.maxkbps, self.limits.channels, free)
 
     def request(self, requester: str) -> LentChannel:
@@ -145,9 +150,7 @@ class Lender:
         state = Channel(self.limits.channel_rules, now, self._budget)
         lent = LentChannel(requester, state, {})
         for offset in (REQUESTER, PEER):
-            lent.sockets[offset] = self._network.bind(
-                self.peer.host, 0, self._receiver(lent, offset)
-            )
+            lent.sockets[offset] = self._network.bind(self.host, 0, self._receiver(lent, offset))
         self._channels[lent] = None
         self.most = max(self.most, self.used)
         self._network.heap.at(state.expires_at, self._expire, lent)
@@ -172,10 +175,11 @@ class Lender:
 
     def gone(self) -> None:
         """End all channels: the relay has left."""
-        self.on_change = _nothing
+        self.alive = False
+        self.on_change = self.on_grant = _nothing
         for lent in list(self._channels):
             self.release(lent)
-        self.rooms.append((self._network.heap.now, False))
+        self._note_room()
 
     def had_room(self, when: float) -> bool:
         """Whether it would have lent another one at some time of the heap's clock."""
@@ -224,7 +228,7 @@ class Lender:
 
     def _supply(self) -> None:
         """Look now and then whether a new period has begun."""
-        if self.peer.alive and self._ledger is not None:
+        if self.alive and self._ledger is not None:
             self._ledger.turn(self._wall)
             self._hand_out()
             self._note_room()

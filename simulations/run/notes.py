@@ -198,9 +198,9 @@ def _relay_rows(world: World) -> list[tuple[int, Row]]:
         (
             number,
             (
-                f"{lender.peer.address[0]}:{lender.peer.address[1]}",
+                f"{lender.address[0]}:{lender.address[1]}",
                 lender.behaviour,
-                lender.peer.alive,
+                lender.alive,
                 lender.limits.channels,
                 lender.most,
                 lender.granted,

@@ -116,7 +116,7 @@ class World:
             asked: When, on the clock of the heap, and between which two sites.
         """
         rtt = self.post.rtt
-        relays = [(lender.peer.host.site, lender) for _, lender in self.residents.all_lenders]
+        relays = [(lender.host.site, lender) for _, lender in self.residents.all_lenders]
         return [
             min(
                 (rtt(a, site) + rtt(site, b) for site, one in relays if one.had_room(when)),

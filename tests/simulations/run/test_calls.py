@@ -57,7 +57,7 @@ class Studio:
         return record
 
     def best(self, call: Established) -> float:
-        sites = [one.peer.host.site for one in self.lenders if one.had_room(call.at)]
+        sites = [one.host.site for one in self.lenders if one.had_room(call.at)]
         rtt = self.post.rtt
         paths = (rtt(call.caller, site) + rtt(site, call.callee) for site in sites)
         return min(paths, default=math.inf)
@@ -66,7 +66,7 @@ class Studio:
         for lender in lenders:
             self.desks[self.lenders.index(lender)].close()
             lender.gone()
-            self.population.kill(lender.peer)
+            self.population.kill(self.population.peer_at(lender.address))
 
 
 def test_a_call_takes_the_relay_that_is_nearest_to_the_caller_and_gives_it_back() -> None:
