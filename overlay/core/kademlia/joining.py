@@ -21,10 +21,9 @@ from overlay.core.protocol.messages import FindNode, Nodes, Reply
 from overlay.core.rpc import UNKNOWN_ID, Rpc
 
 # Kademlia section 2.3: a bucket in which nothing was looked up for an hour is refreshed. Our own
-# neighbourhood, buckets of a few contacts each, is looked up as a whole, and more often: it is what
-# our answers and our place in the directory rest on.
-BUCKET_REFRESH: Final = 3600.0
-SELF_REFRESH: Final = 1800.0
+# neighbourhood, buckets of a few contacts each, is looked up as a whole: it is what our answers and
+# our place in the directory rest on. Newcomers to it look for themselves, and so find us.
+REFRESH: Final = 3600.0
 _CHECK_INTERVAL: Final = 60.0
 _FIRST_RETRY: Final = 1.0
 _LAST_RETRY: Final = 60.0
@@ -83,7 +82,7 @@ class Joining:
         """Ask bootstrap addresses for our neighbourhood; more of them may come later."""
         fresh = tuple(address for address in addresses if address not in self._addresses)
         self._addresses += fresh
-        self._self_due = now + SELF_REFRESH
+        self._self_due = now + REFRESH
         if fresh:
             self._ask_bootstrap(fresh, now)
         elif not self._addresses:
@@ -92,8 +91,8 @@ class Joining:
     def resume(self, contacts: Iterable[Contact], now: float) -> None:
         """Begin in the middle, as a peer that joined long ago; see `RoutingTable.fill`."""
         rng = self._rng
-        self._rpc.table.fill(contacts, lambda: now - rng.uniform(0.0, BUCKET_REFRESH))
-        self._self_due = now + rng.uniform(0.0, SELF_REFRESH)
+        self._rpc.table.fill(contacts, lambda: now - rng.uniform(0.0, REFRESH))
+        self._self_due = now + rng.uniform(0.0, REFRESH)
         self._upkeep_due = now + rng.uniform(0.0, _CHECK_INTERVAL)
         self._rpc.coordinates.settle()
         self.joined = True
@@ -183,7 +182,7 @@ class Joining:
         before, self._search = self._search, None
         if before is not None:
             before.cancel(now)
-        self._self_due = now + SELF_REFRESH * self._rng.uniform(0.75, 1.25)
+        self._self_due = now + REFRESH * self._rng.uniform(0.75, 1.25)
         own_id = self._rpc.own_id
         lookup = Lookup(own_id, k=K, alpha=PATH_ALPHA, paths=PATHS)
         self._search = Search(self._rpc, lookup, own_id, self._search_ended)
@@ -210,8 +209,8 @@ class Joining:
             self._look_for_self(now)
             return
         for index, bucket in self._rpc.table.far_buckets():
-            if now - bucket.looked_up >= BUCKET_REFRESH:
-                bucket.looked_up = now + self._rng.uniform(0.0, BUCKET_REFRESH / 4)
+            if now - bucket.looked_up >= REFRESH:
+                bucket.looked_up = now + self._rng.uniform(0.0, REFRESH / 4)
                 BucketRefresh(self._rpc, self._id_in_bucket(index), bucket.contacts).start(now)
                 self._go_on_soon(now)
                 return

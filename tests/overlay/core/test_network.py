@@ -9,7 +9,7 @@ from overlay.core.directory.tree import directory_key
 from overlay.core.events import Advertised, LookupEnded, RelaysFound
 from overlay.core.identity import Identity, derive_id
 from overlay.core.kademlia.contact import K
-from overlay.core.kademlia.joining import BUCKET_REFRESH
+from overlay.core.kademlia.joining import REFRESH
 from overlay.core.kademlia.lookup import LOOKUP_K, Ending
 from overlay.core.protocol.messages import (
     ErrorCode,
@@ -178,14 +178,14 @@ def test_an_idle_peer_sends_little() -> None:
 def test_far_buckets_are_refreshed_and_our_neighbourhood_is_looked_up_as_a_whole() -> None:
     network = Network(14)
     addresses = network.build(80)
-    network.run(1.3 * BUCKET_REFRESH)
+    network.run(1.3 * REFRESH)
     idle = network.peers[addresses[7]]._rpc.table
     before = {index: bucket.looked_up for index, bucket in idle.buckets.items()}
     far = dict(idle.far_buckets())
     assert 0 < len(far) < len(before)
     near = [bucket.contacts for index, bucket in idle.buckets.items() if index not in far]
     assert sum(map(len, near)) <= K
-    assert all(network.now - before[index] < 1.3 * BUCKET_REFRESH for index in far)
+    assert all(network.now - before[index] < 1.3 * REFRESH for index in far)
     nearest = idle.buckets[max(before)].contacts[0]
     network.peers[addresses[7]].find_node(nearest.id, network.now)
     assert idle.buckets[max(before)].looked_up == network.now, "it was looked up"

@@ -5,7 +5,7 @@ from overlay.core.ids import ID_BITS
 from overlay.core.kademlia.bucket import Bucket
 from overlay.core.kademlia.bucket_refresh import BucketRefresh
 from overlay.core.kademlia.contact import Contact, K
-from overlay.core.kademlia.joining import BUCKET_REFRESH
+from overlay.core.kademlia.joining import REFRESH
 from overlay.core.protocol.messages import FindNode, Nodes, Ping, Reply, Request
 from overlay.core.protocol.wire import pack_reply, parse_message_untrusted
 from tests.overlay.core.network import Network
@@ -84,6 +84,6 @@ def test_the_dead_leave_the_buckets_of_peers_that_nobody_uses() -> None:
         return sum(one.address not in living for table in tables for one in table.contacts())
 
     before = dead()
-    network.run(2.5 * BUCKET_REFRESH)
+    network.run(2.5 * REFRESH)
     assert before >= 12 * len(living)
     assert dead() <= before / 5
