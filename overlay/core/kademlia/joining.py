@@ -108,7 +108,7 @@ class Joining:
 
     def announce(self, now: float) -> None:
         """Look everywhere, as a newcomer does: whoever is asked sees whether we serve."""
-        for bucket in self._rpc.table.buckets.values():
+        for bucket in self._rpc.table.buckets:
             bucket.looked_up = -math.inf
         self.restart(now)
 

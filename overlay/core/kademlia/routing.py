@@ -41,44 +41,44 @@ def _count(bucket: Bucket, network: bytes) -> int:
 
 
 class RoutingTable:
-    """Contacts by their distance to `own`."""
+    """Contacts by their distance to `own`.
+
+    Attributes:
+        own: Our id as a number.
+        buckets: By the length of the prefix that their contacts share with us.
+    """
 
     __slots__ = ("_failures", "_networks", "_own_id", "buckets", "own")
 
     def __init__(self, own: bytes) -> None:
         self._own_id = own
         self.own = int.from_bytes(own, "big")
-        self.buckets: dict[int, Bucket] = {}
+        self.buckets: list[Bucket] = []
         # Contacts by network, several of them to a count: an upper bound, which is mostly enough.
         self._networks = array("H", bytes(2 * _COUNTS))
         self._failures: dict[bytes, int] = {}
 
     def __len__(self) -> int:
-        return sum(len(bucket.contacts) for bucket in self.buckets.values())
+        return sum(len(bucket.contacts) for bucket in self.buckets)
 
     def __contains__(self, contact: Contact) -> bool:
-        bucket = self.buckets.get(self._index(contact.long_id))
+        bucket = self._bucket(contact.long_id)
         return bucket is not None and find(bucket.contacts, contact.id) == contact
 
     def get(self, peer_id: bytes) -> Contact | None:
         """Return the contact with an id, if it is in a bucket."""
-        bucket = self.buckets.get(self._index(int.from_bytes(peer_id, "big")))
+        bucket = self._bucket(int.from_bytes(peer_id, "big"))
         return None if bucket is None else find(bucket.contacts, peer_id)
 
     def contacts(self) -> list[Contact]:
         """Return all contacts, deepest bucket first."""
-        return [
-            contact
-            for index in sorted(self.buckets, reverse=True)
-            for contact in self.buckets[index].contacts
-        ]
+        return [contact for bucket in reversed(self.buckets) for contact in bucket.contacts]
 
     def wants(self, contact: Contact) -> bool:
         """Whether a contact that proves itself would get a place, or one among replacements."""
-        index = self._index(contact.long_id)
-        if index == ID_BITS:
+        if contact.long_id == self.own:
             return False
-        bucket = self.buckets.get(index)
+        bucket = self._bucket(contact.long_id)
         if bucket is not None:
             if bucket.is_full or find(bucket.contacts, contact.id) is not None:
                 return False
@@ -93,10 +93,9 @@ class RoutingTable:
             If its bucket is full: the contact seen least recently, which gives up its place
             if it does not answer a ping. The new one waits among the replacements.
         """
-        index = self._index(contact.long_id)
-        if index == ID_BITS:
+        if contact.long_id == self.own:
             return None
-        bucket = self.buckets.get(index)
+        bucket = self._bucket(contact.long_id)
         if bucket is not None:
             if bucket.saw(contact):
                 self._failures.pop(contact.id, None)
@@ -107,9 +106,7 @@ class RoutingTable:
                 return bucket.contacts[0]
         if not self._is_diverse(contact, bucket):
             return None
-        if bucket is None:
-            bucket = self.buckets[index] = Bucket()
-        return self._insert(bucket, contact)
+        return self._insert(bucket or self._deepen(contact.long_id), contact)
 
     def fill(self, contacts: Iterable[Contact], refreshed_at: Callable[[], float]) -> None:
         """Take in contacts as if they had proved themselves, in a table that has stood for long.
@@ -122,22 +119,22 @@ class RoutingTable:
         """
         for contact in contacts:
             self.add(contact)
-        for bucket in self.buckets.values():
+        for bucket in self.buckets:
             bucket.looked_up = refreshed_at()
 
     def looked_up(self, target: int, now: float) -> None:
         """Note that an id is looked up."""
-        bucket = self.buckets.get(self._index(target))
+        bucket = self._bucket(target)
         if bucket is not None:
             bucket.looked_up = max(bucket.looked_up, now)
 
     def far_buckets(self) -> Iterator[tuple[int, Bucket]]:
         """Yield the buckets, by index, beyond those that hold our k nearest contacts at most."""
         held = 0
-        for index in sorted(self.buckets, reverse=True):
+        for index in reversed(range(len(self.buckets))):
             bucket = self.buckets[index]
             held += len(bucket.contacts)
-            if held > K:
+            if held > K and bucket.contacts:
                 yield index, bucket
 
     def fail(self, contact: Contact) -> bool:
@@ -157,14 +154,12 @@ class RoutingTable:
 
     def remove(self, contact: Contact) -> None:
         """Evict a contact; the latest replacement takes its place."""
-        bucket = self.buckets.get(self._index(contact.long_id))
+        bucket = self._bucket(contact.long_id)
         if bucket is None or find(bucket.contacts, contact.id) != contact:
             return
         bucket.remove(contact)
         self._failures.pop(contact.id, None)
         self._forget(contact)
-        if not bucket.contacts:
-            del self.buckets[self._index(contact.long_id)]
 
     def closest(self, target: int, count: int = K) -> list[Contact]:
         """Return the contacts closest to an id, closest first.
@@ -187,12 +182,10 @@ class RoutingTable:
         """
         index = self._index(target)
         own = self.own ^ target
-        bucket = self.buckets.get(index)
-        nearer = 0 if bucket is None else len(bucket.contacts)
-        for depth, deeper in self.buckets.items():
-            if depth > index:
-                for contact in deeper.contacts:
-                    nearer += contact.long_id ^ target < own
+        nearer = sum(len(bucket.contacts) for bucket in self.buckets[index : index + 1])
+        for deeper in self.buckets[index + 1 :]:
+            for contact in deeper.contacts:
+                nearer += contact.long_id ^ target < own
         return nearer
 
     def estimated_size(self) -> float:
@@ -202,23 +195,28 @@ class RoutingTable:
     def _index(self, long_id: int) -> int:
         return ID_BITS - (self.own ^ long_id).bit_length()
 
+    def _bucket(self, long_id: int) -> Bucket | None:
+        """The bucket that an id belongs in; None if there is none as deep as that."""
+        index = self._index(long_id)
+        return self.buckets[index] if index < len(self.buckets) else None
+
+    def _deepen(self, long_id: int) -> Bucket:
+        """Make the bucket that an id belongs in, and those above it that were not needed yet."""
+        while len(self.buckets) <= self._index(long_id):
+            self.buckets.append(Bucket())
+        return self.buckets[-1]
+
     def _groups(self, index: int) -> Iterator[Iterable[Contact]]:
         """Yield a bucket, all deeper ones together, and the shallower ones one by one."""
-        buckets = self.buckets
-        if index in buckets:
-            yield buckets[index].contacts
-        yield [
-            contact
-            for depth, bucket in buckets.items()
-            if depth > index
-            for contact in bucket.contacts
-        ]
-        for depth in sorted((depth for depth in buckets if depth < index), reverse=True):
-            yield buckets[depth].contacts
+        for bucket in self.buckets[index : index + 1]:
+            yield bucket.contacts
+        yield [contact for deeper in self.buckets[index + 1 :] for contact in deeper.contacts]
+        for bucket in reversed(self.buckets[:index]):
+            yield bucket.contacts
 
     def _insert(self, bucket: Bucket, contact: Contact) -> Contact | None:
-        if bucket.is_full:
-            self._forget(bucket.replacements.pop(0))
+        if bucket.is_full:  # the oldest of those that wait is dropped
+            self._forget(bucket.replacements[0])
         self._networks[hash(contact.network) % _COUNTS] += 1
         return None if bucket.add(contact) else bucket.contacts[0]
 
@@ -229,7 +227,7 @@ class RoutingTable:
         if held < MAX_PER_BUCKET or (bucket is None and held < MAX_PER_TABLE):
             return True
         if held >= MAX_PER_TABLE:
-            held = sum(_count(other, network) for other in self.buckets.values())
+            held = sum(_count(other, network) for other in self.buckets)
             if held >= MAX_PER_TABLE:
                 return False
         return bucket is None or _count(bucket, network) < MAX_PER_BUCKET

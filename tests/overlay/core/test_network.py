@@ -180,15 +180,15 @@ def test_far_buckets_are_refreshed_and_our_neighbourhood_is_looked_up_as_a_whole
     addresses = network.build(80)
     network.run(1.3 * REFRESH)
     idle = network.peers[addresses[7]]._rpc.table
-    before = {index: bucket.looked_up for index, bucket in idle.buckets.items()}
+    before = [bucket.looked_up for bucket in idle.buckets]
     far = dict(idle.far_buckets())
     assert 0 < len(far) < len(before)
-    near = [bucket.contacts for index, bucket in idle.buckets.items() if index not in far]
+    near = [bucket.contacts for index, bucket in enumerate(idle.buckets) if index not in far]
     assert sum(map(len, near)) <= K
     assert all(network.now - before[index] < 1.3 * REFRESH for index in far)
-    nearest = idle.buckets[max(before)].contacts[0]
+    nearest = idle.buckets[-1].contacts[0]
     network.peers[addresses[7]].find_node(nearest.id, network.now)
-    assert idle.buckets[max(before)].looked_up == network.now, "it was looked up"
+    assert idle.buckets[-1].looked_up == network.now, "it was looked up"
 
 
 def test_an_advert_is_kept_by_none_but_the_peers_near_its_key() -> None:

@@ -1,47 +1,15 @@
-"""A bucket behaves as the package has it, and its lists as the dictionaries of the package."""
+"""A bucket behaves as the package has it."""
 
-from collections import OrderedDict
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kademlia.routing import KBucket
 
-from overlay.core.kademlia.bucket import REPLACEMENTS, Bucket, Places, find
+from overlay.core.kademlia.bucket import REPLACEMENTS, Bucket
 from overlay.core.kademlia.contact import Contact, K, contact_at
 
 
 def contact(number: int) -> Contact:
     return contact_at(number.to_bytes(20), ("127.0.0.1", 1000 + number))
-
-
-STEPS = st.lists(st.tuples(st.sampled_from(("set", "del", "first", "last")), st.integers(0, 6)))
-
-
-@given(STEPS)
-def test_a_list_behaves_as_an_ordered_dictionary(steps: list[tuple[str, int]]) -> None:
-    contacts: list[Contact] = []
-    places, expected = Places(contacts), OrderedDict[bytes, Contact]()
-    for step, number in steps:
-        one = contact(number)
-        if step == "set":
-            places[one.id] = one
-            expected[one.id] = one
-        elif step == "del" and one.id in expected:
-            del places[one.id]
-            del expected[one.id]
-        elif step in ("first", "last") and expected:
-            last = step == "last"
-            assert places.popitem(last=last) == expected.popitem(last=last)
-        assert list(places.values()) == contacts == list(expected.values())
-        assert len(places) == len(expected)
-        assert (one.id in places) == (one.id in expected)
-        assert find(contacts, one.id) == expected.get(one.id)
-
-
-def test_an_id_without_a_place_is_an_error_as_in_a_dictionary() -> None:
-    with pytest.raises(KeyError):
-        del Places([])[contact(1).id]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, K + 7)), max_size=80))
@@ -61,8 +29,8 @@ def test_buckets_that_take_turns_behave_as_each_alone(steps: list[tuple[bool, in
         else:
             bucket.remove(contact(number))
             other.remove_node(contact(number))
-        assert bucket.contacts == other.get_nodes()
-        assert bucket.replacements == list(other.replacement_nodes.values())
+        assert list(bucket.contacts) == other.get_nodes()
+        assert list(bucket.replacements) == list(other.replacement_nodes.values())
 
 
 def test_who_was_seen_comes_last_and_an_id_at_another_address_was_not_seen() -> None:

@@ -13,7 +13,7 @@ from tests.overlay.core.rig import HERE, Rig
 
 
 def largest_bucket(rig: Rig) -> Bucket:
-    return max(rig.peer._rpc.table.buckets.values(), key=lambda bucket: len(bucket.contacts))
+    return max(rig.peer._rpc.table.buckets, key=lambda bucket: len(bucket.contacts))
 
 
 def sent(rig: Rig) -> list[tuple[Request, Address]]:

@@ -92,7 +92,7 @@ def test_one_network_fills_neither_bucket_nor_table() -> None:
     for index in range(30):
         for low in range(4):
             table.add(in_bucket(index, low, f"8.8.8.{index + 1}"))
-    per_bucket = [len(bucket.contacts) for bucket in table.buckets.values()]
+    per_bucket = [len(bucket.contacts) for bucket in table.buckets]
     assert max(per_bucket) == MAX_PER_BUCKET
     assert len(table) == MAX_PER_TABLE
     gone = table.contacts()[0]
