@@ -22,8 +22,8 @@ _THRESHOLDS: Final = (100_000, 50, 100)
 # A peer refers to itself in many ways, so one that has left is found by the collector only: those
 # that came after the others had settled soon, all of them by a collection of everything.
 _FEW: Final = 200  # peers that have left between two of the former
-_MANY: Final = 1000  # and of the latter,
-_SHARE: Final = 0.1  # or so many of those that live, if that is more
+_MANY: Final = 300  # and of the latter,
+_SHARE: Final = 0.03  # or so many of those that live, if that is more
 
 
 def settle() -> None:

@@ -66,8 +66,9 @@ class Life:
         self._began = self._heap.now
         nodes = self._residents.mortal()
         if self._sessions is not None:
+            leave = self._leave  # one object for all of them
             for peer in nodes:
-                self._heap.after(self._sessions.residual(self._rng), self._leave, peer)
+                self._heap.after(self._sessions.residual(self._rng), leave, peer)
         if self._arrivals is not None or self._mean_gap:
             self._plan_arrival()
         if self._trace is not None:
