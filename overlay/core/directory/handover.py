@@ -24,7 +24,7 @@ _OFFERING: Final = 2  # peers that hold a key, and offer it
 _AT_ONCE: Final = 2  # offers under way
 _MAX_OFFERS: Final = 64  # that wait
 _MAX_FAILURES: Final = 2  # requests of one offer that may fail
-_MAX_HANDED: Final = 1024  # relays of which it is remembered who was handed their adverts
+_MAX_HANDED: Final = 1024  # adverts of which it is remembered who was handed them
 _LEAST_LIFETIME: Final = 60.0  # seconds that an advert must be good for yet
 
 
@@ -43,7 +43,7 @@ class HandingOver:
         self._store = store
         self._offers: list[_Offer] = []
         self._under_way = 0
-        self._handed: dict[bytes, dict[Contact, Entry]] = {}  # the latest last
+        self._handed: list[tuple[Contact, Entry]] = []  # the latest last
 
     def met(self, contact: Contact, now: float) -> None:
         """Offer a new contact what it is to hold."""
@@ -58,21 +58,27 @@ class HandingOver:
 
     def withdrawn(self, advert: Advert, now: float) -> None:
         """Tell those whom we have handed a relay's adverts that it is gone."""
-        for contact, entry in self._handed.pop(advert.public_key, {}).items():
+        others, told = [], {}
+        for contact, entry in self._handed:
+            if entry.advert.public_key == advert.public_key:
+                told[contact] = entry
+            else:
+                others.append((contact, entry))
+        self._handed = others
+        for contact, entry in told.items():
             self._offer(_Offer(self, contact, [entry], withdrawal=advert), now)
 
     def ask(self, offer: "_Offer", body: FindRelays | HandOver, now: float) -> bool:
         """Send a request of an offer."""
         return self._rpc.ask(offer.contact, body, offer, now)
 
-    def handed(self, contact: Contact, entry: Entry) -> None:
-        """Note that a contact has been handed an advert."""
+    def handed(self, contact: Contact, entry: Entry, now: float) -> None:
+        """Note that a contact has been handed an advert, until that expires."""
         self._rpc.counters["handed_over"] += 1
-        public_key = entry.advert.public_key
-        handed = self._handed[public_key] = self._handed.pop(public_key, {})
-        handed[contact] = entry
-        if len(self._handed) > _MAX_HANDED:
-            del self._handed[next(iter(self._handed))]
+        handed = self._handed
+        handed.append((contact, entry))
+        while handed and (len(handed) > _MAX_HANDED or handed[0][1].expires_at <= now):
+            del handed[0]
 
     def ended(self, now: float) -> None:
         """An offer is over: begin the next."""
@@ -144,7 +150,7 @@ class _Offer:
         body = reply.body
         if self._token is not None:
             if self._withdrawal is None:
-                self._owner.handed(contact, self._entries[-1])
+                self._owner.handed(contact, self._entries[-1], now)
             self._entries.pop()
         elif isinstance(body, Relays):
             self._token = body.token

@@ -6,7 +6,7 @@ a write token, or a peer that holds it has handed it over. Who answers must be t
 relay: nobody can turn the directory on a victim.
 """
 
-from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from overlay.core.addresses import Address, host_of, network_of
@@ -24,12 +24,10 @@ _MAX_ADVERTS: Final = 16  # waiting for one endpoint, one for each key
 class Verifications:
     """Endpoints under verification."""
 
-    __slots__ = ("_hosts", "_networks", "_waiting")
+    __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
         self._waiting: dict[Address, list[Entry]] = {}
-        self._hosts: Counter[bytes] = Counter()
-        self._networks: Counter[bytes] = Counter()
 
     def wait(self, entry: Entry, *, handed: bool = False) -> bool | None:
         """Have an advert wait for its endpoint.
@@ -52,21 +50,20 @@ class Verifications:
             return False
         if handed and len(self._waiting) >= MAX_WAITING_HANDED:
             return None
-        host, network = host_of(endpoint), network_of(endpoint)
         if (
             len(self._waiting) >= MAX_WAITING
-            or self._hosts[host] >= MAX_WAITING_PER_HOST
-            or self._networks[network] >= MAX_WAITING_PER_NETWORK
+            or self._count(host_of, endpoint) >= MAX_WAITING_PER_HOST
+            or self._count(network_of, endpoint) >= MAX_WAITING_PER_NETWORK
         ):
             return None
         self._waiting[endpoint] = [entry]
-        self._hosts[host] += 1
-        self._networks[network] += 1
         return True
 
     def conclude(self, endpoint: Address) -> list[Entry]:
         """Return the adverts that waited for an endpoint, which they do no longer."""
-        if endpoint in self._waiting:
-            self._hosts -= Counter((host_of(endpoint),))
-            self._networks -= Counter((network_of(endpoint),))
         return self._waiting.pop(endpoint, [])
+
+    def _count(self, party_of: Callable[[Address], bytes], endpoint: Address) -> int:
+        """Count those of the same party that are waiting: mostly none or one is, of anybody."""
+        party = party_of(endpoint)
+        return sum(party_of(other) == party for other in self._waiting)

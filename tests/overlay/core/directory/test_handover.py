@@ -3,6 +3,7 @@ import pytest
 from overlay.core.addresses import Address
 from overlay.core.choice.tables import relay_name
 from overlay.core.directory.records import Advert, sign_advert
+from overlay.core.directory.store import Entry
 from overlay.core.directory.tree import directory_key
 from overlay.core.identity import Identity, derive_id
 from overlay.core.ids import distance
@@ -140,3 +141,28 @@ def test_an_advert_is_handed_over_for_its_own_relay_and_place() -> None:
         (advert_of(rig, private), derive_id(KEY.public_key, private[0])),
     ):
         assert rig.hand_over(advert, relay) is ErrorCode.BAD_ADVERT
+
+
+def test_who_was_handed_an_advert_is_remembered_until_that_expires() -> None:
+    rig = Rig()
+    handing, giver = rig.peer._handing_over, Contact(rig.giver.peer_id, rig.there)
+    relays = [Identity(bytes(31) + bytes([number])) for number in (1, 2)]
+    adverts = [advert_of(rig, RELAY, key=relay) for relay in relays]
+    for number, advert in enumerate(adverts):
+        entry = Entry(advert, 100.0 + number, 0, derive_id(advert.public_key, RELAY[0]))
+        handing.handed(giver, entry, 100.0 * number)
+    rig.peer.datagrams_to_send()
+    for advert, told in zip(adverts, (0, 1), strict=True):
+        handing.withdrawn(advert, 100.0)
+        assert len(rig.peer.datagrams_to_send()) == told, "the first has expired"
+    handing.withdrawn(adverts[1], 100.0)
+    assert not rig.peer.datagrams_to_send(), "once is enough"
+
+
+def test_no_more_than_a_thousand_adverts_are_remembered() -> None:
+    rig = Rig()
+    handing, giver = rig.peer._handing_over, Contact(rig.giver.peer_id, rig.there)
+    entry = Entry(advert_of(rig, RELAY), 100.0, 0, RELAY_ID)
+    for _ in range(1100):
+        handing.handed(giver, entry, 0.0)
+    assert len(handing._handed) == 1024
