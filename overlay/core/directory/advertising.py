@@ -86,8 +86,9 @@ class Advertising:
         self._own_id = self._rpc.own_id
 
         def registered(it: Registration) -> None:
-            if it is self._before and it.stored >= SETTLED:
-                self._renewals = RENEWALS
+            if it is self._before:
+                self._before = None
+                self._renewals = RENEWALS if it.stored >= SETTLED else 0
             done(it.stored, it.pending, it.levels)
 
         registration = Registration(self._rpc, advert, self._keep, self._holders, registered)
@@ -104,6 +105,7 @@ class Advertising:
             if it is not self._before:
                 done(0, 0, 0)  # another advert has taken the place of this one
                 return
+            self._before = None
             for level, holder in it.lost:
                 self._holders.drop(level, holder)
             deepest = max(before, default=0)
