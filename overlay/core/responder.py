@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from dataclasses import replace
 from typing import Final
 
 from overlay.core.addresses import Address, is_private
@@ -143,7 +142,7 @@ class Responder:
                 self._counters["advert_unreachable"] += 1
                 continue
             try:
-                self.store.put(replace(entry, verified_until=now + VERIFIED_FOR), unix_time)
+                self.store.put(entry.verified(now + VERIFIED_FOR), unix_time)
             except StaleAdvertError:
                 self._counters["advert_stale"] += 1
 
@@ -284,7 +283,7 @@ class Responder:
     def _list(self, entry: Entry, now: float, unix_time: float, *, handed: bool) -> StoreResult:
         verified_until = self.store.verified_until(entry)
         if verified_until > now:
-            return self.store.put(replace(entry, verified_until=verified_until), unix_time)
+            return self.store.put(entry.verified(verified_until), unix_time)
         result = self.store.judge(entry, unix_time)
         if result is not StoreResult.LISTED:
             return result

@@ -17,9 +17,9 @@ MAX_KEYS: Final = 1024
 _MAX_WITHDRAWN: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """An advert under a key.
+    """An advert under a key. Nobody changes one; it is not frozen for the reason of `messages`.
 
     Attributes:
         advert: The advert, with one endpoint.
@@ -44,6 +44,10 @@ class Entry:
     def key(self) -> bytes:
         """The directory key that it belongs under."""
         return directory_key(self.level, self.relay)
+
+    def verified(self, until: float) -> "Entry":
+        """Return the same, of a relay that counts as verified until then."""
+        return Entry(self.advert, self.expires_at, self.level, self.relay, until)
 
 
 class StaleAdvertError(Exception):
@@ -160,9 +164,12 @@ class AdvertStore:
 
     def verified_until(self, entry: Entry) -> float:
         """Return how long an advert's relay counts as verified, by what is held under any key."""
-        held = self._entries_of(entry.advert.public_key).values()
-        address = entry.address
-        return max((one.verified_until for one in held if one.address == address), default=0.0)
+        public_key, address, until = entry.advert.public_key, entry.address, 0.0
+        for held in self._keys.values():
+            one = held.get(public_key)
+            if one is not None and one.address == address:
+                until = max(until, one.verified_until)
+        return until
 
     def judge(self, entry: Entry, unix_time: float) -> StoreResult:
         """Tell what `put` would do with an advert.
@@ -186,9 +193,9 @@ class AdvertStore:
             furthest = max(self._keys, key=self._distance)
             if self._distance(key) >= self._distance(furthest):
                 return StoreResult.OUTSIDE_SAMPLE
-        if known is None and self._is_crowded(network_of(entry.address)):
-            return StoreResult.OUTSIDE_SAMPLE
         if held is not None and not is_renewal and held.displaced_by(entry) == public_key:
+            return StoreResult.OUTSIDE_SAMPLE
+        if known is None and self._is_crowded(network_of(entry.address)):
             return StoreResult.OUTSIDE_SAMPLE
         return StoreResult.LISTED
 
