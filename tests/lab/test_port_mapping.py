@@ -12,7 +12,7 @@ import trio
 from node.nat.mapping.keeper import CHECK_INTERVAL, POOL
 from simulations.lab.certificates import Authority
 from simulations.lab.netns import Host, Lab
-from simulations.lab.program import Program
+from simulations.lab.program import Program, ProgramError
 from simulations.lab.prosody import start_prosody
 from simulations.lab.router import PROTOCOLS, HomeRouter, add_home_router
 from tests.lab.sockets import open_sockets
@@ -109,6 +109,21 @@ async def wait_until_mapped(router: HomeRouter, count: int = MAPPINGS) -> list[i
     return ports
 
 
+async def wait_until_lent(world: World) -> None:
+    """Its connection to the XMPP server was the old address's, which it notices after a while."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            holder = await world.lab.start(world.alice, COMMAND, "borrow", "--json", *world.account)
+            try:
+                await holder.json()
+            except ProgramError:
+                continue
+            else:
+                return
+            finally:
+                await holder.stop()
+
+
 async def serves_at(world: World, host: str) -> None:
     """A stranger finds the node there, and borrows a channel that works."""
     await wait_until_found(world, f"{host}:4278")
@@ -154,7 +169,9 @@ async def test_a_router_that_starts_anew_or_moves_needs_no_restart_of_the_node(l
     assert await world.router.mapped_ports() == []
     assert await wait_until_mapped(world.router) == ports
     await wait_until_found(world, f"{world.router.nat.address}:4278")
-    await serves_at(world, await world.router.move())
+    moved = await world.router.move()
+    await wait_until_lent(world)
+    await serves_at(world, moved)
     assert node.running
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -51,7 +51,8 @@ def ports_of(pid: int) -> set[int]:
     """The ports of the sockets that a process has."""
     inodes = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/udp6").read_text().splitlines()[1:]]
     return {int(row[1].rpartition(":")[2], 16) for row in rows if row[9] in inodes}
 
