@@ -88,7 +88,8 @@ class Advertising:
         def registered(it: Registration) -> None:
             if it is self._before:
                 self._before = None
-                self._renewals = RENEWALS if it.stored >= SETTLED else 0
+                if it.stored >= SETTLED:
+                    self._renewals = RENEWALS
             done(it.stored, it.pending, it.levels)
 
         registration = Registration(self._rpc, advert, self._keep, self._holders, registered)
