@@ -191,7 +191,10 @@ class SimulatedPeer:
             case VerifyEndpoint(endpoint):
                 Probe(self._network, self.host, (endpoint,), self.rng, self._verified(endpoint))
             case LookupEnded() | RelaysFound() | Advertised() if event.handle in self._waiting:
-                self._waiting.pop(event.handle)(event)
+                done = self._waiting.pop(event.handle)
+                if not self._waiting:
+                    self._waiting.clear()  # gives back the room that an emptied table keeps
+                done(event)
             case _ if self.on_event is not None:
                 self.on_event(event)
 

@@ -281,7 +281,7 @@ class Responder:
         return self._rpc.table.count_nearer(int.from_bytes(key, "big")) < _NEARER
 
     def _list(self, entry: Entry, now: float, unix_time: float, *, handed: bool) -> StoreResult:
-        verified_until = self.store.verified_until(entry)
+        verified_until = self.store.verified_until(entry, now)
         if verified_until > now:
             return self.store.put(entry.verified(verified_until), unix_time)
         result = self.store.judge(entry, unix_time)

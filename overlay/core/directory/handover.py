@@ -36,14 +36,16 @@ class HandingOver:
         store: What we hold.
     """
 
-    __slots__ = ("_handed", "_offers", "_rpc", "_store", "_under_way")
+    __slots__ = ("_handed", "_offers", "_recipients", "_rpc", "_store", "_under_way")
 
     def __init__(self, rpc: Rpc, store: AdvertStore) -> None:
         self._rpc = rpc
         self._store = store
         self._offers: list[_Offer] = []
         self._under_way = 0
-        self._handed: list[tuple[Contact, Entry]] = []  # the latest last
+        # What was handed, and to whom, the latest last: pairs would take twice the room.
+        self._handed: list[Entry] = []
+        self._recipients: list[Contact] = []
 
     def met(self, contact: Contact, now: float) -> None:
         """Offer a new contact what it is to hold."""
@@ -58,13 +60,15 @@ class HandingOver:
 
     def withdrawn(self, advert: Advert, now: float) -> None:
         """Tell those whom we have handed a relay's adverts that it is gone."""
-        others, told = [], {}
-        for contact, entry in self._handed:
+        before = list(zip(self._recipients, self._handed, strict=True))
+        self._recipients, self._handed = [], []
+        told = {}
+        for contact, entry in before:
             if entry.advert.public_key == advert.public_key:
                 told[contact] = entry
             else:
-                others.append((contact, entry))
-        self._handed = others
+                self._recipients.append(contact)
+                self._handed.append(entry)
         for contact, entry in told.items():
             self._offer(_Offer(self, contact, [entry], withdrawal=advert), now)
 
@@ -76,9 +80,10 @@ class HandingOver:
         """Note that a contact has been handed an advert, until that expires."""
         self._rpc.counters["handed_over"] += 1
         handed = self._handed
-        handed.append((contact, entry))
-        while handed and (len(handed) > _MAX_HANDED or handed[0][1].expires_at <= now):
-            del handed[0]
+        handed.append(entry)
+        self._recipients.append(contact)
+        while handed and (len(handed) > _MAX_HANDED or handed[0].expires_at <= now):
+            del handed[0], self._recipients[0]
 
     def ended(self, now: float) -> None:
         """An offer is over: begin the next."""

@@ -76,6 +76,11 @@ class KeySample:
         at = self._find(public_key)
         return None if at is None else self.entries[at]
 
+    def verified_until(self, entry: Entry) -> float:
+        """Return how long an advert's relay counts as verified by what is here: 0 if it is not."""
+        held = self.get(entry.advert.public_key)
+        return held.verified_until if held is not None and held.address == entry.address else 0.0
+
     def enter(self, epoch: int) -> None:
         """Sort them anew; all of them stay."""
         self._epoch = epoch
@@ -162,14 +167,16 @@ class AdvertStore:
         held = self._keys.get(key)
         return [] if held is None else list(held.entries)
 
-    def verified_until(self, entry: Entry) -> float:
-        """Return how long an advert's relay counts as verified, by what is held under any key."""
-        public_key, address, until = entry.advert.public_key, entry.address, 0.0
-        for held in self._keys.values():
-            one = held.get(public_key)
-            if one is not None and one.address == address:
-                until = max(until, one.verified_until)
-        return until
+    def verified_until(self, entry: Entry, now: float) -> float:
+        """Return how long an advert's relay counts as verified, by what is held under any key.
+
+        If what is held under the advert's own key suffices now, the others are not searched.
+        """
+        own = self._keys.get(entry.key)
+        until = 0.0 if own is None else own.verified_until(entry)
+        if until > now:
+            return until
+        return max((held.verified_until(entry) for held in self._keys.values()), default=0.0)
 
     def judge(self, entry: Entry, unix_time: float) -> StoreResult:
         """Tell what `put` would do with an advert.

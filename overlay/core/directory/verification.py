@@ -61,7 +61,10 @@ class Verifications:
 
     def conclude(self, endpoint: Address) -> list[Entry]:
         """Return the adverts that waited for an endpoint, which they do no longer."""
-        return self._waiting.pop(endpoint, [])
+        adverts = self._waiting.pop(endpoint, [])
+        if not self._waiting:
+            self._waiting.clear()  # gives back the room that an emptied table keeps
+        return adverts
 
     def _count(self, party_of: Callable[[Address], bytes], endpoint: Address) -> int:
         """Count those of the same party that are waiting: mostly none or one is, of anybody."""

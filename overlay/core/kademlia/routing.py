@@ -98,7 +98,7 @@ class RoutingTable:
         bucket = self._bucket(contact.long_id)
         if bucket is not None:
             if bucket.saw(contact):
-                self._failures.pop(contact.id, None)
+                self._forgive(contact)
                 return None
             if find(bucket.contacts, contact.id) is not None:
                 return None
@@ -158,7 +158,7 @@ class RoutingTable:
         if bucket is None or find(bucket.contacts, contact.id) != contact:
             return
         bucket.remove(contact)
-        self._failures.pop(contact.id, None)
+        self._forgive(contact)
         self._forget(contact)
 
     def closest(self, target: int, count: int = K) -> list[Contact]:
@@ -234,3 +234,8 @@ class RoutingTable:
 
     def _forget(self, contact: Contact) -> None:
         self._networks[hash(contact.network) % _COUNTS] -= 1
+
+    def _forgive(self, contact: Contact) -> None:
+        self._failures.pop(contact.id, None)
+        if not self._failures:
+            self._failures.clear()  # gives back the room that an emptied table keeps

@@ -21,7 +21,7 @@ class RateLimiter:
             or not, resets the others.
     """
 
-    __slots__ = ("_buckets", "_burst", "_rate", "_sources")
+    __slots__ = ("_buckets", "_burst", "_latest", "_rate", "_since", "_sources", "_tokens")
 
     def __init__(
         self, rate: float = RATE, burst: float = BURST, sources: int = MAX_SOURCES
@@ -29,16 +29,28 @@ class RateLimiter:
         self._rate = rate
         self._burst = burst
         self._sources = sources
-        self._buckets: dict[bytes, tuple[float, float]] = {}
+        # The bucket of the source heard of last. Mostly no other one is kept: without a table of
+        # one the limiters of a peer take a third of the room.
+        self._latest = b""
+        self._tokens = burst
+        self._since = 0.0
+        self._buckets: dict[bytes, tuple[float, float]] = {}  # of the others, the latest last
+
+    def __len__(self) -> int:
+        """How many sources are kept."""
+        return len(self._buckets) + 1
 
     def admit(self, source: Address, now: float) -> bool:
         """Whether `source` may ask once more now; if so, count it."""
         key = source_of(source)
-        tokens, since = self._buckets.pop(key, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - since) * self._rate)
+        if key != self._latest:
+            if not self._is_full(self._tokens, self._since, now):
+                self._buckets[self._latest] = self._tokens, self._since
+            self._latest = key
+            self._tokens, self._since = self._buckets.pop(key, (self._burst, now))
+        tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
         admitted = tokens >= 1.0
-        # At the end: the first one is that heard of least recently.
-        self._buckets[key] = (tokens - 1.0 if admitted else tokens, now)
+        self._tokens, self._since = tokens - 1.0 if admitted else tokens, now
         self._forget(now)
         return admitted
 
@@ -46,9 +58,14 @@ class RateLimiter:
         """Drop sources that have been quiet until their bucket was full again, and surplus ones."""
         buckets = self._buckets
         for _ in range(_FORGOTTEN_AT_ONCE):
+            if not buckets:
+                return
             first = next(iter(buckets))
-            tokens, since = buckets[first]
-            is_full = tokens + (now - since) * self._rate >= self._burst
-            if not is_full and len(buckets) <= self._sources:
+            if not self._is_full(*buckets[first], now) and len(self) <= self._sources:
                 return
             del buckets[first]
+            if not buckets:
+                buckets.clear()  # gives back the room that an emptied table keeps
+
+    def _is_full(self, tokens: float, since: float, now: float) -> bool:
+        return tokens + (now - since) * self._rate >= self._burst

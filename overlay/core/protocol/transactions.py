@@ -160,6 +160,8 @@ class Transactions:
     def _close(self, pending: Pending) -> None:
         del self._pending[pending.tid]
         self._checks -= pending.is_check
+        if not self._pending:
+            self._pending.clear()  # gives back the room that an emptied table keeps
 
     def _schedule(self, pending: Pending, now: float) -> None:
         pending.deadline = now + pending.rto

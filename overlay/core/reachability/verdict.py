@@ -160,14 +160,15 @@ class ReachabilityTest:
         self._due_at_latest = -math.inf
         self._sent = 0  # datagrams, when that was looked at last
         self._summons: dict[bytes, _Summons] = {}
-        self._window: list[tuple[Outcome, bytes | None]] = []
+        # The network of the stranger that was heard, or what else came of it. The latest last.
+        self._window: list[bytes | Outcome] = []
         self.verdict = Verdict.UNKNOWN
         self.due: float | None = None
 
     @property
     def evidence(self) -> Reachability:
         """The verdict, and what it rests on."""
-        count = Counter(outcome for outcome, _ in self._window)
+        count = Counter(map(_outcome_of, self._window))
         return Reachability(
             self.verdict, count[Outcome.HEARD], count[Outcome.MISSED], count[Outcome.UNCLEAR]
         )
@@ -273,7 +274,7 @@ class ReachabilityTest:
                 against = Outcome.MISSED
             case Verdict.UNREACHABLE:
                 against = Outcome.HEARD
-        return bool(self._window) and self._window[-1][0] is against
+        return bool(self._window) and _outcome_of(self._window[-1]) is against
 
     def _begin_round(self, asked: list[Contact], now: float) -> None:
         # Those who are asked are no strangers either.
@@ -298,7 +299,7 @@ class ReachabilityTest:
         ended = self._summons.values()
         # The clearest word of a round comes last, and is the latest one.
         for outcome in Outcome:
-            self._window.extend((outcome, one.heard) for one in ended if one.outcome is outcome)
+            self._window.extend(one.heard or outcome for one in ended if one.outcome is outcome)
         del self._window[:-WINDOW]
         answered = any(one.outcome is not None for one in ended)
         self._summons.clear()
@@ -312,11 +313,10 @@ class ReachabilityTest:
             self._on_change(now)
 
     def _judge(self) -> Verdict:
-        outcomes = [outcome for outcome, _ in self._window]
-        heard = {network for _, network in self._window if network is not None}
+        heard = {one for one in self._window if isinstance(one, bytes)}
         if len(heard) >= ENOUGH_HEARD:
             return Verdict.REACHABLE
-        if not heard and outcomes.count(Outcome.MISSED) >= ENOUGH_MISSED:
+        if not heard and self._window.count(Outcome.MISSED) >= ENOUGH_MISSED:
             return Verdict.UNREACHABLE
         return self.verdict
 
@@ -335,3 +335,7 @@ class ReachabilityTest:
         """Wait for the next round, or until it is to be seen whether anything has left us."""
         self._sent = self._rpc.counters["sent"]
         self.due = min(self._due_at_latest, now + KEEPALIVE)
+
+
+def _outcome_of(one: bytes | Outcome) -> Outcome:
+    return Outcome.HEARD if isinstance(one, bytes) else one

@@ -263,7 +263,7 @@ def test_the_table_of_sources_is_bounded() -> None:
     limiter = RateLimiter(sources=100)
     for n in range(200):
         limiter.admit(("10.0.0.1", n + 1), 0.0)
-    assert len(limiter._buckets) == 100
+    assert len(limiter) == 100
 
 
 def test_verifications() -> None:
@@ -284,11 +284,15 @@ def test_a_relay_that_is_held_under_one_key_is_verified_under_all() -> None:
     store = AdvertStore(bytes(20))
     identity = Identity(bytes(32))
     held = replace(entry(("8.8.8.8", 1), identity=identity), verified_until=9.0)
-    assert store.verified_until(held) == 0.0
+    assert store.verified_until(held, 5.0) == 0.0
     store.put(held, UNIX_TIME)
-    assert store.verified_until(entry(("8.8.8.8", 1), identity=identity, level=1)) == 9.0
-    assert store.verified_until(entry(("8.8.8.8", 2), identity=identity)) == 0.0, "elsewhere"
-    assert store.verified_until(entry(("8.8.8.8", 1))) == 0.0, "another relay there"
+    other = entry(("8.8.8.8", 1), identity=identity, level=1)
+    assert store.verified_until(other, 5.0) == 9.0
+    assert store.verified_until(entry(("8.8.8.8", 2), identity=identity), 5.0) == 0.0, "elsewhere"
+    assert store.verified_until(entry(("8.8.8.8", 1)), 5.0) == 0.0, "another relay there"
+    store.put(replace(other, verified_until=7.0), UNIX_TIME)
+    assert store.verified_until(other, 5.0) == 7.0, "what is held under its own key suffices"
+    assert store.verified_until(other, 8.0) == 9.0, "by now it does not"
 
 
 def test_what_is_handed_over_leaves_room_for_relays_that_come_themselves() -> None:
