@@ -1,8 +1,10 @@
 """What came of a run, in a directory: results.json, and a CSV file for each table."""
 
 import csv
+import errno
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +17,7 @@ import msgspec
 from simulations.errors import SimulationError
 
 RESULTS_FILE: Final = "results.json"
+_SUFFIXES: Final = (".csv", ".html", ".json", ".parquet")
 
 TABLES: Final = (
     *("timeline", "machine", "lookups", "searches", "calls"),
@@ -102,7 +105,9 @@ def make_sure_of(folder: Path) -> None:
         SimulationError: It cannot.
     """
     with writing_into(folder), TemporaryFile(dir=folder):
-        pass
+        for path in folder.iterdir():
+            if path.suffix in _SUFFIXES and path.is_dir():  # where a file of ours may come
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 def write_results(results: Results, folder: Path, *, parquet: bool = False) -> None:

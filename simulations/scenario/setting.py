@@ -62,6 +62,8 @@ def parse_setting(text: str) -> Setting:
             f"--set {text[:40]}: write it as KEY=VALUE or KEY=VALUE,VALUE, such as "
             "network.loss=0.01,0.05"
         )
+    if values.rstrip().endswith(","):  # TOML takes that for the end of a list
+        raise SimulationError(f"--set {key}: a value is missing after the last comma; give one")
     try:
         (parsed,) = tomllib.loads(f"values = [{values}\n]").values()  # and nothing after them
     except (ValueError, RecursionError):

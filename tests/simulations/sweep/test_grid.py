@@ -89,6 +89,8 @@ def test_names_of_directories_are_short_and_stay_within_the_sweep(path: Path) ->
         (["=3"], "1", "--set =3: write it as KEY=VALUE"),
         (["network.loss="], "1", "--set network.loss: 0 values; give 1 to 1000"),
         (["network.loss=1,,2"], "1", "--set network.loss: a value is missing"),
+        (["network.loss=1,2,"], "1", "--set network.loss: a value is missing"),
+        (["network.loss=1,"], "1", "--set network.loss: a value is missing"),
         (["network.loss=0.1,0.1"], "1", "--set network.loss: a value is there twice"),
         (["nodes=50", "nodes=60"], "1", "--set nodes: given twice"),
         (["life.crowds=[]", "life.crowds=[{}]"], "1", "--set life.crowds: given twice"),
