@@ -65,7 +65,13 @@ class Past:
         self._rpc.census.note_held(bytes(1), held)
 
     def stored(
-        self, advert: Advert, level: int, relay: Contact, now: float, unix_time: float
+        self,
+        advert: Advert,
+        level: int,
+        relay: Contact,
+        verified_until: float,
+        now: float,
+        unix_time: float,
     ) -> bytes | None:
         """A relay that it has verified has stored its advert with it.
 
@@ -73,6 +79,7 @@ class Past:
             advert: The advert.
             level: Of the directory key.
             relay: Who stored it.
+            verified_until: When it is to be verified again, seconds.
             now: Seconds.
             unix_time: The same, seconds of Unix time.
 
@@ -80,7 +87,7 @@ class Past:
             The write token that the relay has got for that; None if the advert is not in the
             sample of its key.
         """
-        return self._responder.resume(advert, level, relay, now, unix_time)
+        return self._responder.resume(advert, level, relay, verified_until, now, unix_time)
 
     def registered(
         self, advert: Advert, level: int, holder: Contact, token: bytes, renewals: int

@@ -147,7 +147,13 @@ class Responder:
                 self._counters["advert_stale"] += 1
 
     def resume(
-        self, advert: Advert, level: int, relay: Contact, now: float, unix_time: float
+        self,
+        advert: Advert,
+        level: int,
+        relay: Contact,
+        verified_until: float,
+        now: float,
+        unix_time: float,
     ) -> bytes | None:
         """List an advert that was stored long ago; for simulations.
 
@@ -155,7 +161,7 @@ class Responder:
             A write token for its relay; None if it is outside the sample of its key.
         """
         expires_at = now + remaining_lifetime(advert, unix_time)
-        entry = Entry(advert, expires_at, level, relay.id, now + VERIFIED_FOR)
+        entry = Entry(advert, expires_at, level, relay.id, verified_until)
         if self.store.put(entry, unix_time) is not StoreResult.LISTED:
             return None
         return self._tokens.issue(relay.address, now)

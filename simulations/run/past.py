@@ -23,6 +23,7 @@ from overlay.core.directory.tree import (
     epoch_of,
     sample_rank,
 )
+from overlay.core.directory.verification import VERIFIED_FOR
 from overlay.core.ids import ID_LENGTH
 from overlay.core.kademlia.contact import Contact, K, contact_at
 from simulations.peers import UNIX_TIME, SimulatedPeer
@@ -143,7 +144,8 @@ class FirstAdverts:
         peer, population = relay.peer, self._population
         advert = relay.resume()
         self._renewals[peer.address] = peer.rng.randrange(RENEWALS + 1)
-        about = peer.host.site, peer.peer_id, peer.address, advert.encoded
+        verified_for = peer.rng.uniform(0.0, VERIFIED_FOR)  # yet: by all at once, when it came
+        about = peer.host.site, peer.peer_id, peer.address, advert.encoded, verified_for
         for level in levels:
             for holder in population.closest(directory_key(level, peer.peer_id)):
                 if not population.is_open(holder):
@@ -159,6 +161,7 @@ class FirstAdverts:
         relay_id: bytes,
         relay: Address,
         encoded: bytes,
+        verified_for: float,
     ) -> None:
         if not self._population.is_open(holder):
             return
@@ -166,7 +169,9 @@ class FirstAdverts:
         now = self._population.network.heap.now
         advert = parse_advert_untrusted(encoded)
         contact = contact_at(relay_id, relay)
-        token = peer.core.past.stored(advert, level, contact, now, now + UNIX_TIME)
+        token = peer.core.past.stored(
+            advert, level, contact, now + verified_for, now, now + UNIX_TIME
+        )
         if token is not None:
             about = level, peer.peer_id, holder, token
             self._post.send(peer.host, site, _REGISTERED, relay, encoded, *about)
